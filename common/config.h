@@ -1,0 +1,83 @@
+/* common/config.h - one table row per setting; the row is the whole truth about it.
+ *
+ * A row gives YAML binding, `--set a.b=c`, `--a.b c` on the command line where a program asks for
+ * it, range errors with file:line, `--help` text and the resolved dump. Rows are grouped in
+ * sections: a prefix ("loss.gkd."), a table, and the caller's struct that the values go to.
+ *
+ * YAML subset: maps, lists of scalars, scalars, one top-level `extends: other.yaml` (relative to
+ * the file). Anchors, tags and unknown or repeated keys are errors; an unknown key is answered
+ * with the nearest known one.
+ */
+#ifndef CASK_COMMON_CONFIG_H
+#define CASK_COMMON_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/status.h"
+
+enum cask_config_type {
+    CASK_CONFIG_BOOL,  /* bool */
+    CASK_CONFIG_INT,   /* int64_t, min <= v <= max */
+    CASK_CONFIG_REAL,  /* double, min <= v <= max */
+    CASK_CONFIG_TEXT,  /* const char *, never NULL; "" where not given */
+    CASK_CONFIG_ENUM,  /* int: index into `names` */
+    CASK_CONFIG_REALS, /* struct cask_config_reals: YAML list, or "1,4" */
+    CASK_CONFIG_TEXTS, /* struct cask_config_texts: YAML list, a repeated flag, or one text */
+};
+
+enum { CASK_CONFIG_LIST = 64 };
+struct cask_config_reals {
+    double values[CASK_CONFIG_LIST];
+    int count;
+};
+struct cask_config_texts {
+    const char *values[CASK_CONFIG_LIST];
+    int count;
+};
+
+struct cask_config_row {
+    const char *key; /* without the section's prefix: "weight" */
+    enum cask_config_type type;
+    size_t offset;            /* offsetof(struct ..., field) */
+    const char *value;        /* default, as it would be written in YAML: "0.1", "[1, 4]", "" */
+    double min, max;          /* INT and REAL and elements of REALS; both 0 means no limits */
+    const char *const *names; /* ENUM: NULL-terminated */
+    const char *metavar;      /* for --help: "FILE", "N"; may be NULL */
+    const char *help;         /* one line: unit, meaning, source */
+};
+
+struct cask_config_section {
+    const char *prefix; /* "" or "train." */
+    const struct cask_config_row *rows;
+    size_t row_count;
+    void *target;
+};
+
+struct cask_config; /* owns the texts that bound values point to */
+
+/* Binds all defaults. `sections` is copied; the targets are borrowed for the config's life. */
+enum cask_status cask_config_create(const struct cask_config_section *sections, size_t count, struct cask_config **config, struct cask_error *err);
+void cask_config_free(struct cask_config *config); /* accepts NULL; bound texts die with it */
+
+enum cask_status cask_config_load_file(struct cask_config *config, const char *path, struct cask_error *err);
+/* `assignment` is "a.b=c"; origin is used in messages ("--set"). */
+enum cask_status cask_config_set(struct cask_config *config, const char *assignment, const char *origin, struct cask_error *err);
+enum cask_status cask_config_set_value(struct cask_config *config, const char *key, const char *value, const char *origin, struct cask_error *err);
+/* True if the key was given by a file, --set or the command line, not only by its default. */
+bool cask_config_given(const struct cask_config *config, const char *key);
+
+/* Resolved YAML that loads back to the same values; caller frees. NULL: no memory. */
+char *cask_config_dump(const struct cask_config *config);
+/* Help text of all rows, one per line, wrapped at 100 columns; caller frees. */
+char *cask_config_help(const struct cask_config *config);
+
+/* Command line: every key without a dot is a flag `--key VALUE` or `--key=VALUE` (BOOL: `--key` or
+ * `--no-key`; TEXTS: repeatable); underscores in keys are dashes in flags. `--set a.b=c` works on
+ * every key; `--config FILE` loads a file at its place, if the table has a key "config".
+ * `--help` and `--version` print to stdout and set *stop. Anything else is CASK_ERR_USAGE with the
+ * nearest flag. `usage` is the program's own help text, printed before the table. */
+enum cask_status cask_cli_parse(struct cask_config *config, int argc, char **argv, const char *usage, bool *stop, struct cask_error *err);
+
+#endif

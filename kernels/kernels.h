@@ -1,0 +1,181 @@
+/* kernels/kernels.h - the op interface: everything a network, a head or a loss asks of a device.
+ *
+ * Backends are equals behind one table of functions:
+ *   "ref"    plain nested loops in float; "ref64" the same in double: the oracle
+ *   "cpu"    oneDNN for dense convolution and matrix products, own vector kernels for the rest
+ * Choose by name at cask_device_open(); nothing else in Cask knows which backend runs.
+ *
+ * Layout. Activations are NHWC, dense. A matrix of R rows and D columns is n=R, h=w=1, c=D.
+ * Convolution weights are OIHW as in PyTorch files; the backend packs them. Pixels, weights and
+ * gradients are device memory from cask_buffer_alloc() (host memory on every CPU backend).
+ *
+ * Types. Activations have cask_device_activation_dtype(): F32, F64 (ref64) or BF16 (cpu with
+ * precision bf16). Parameters, their gradients and all statistics have
+ * cask_device_parameter_dtype(): F32, or F64 on ref64. `void *` below is always of that type.
+ *
+ * Gradients. A parameter gradient is ADDED to its buffer. A data gradient is written, or added
+ * where `accumulate` is true (a value with several consumers).
+ *
+ * Shapes are checked by the caller once (kernels/shapes.h); kernels assert them.
+ * Every function returns CASK_OK or CASK_ERR_DEVICE / CASK_ERR_UNSUPPORTED / CASK_ERR_MEMORY.
+ * No op allocates after its open call. Thread rule: one device is used by one thread at a time;
+ * the device spreads work over its own threads. Results do not depend on the thread count for own
+ * kernels; oneDNN promises it only at a fixed count.
+ */
+#ifndef CASK_KERNELS_KERNELS_H
+#define CASK_KERNELS_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/status.h"
+
+enum cask_dtype { CASK_F32, CASK_F64, CASK_BF16 };
+size_t cask_dtype_size(enum cask_dtype dtype);
+const char *cask_dtype_name(enum cask_dtype dtype);
+
+struct cask_tensor {
+    void *data;
+    enum cask_dtype dtype;
+    int n, h, w, c;
+};
+size_t cask_tensor_count(const struct cask_tensor *tensor); /* elements */
+size_t cask_tensor_bytes(const struct cask_tensor *tensor);
+
+/* ------------------------------------------------------------------ device */
+
+enum cask_precision {
+    CASK_PRECISION_AUTO, /* bf16 where the CPU has AMX, else fp32 */
+    CASK_PRECISION_FP32,
+    CASK_PRECISION_BF16, /* refused where the CPU has no bf16 instructions */
+};
+
+struct cask_device_options {
+    const char *backend; /* "cpu", "ref", "ref64" */
+    int threads;         /* 0: all CPUs this process may use */
+    enum cask_precision precision;
+};
+
+struct cask_device;
+enum cask_status cask_device_open(const struct cask_device_options *options, struct cask_device **device, struct cask_error *err);
+void cask_device_close(struct cask_device *device); /* accepts NULL; close convs first */
+
+const struct cask_ops *cask_device_ops(const struct cask_device *device);
+enum cask_dtype cask_device_activation_dtype(const struct cask_device *device);
+enum cask_dtype cask_device_parameter_dtype(const struct cask_device *device);
+int cask_device_threads(const struct cask_device *device);
+/* "cpu: oneDNN 2.6.3, avx512_core_bf16, 2 threads, fp32" */
+void cask_device_describe(const struct cask_device *device, char *buffer, size_t bytes);
+
+/* Zeroed, 64-byte aligned. NULL: no memory. */
+void *cask_buffer_alloc(struct cask_device *device, size_t bytes);
+void cask_buffer_free(struct cask_device *device, void *buffer); /* accepts NULL */
+void cask_buffer_upload(struct cask_device *device, void *buffer, const void *host, size_t bytes);
+void cask_buffer_download(struct cask_device *device, void *host, const void *buffer, size_t bytes);
+
+/* ------------------------------------------------------------- descriptors */
+
+/* Convolution, cross-correlation as in PyTorch. out = (in + pad_begin + pad_end - kernel) / stride + 1.
+ * in_c and out_c are multiples of groups. A linear layer on [C,H,W] is the convolution whose
+ * kernel is the whole input: its OIHW weight has the bytes of PyTorch's [out, C*H*W] matrix. */
+struct cask_conv_desc {
+    int n, h, w;               /* input; n is the plan's batch */
+    int in_c, out_c;
+    int kernel_h, kernel_w, stride;
+    int pad_top, pad_left, pad_bottom, pad_right;
+    int groups;                /* 1 dense, in_c depthwise */
+    bool bias;
+    bool inference;            /* backward calls will not come */
+};
+struct cask_conv; /* a planned convolution: primitives, packed weights, scratch */
+
+enum cask_activation {
+    CASK_ACT_NONE,
+    CASK_ACT_RELU,
+    CASK_ACT_PRELU, /* y = x if x > 0 else slope_c * x; slope gradient at x <= 0 is x*dy */
+    CASK_ACT_SIGMOID,
+    CASK_ACT_HARD_SIGMOID, /* relu6(x + 3) / 6 */
+    CASK_ACT_HARD_SWISH,   /* x * relu6(x + 3) / 6 */
+};
+
+/* Batch normalisation with an activation behind it, one pass each way. `saved_*` are written by
+ * train forward and read by backward, per channel. */
+struct cask_batchnorm {
+    double eps, momentum;            /* running = (1-momentum) * running + momentum * batch */
+    enum cask_activation activation; /* NONE, RELU or PRELU */
+    const void *gamma, *beta;        /* may be NULL: ones, zeros */
+    const void *slope;               /* PRELU, per channel */
+    void *running_mean, *running_var; /* updated by train forward with the UNBIASED variance */
+    void *saved_mean, *saved_inv_std;
+};
+struct cask_batchnorm_grads {
+    void *gamma, *beta, *slope; /* added to; NULL where not wanted */
+};
+
+/* C[m,n] = alpha * op(A) op(B) + beta * C, row-major. A is [m,k], or [k,m] if trans_a; B is [k,n], or [n,k] if trans_b. */
+struct cask_gemm {
+    bool trans_a, trans_b;
+    int64_t m, n, k;
+    int64_t lda, ldb, ldc; /* row strides in elements; 0: dense */
+    double alpha, beta;
+    enum cask_dtype in_dtype, out_dtype; /* A and B; C */
+};
+
+/* PyTorch's SGD: g' = g + decay*w; v = momentum*v + g'; w -= rate * (nesterov ? g' + momentum*v : v) */
+struct cask_sgd {
+    double rate, momentum, decay;
+    double gradient_scale; /* g is multiplied by this first (clipping); 1: as it is */
+    bool nesterov;
+};
+
+/* --------------------------------------------------------------------- ops */
+
+struct cask_ops {
+    const char *name;
+
+    /* convolution and linear layers. set_weights copies and packs; call it after each update. */
+    enum cask_status (*conv_open)(struct cask_device *, const struct cask_conv_desc *, struct cask_conv **, struct cask_error *);
+    void (*conv_close)(struct cask_conv *); /* accepts NULL */
+    enum cask_status (*conv_set_weights)(struct cask_conv *, const void *weight, const void *bias, struct cask_error *);
+    enum cask_status (*conv_forward)(struct cask_conv *, const struct cask_tensor *x, const struct cask_tensor *y, struct cask_error *);
+    enum cask_status (*conv_backward_data)(struct cask_conv *, const struct cask_tensor *dy, const struct cask_tensor *dx, bool accumulate, struct cask_error *);
+    enum cask_status (*conv_backward_weights)(struct cask_conv *, const struct cask_tensor *x, const struct cask_tensor *dy, void *dweight, void *dbias, struct cask_error *);
+    const char *(*conv_describe)(const struct cask_conv *); /* the implementation that runs, for logs and tests */
+
+    enum cask_status (*gemm)(struct cask_device *, const struct cask_gemm *, const void *a, const void *b, void *c, struct cask_error *);
+
+    enum cask_status (*batchnorm_train)(struct cask_device *, const struct cask_batchnorm *, const struct cask_tensor *x, const struct cask_tensor *y, struct cask_error *);
+    enum cask_status (*batchnorm_eval)(struct cask_device *, const struct cask_batchnorm *, const struct cask_tensor *x, const struct cask_tensor *y, struct cask_error *); /* y may be x */
+    enum cask_status (*batchnorm_backward)(struct cask_device *, const struct cask_batchnorm *, const struct cask_tensor *x, const struct cask_tensor *dy, const struct cask_tensor *dx, bool accumulate, const struct cask_batchnorm_grads *, struct cask_error *); /* dx may be dy if not accumulate */
+
+    enum cask_status (*activation_forward)(struct cask_device *, enum cask_activation, const void *slope, const struct cask_tensor *x, const struct cask_tensor *y, struct cask_error *); /* y may be x */
+    enum cask_status (*activation_backward)(struct cask_device *, enum cask_activation, const void *slope, const struct cask_tensor *x, const struct cask_tensor *dy, const struct cask_tensor *dx, bool accumulate, void *dslope, struct cask_error *);
+
+    enum cask_status (*add)(struct cask_device *, const struct cask_tensor *a, const struct cask_tensor *b, const struct cask_tensor *y, struct cask_error *); /* y may be a or b */
+    enum cask_status (*subsample_forward)(struct cask_device *, int stride, const struct cask_tensor *x, const struct cask_tensor *y, struct cask_error *); /* every stride-th pixel from (0,0) */
+    enum cask_status (*subsample_backward)(struct cask_device *, int stride, const struct cask_tensor *dy, const struct cask_tensor *dx, bool accumulate, struct cask_error *);
+    enum cask_status (*average_pool_forward)(struct cask_device *, const struct cask_tensor *x, const struct cask_tensor *y, struct cask_error *); /* [n,h,w,c] > [n,1,1,c] */
+    enum cask_status (*average_pool_backward)(struct cask_device *, const struct cask_tensor *dy, const struct cask_tensor *dx, bool accumulate, struct cask_error *);
+    enum cask_status (*scale_forward)(struct cask_device *, const struct cask_tensor *x, const struct cask_tensor *gate, const struct cask_tensor *y, struct cask_error *); /* y = x * gate[n,1,1,c] */
+    enum cask_status (*scale_backward)(struct cask_device *, const struct cask_tensor *x, const struct cask_tensor *gate, const struct cask_tensor *dy, const struct cask_tensor *dx, bool accumulate, const struct cask_tensor *dgate, struct cask_error *);
+    enum cask_status (*convert)(struct cask_device *, const struct cask_tensor *x, const struct cask_tensor *y, struct cask_error *); /* dtype change */
+
+    /* Rows of a matrix, parameter dtype. unit = x / max(|x|, 1e-12); norm[n] = |x|, may be NULL. */
+    enum cask_status (*l2norm_forward)(struct cask_device *, const struct cask_tensor *x, const struct cask_tensor *unit, void *norm, struct cask_error *);
+    /* dx (+)= (G - (G.e) e) / |x| with G = dunit, e = unit */
+    enum cask_status (*l2norm_backward)(struct cask_device *, const struct cask_tensor *unit, const void *norm, const struct cask_tensor *dunit, const struct cask_tensor *dx, bool accumulate, struct cask_error *);
+    /* Mean over rows of LSE(z_i) - z_i,label; writes dz (may be z). Rows with label UINT32_MAX count
+     * nothing and get zero gradient. *loss is a host double. */
+    enum cask_status (*softmax_cross_entropy)(struct cask_device *, const struct cask_tensor *z, const uint32_t *labels, const struct cask_tensor *dz, double *loss, struct cask_error *);
+
+    /* count elements of parameter dtype */
+    enum cask_status (*sgd_step)(struct cask_device *, const struct cask_sgd *, size_t count, void *w, const void *g, void *v, struct cask_error *);
+    enum cask_status (*sum_squares)(struct cask_device *, size_t count, const void *x, double *sum, struct cask_error *); /* fixed order */
+};
+
+/* SIMD level the cpu backend's own kernels use: "scalar", "avx2", "avx512". From cpuid, lowered by
+ * CASK_CPU_ISA=ref|avx2|avx512|amx (which lowers oneDNN's too). */
+const char *cask_cpu_isa(void);
+
+#endif
