@@ -134,9 +134,13 @@ enum cask_status cask_checkpoint_classifier(const struct cask_checkpoint *checkp
 struct cask_metadata_entry {
     const char *key, *value;
 };
-/* Writes safetensors atomically: the net's tensors in graph order plus `extra` (may be NULL), with
+/* Writes safetensors atomically: the net's tensors in graph order, with
  * metadata: net, embedding, input, channel order, mean, scale, ... and `entries`. */
 enum cask_status cask_net_save(struct cask_net *net, const char *path, const struct cask_preprocess *preprocess, const struct cask_metadata_entry *entries, int entry_count, struct cask_error *err);
+
+/* The same with `extra` tensors behind the net's own, such as the class rows of a trained teacher
+ * ("head.weight", found again by cask_checkpoint_classifier). */
+enum cask_status cask_net_save_with(struct cask_net *net, const char *path, const struct cask_preprocess *preprocess, const struct cask_file_tensor *extra, int extra_count, const struct cask_metadata_entry *entries, int entry_count, struct cask_error *err);
 
 /* Plain safetensors writer under it (also used for training checkpoints). */
 enum cask_status cask_safetensors_write(const char *path, const struct cask_file_tensor *tensors, int count, const struct cask_metadata_entry *entries, int entry_count, struct cask_error *err);
