@@ -16,7 +16,12 @@
 #include "common/preprocess.h"
 #include "common/status.h"
 
-enum { CASK_CACHE_VIEWS = 2, CASK_CACHE_TEMPERATURES = 8, CASK_CACHE_MAJOR = 1, CASK_CACHE_MINOR = 0 };
+enum {
+    CASK_CACHE_VIEWS = 2,
+    CASK_CACHE_TEMPERATURES = 8,
+    CASK_CACHE_MAJOR = 1,
+    CASK_CACHE_MINOR = 0
+};
 
 enum cask_embedding_type { CASK_EMBEDDING_F16, CASK_EMBEDDING_INT8 };
 
@@ -25,28 +30,29 @@ struct cask_manifest {
     int major, minor;
     /* shape */
     int64_t images, classes;
-    int embedding;                 /* D */
+    int embedding; /* D */
     enum cask_embedding_type embedding_type;
-    int topk;                      /* k <= classes */
-    double scale;                  /* s of the LSEs, 64 */
+    int topk;     /* k <= classes */
+    double scale; /* s of the LSEs, 64 */
     double temperatures[CASK_CACHE_TEMPERATURES];
     int temperature_count;
     int64_t shard_images;
     /* teacher */
-    char teacher[64];              /* "ir50", "onnx" */
+    char teacher[64]; /* "ir50", "onnx" */
     char weights_sha256[CASK_SHA256_HEX];
     char architecture_sha256[CASK_SHA256_HEX]; /* over node kinds, shapes and parameter names */
     char centers_sha256[CASK_SHA256_HEX];
-    char centers_origin[16];       /* "classifier", "file", "mean" */
-    char precision[8];             /* "fp32", "bf16" */
+    char centers_origin[16]; /* "classifier", "file", "mean" */
+    char precision[8];       /* "fp32", "bf16" */
     struct cask_preprocess preprocess;
     /* pixels and data */
     char decoder[64];
-    uint32_t decoder_crc;          /* CRC32 of a built-in JPEG as decoded there */
+    uint32_t decoder_crc; /* CRC32 of a built-in JPEG as decoded there */
     char dataset_sha256[CASK_SHA256_HEX];
-    char dataset_path[1024];       /* for people; not compared */
-    char probe_sha256[CASK_SHA256_HEX]; /* of the teacher's embeddings of built-in images, rounded */
-    char created[32], writer[64];  /* for people; not compared */
+    char dataset_path[1024]; /* for people; not compared */
+    char
+        probe_sha256[CASK_SHA256_HEX]; /* of the teacher's embeddings of built-in images, rounded */
+    char created[32], writer[64];      /* for people; not compared */
     /* measured on the first shard: cosine error of stored embeddings, error of stored cosines */
     double embedding_error_max, cosine_error_max;
 };
@@ -59,8 +65,8 @@ struct cask_cache_row {
     uint32_t label; /* UINT32_MAX: none */
     uint8_t flags;  /* BAD: everything below may be NULL; zeros are stored */
     struct cask_cache_view {
-        const float *embedding;  /* [D], unit norm */
-        float norm;              /* of the raw embedding */
+        const float *embedding;     /* [D], unit norm */
+        float norm;                 /* of the raw embedding */
         const uint32_t *topk_index; /* [k], by cosine descending, ties by class id */
         const float *topk_cosine;   /* [k] */
         float label_cosine;
@@ -71,31 +77,47 @@ struct cask_cache_row {
 /* ------------------------------------------------------------------ writer */
 
 /* Creates DIR or resumes in it: the manifest given must equal the one there field by field (else
- * CASK_ERR_MISMATCH with the difference). Shards are written whole: begin, append rows in order, commit.
- * Free space for what is missing is checked at open. */
+ * CASK_ERR_MISMATCH with the difference). Shards are written whole: begin, append rows in order,
+ * commit. Free space for what is missing is checked at open. */
 struct cask_cache_writer;
-enum cask_status cask_cache_writer_open(const char *folder, const struct cask_manifest *manifest, int threads, struct cask_cache_writer **writer, struct cask_error *err);
+enum cask_status cask_cache_writer_open(const char *folder, const struct cask_manifest *manifest,
+                                        int threads, struct cask_cache_writer **writer,
+                                        struct cask_error *err);
 int64_t cask_cache_writer_shards(const struct cask_cache_writer *writer);
-bool cask_cache_writer_has(const struct cask_cache_writer *writer, int64_t shard); /* published and whole */
-enum cask_status cask_cache_writer_begin(struct cask_cache_writer *writer, int64_t shard, struct cask_error *err);
+bool cask_cache_writer_has(const struct cask_cache_writer *writer,
+                           int64_t shard); /* published and whole */
+enum cask_status cask_cache_writer_begin(struct cask_cache_writer *writer, int64_t shard,
+                                         struct cask_error *err);
 /* Rows of the open shard, `count` at a time, in order. */
-enum cask_status cask_cache_writer_append(struct cask_cache_writer *writer, const struct cask_cache_row *rows, int count, struct cask_error *err);
+enum cask_status cask_cache_writer_append(struct cask_cache_writer *writer,
+                                          const struct cask_cache_row *rows, int count,
+                                          struct cask_error *err);
 enum cask_status cask_cache_writer_commit(struct cask_cache_writer *writer, struct cask_error *err);
-void cask_cache_writer_abort(struct cask_cache_writer *writer); /* drops the open shard; accepts none open */
+void cask_cache_writer_abort(
+    struct cask_cache_writer *writer); /* drops the open shard; accepts none open */
 /* centers.h5, once: [classes][D] unit rows, float32. */
-enum cask_status cask_cache_writer_centers(struct cask_cache_writer *writer, const float *centers, struct cask_error *err);
+enum cask_status cask_cache_writer_centers(struct cask_cache_writer *writer, const float *centers,
+                                           struct cask_error *err);
 /* bad.csv: one line per image that could not be decoded. */
-enum cask_status cask_cache_writer_bad(struct cask_cache_writer *writer, int64_t row, const char *name, const char *reason, struct cask_error *err);
+enum cask_status cask_cache_writer_bad(struct cask_cache_writer *writer, int64_t row,
+                                       const char *name, const char *reason,
+                                       struct cask_error *err);
 /* All shards and centres there: folds the journal into the final manifest. */
 enum cask_status cask_cache_writer_finish(struct cask_cache_writer *writer, struct cask_error *err);
-void cask_cache_writer_close(struct cask_cache_writer *writer); /* accepts NULL; keeps what is published */
+void cask_cache_writer_close(
+    struct cask_cache_writer *writer); /* accepts NULL; keeps what is published */
 
 /* ------------------------------------------------------------------ reader */
 
-enum cask_verify { CASK_VERIFY_FIRST, CASK_VERIFY_ALWAYS, CASK_VERIFY_OFF }; /* chunk checksums: at first touch, ... */
+enum cask_verify {
+    CASK_VERIFY_FIRST,
+    CASK_VERIFY_ALWAYS,
+    CASK_VERIFY_OFF
+}; /* chunk checksums: at first touch, ... */
 
 struct cask_cache;
-enum cask_status cask_cache_open(const char *folder, enum cask_verify verify, struct cask_cache **cache, struct cask_error *err);
+enum cask_status cask_cache_open(const char *folder, enum cask_verify verify,
+                                 struct cask_cache **cache, struct cask_error *err);
 void cask_cache_close(struct cask_cache *cache); /* accepts NULL */
 const struct cask_manifest *cask_cache_manifest(const struct cask_cache *cache);
 int64_t cask_cache_rows(const struct cask_cache *cache);
@@ -114,16 +136,23 @@ struct cask_cache_gather {
     float *label_cosine;  /* [count] */
     float *lse;           /* [count][temperature_count] */
 };
-/* Rows in any order, view 1 where mirror[i]. Damage is CASK_ERR_FORMAT with shard, dataset, rows. Thread-safe. */
-enum cask_status cask_cache_gather(struct cask_cache *cache, const int64_t *rows, const bool *mirror, int count, const struct cask_cache_gather *out, struct cask_error *err);
+/* Rows in any order, view 1 where mirror[i]. Damage is CASK_ERR_FORMAT with shard, dataset, rows.
+ * Thread-safe. */
+enum cask_status cask_cache_gather(struct cask_cache *cache, const int64_t *rows,
+                                   const bool *mirror, int count,
+                                   const struct cask_cache_gather *out, struct cask_error *err);
 /* Class centres [classes][D] unit float32, loaded once and owned by the cache; thread-safe. */
-enum cask_status cask_cache_centers(struct cask_cache *cache, const float **centers, struct cask_error *err);
+enum cask_status cask_cache_centers(struct cask_cache *cache, const float **centers,
+                                    struct cask_error *err);
 
 /* -------------------------------------------------------------- comparison */
 
-/* Compares what `found` says with `expected`, field by field; fields that are empty in `expected` are
- * not compared. CASK_ERR_MISMATCH lists every difference as "field: expected ..., found ...". A
+/* Compares what `found` says with `expected`, field by field; fields that are empty in `expected`
+ * are not compared. CASK_ERR_MISMATCH lists every difference as "field: expected ..., found ...". A
  * difference whose field name is in `accepted` is allowed and counted in *overrides. */
-enum cask_status cask_manifest_compare(const struct cask_manifest *expected, const struct cask_manifest *found, const char *const *accepted, int accepted_count, int *overrides, struct cask_error *err);
+enum cask_status cask_manifest_compare(const struct cask_manifest *expected,
+                                       const struct cask_manifest *found,
+                                       const char *const *accepted, int accepted_count,
+                                       int *overrides, struct cask_error *err);
 
 #endif

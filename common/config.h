@@ -58,13 +58,18 @@ struct cask_config_section {
 struct cask_config; /* owns the texts that bound values point to */
 
 /* Binds all defaults. `sections` is copied; the targets are borrowed for the config's life. */
-enum cask_status cask_config_create(const struct cask_config_section *sections, size_t count, struct cask_config **config, struct cask_error *err);
+enum cask_status cask_config_create(const struct cask_config_section *sections, size_t count,
+                                    struct cask_config **config, struct cask_error *err);
 void cask_config_free(struct cask_config *config); /* accepts NULL; bound texts die with it */
 
-enum cask_status cask_config_load_file(struct cask_config *config, const char *path, struct cask_error *err);
+enum cask_status cask_config_load_file(struct cask_config *config, const char *path,
+                                       struct cask_error *err);
 /* `assignment` is "a.b=c"; origin is used in messages ("--set"). */
-enum cask_status cask_config_set(struct cask_config *config, const char *assignment, const char *origin, struct cask_error *err);
-enum cask_status cask_config_set_value(struct cask_config *config, const char *key, const char *value, const char *origin, struct cask_error *err);
+enum cask_status cask_config_set(struct cask_config *config, const char *assignment,
+                                 const char *origin, struct cask_error *err);
+enum cask_status cask_config_set_value(struct cask_config *config, const char *key,
+                                       const char *value, const char *origin,
+                                       struct cask_error *err);
 /* True if the key was given by a file, --set or the command line, not only by its default. */
 bool cask_config_given(const struct cask_config *config, const char *key);
 
@@ -78,6 +83,7 @@ char *cask_config_help(const struct cask_config *config);
  * every key; `--config FILE` loads a file at its place, if the table has a key "config".
  * `--help` and `--version` print to stdout and set *stop. Anything else is CASK_ERR_USAGE with the
  * nearest flag. `usage` is the program's own help text, printed before the table. */
-enum cask_status cask_cli_parse(struct cask_config *config, int argc, char **argv, const char *usage, bool *stop, struct cask_error *err);
+enum cask_status cask_cli_parse(struct cask_config *config, int argc, char **argv,
+                                const char *usage, bool *stop, struct cask_error *err);
 
 #endif

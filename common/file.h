@@ -20,22 +20,27 @@ struct cask_file {
     char *path, *temp_path; /* owned */
 };
 enum cask_status cask_file_begin(struct cask_file *file, const char *path, struct cask_error *err);
-enum cask_status cask_file_write(struct cask_file *file, const void *data, size_t bytes, struct cask_error *err);
-enum cask_status cask_file_commit(struct cask_file *file, struct cask_error *err); /* releases either way */
-void cask_file_abort(struct cask_file *file);                                      /* accepts a released file */
+enum cask_status cask_file_write(struct cask_file *file, const void *data, size_t bytes,
+                                 struct cask_error *err);
+enum cask_status cask_file_commit(struct cask_file *file,
+                                  struct cask_error *err); /* releases either way */
+void cask_file_abort(struct cask_file *file);              /* accepts a released file */
 
 /* Publishes a file that something else (libhdf5) wrote and closed under `temp_path`. */
 enum cask_status cask_file_publish(const char *temp_path, const char *path, struct cask_error *err);
 
 /* Whole contents at once, published atomically. */
-enum cask_status cask_file_write_all(const char *path, const void *data, size_t bytes, struct cask_error *err);
+enum cask_status cask_file_write_all(const char *path, const void *data, size_t bytes,
+                                     struct cask_error *err);
 /* One line appended to a log (journal, metrics) with O_APPEND; `sync` adds fsync. */
-enum cask_status cask_file_append(const char *path, const void *data, size_t bytes, bool sync, struct cask_error *err);
+enum cask_status cask_file_append(const char *path, const void *data, size_t bytes, bool sync,
+                                  struct cask_error *err);
 
 /* --- reading --- */
 /* Fills *data with `*bytes` bytes plus a NUL (caller frees with cask_free). Refuses files over
  * max_bytes with CASK_ERR_FORMAT. */
-enum cask_status cask_file_read_all(const char *path, size_t max_bytes, char **data, size_t *bytes, struct cask_error *err);
+enum cask_status cask_file_read_all(const char *path, size_t max_bytes, char **data, size_t *bytes,
+                                    struct cask_error *err);
 
 /* Read-only map of a whole file; an empty file gives data "" and 0 bytes. */
 struct cask_map {
@@ -48,9 +53,11 @@ void cask_map_close(struct cask_map *map); /* accepts a zeroed map */
 /* --- folders --- */
 bool cask_path_exists(const char *path);
 bool cask_path_is_folder(const char *path);
-enum cask_status cask_folder_create(const char *path, struct cask_error *err); /* with parents; existing is fine */
+enum cask_status cask_folder_create(const char *path,
+                                    struct cask_error *err); /* with parents; existing is fine */
 /* Names in a folder, byte-wise sorted, without "." and ".."; caller frees each and the array. */
-enum cask_status cask_folder_list(const char *path, char ***names, size_t *count, struct cask_error *err);
+enum cask_status cask_folder_list(const char *path, char ***names, size_t *count,
+                                  struct cask_error *err);
 void cask_folder_list_free(char **names, size_t count);
 enum cask_status cask_folder_free_bytes(const char *path, uint64_t *bytes, struct cask_error *err);
 /* Removes files in `path` whose name contains ".tmp."; missing folder is fine. */

@@ -17,17 +17,28 @@
 
 struct cask_json;
 
-enum cask_json_kind { CASK_JSON_NULL, CASK_JSON_BOOL, CASK_JSON_INT, CASK_JSON_REAL, CASK_JSON_TEXT, CASK_JSON_ARRAY, CASK_JSON_OBJECT };
+enum cask_json_kind {
+    CASK_JSON_NULL,
+    CASK_JSON_BOOL,
+    CASK_JSON_INT,
+    CASK_JSON_REAL,
+    CASK_JSON_TEXT,
+    CASK_JSON_ARRAY,
+    CASK_JSON_OBJECT
+};
 
-enum cask_status cask_json_parse(const char *text, size_t bytes, struct cask_json **out, struct cask_error *err);
+enum cask_status cask_json_parse(const char *text, size_t bytes, struct cask_json **out,
+                                 struct cask_error *err);
 void cask_json_free(struct cask_json *value); /* accepts NULL; only for roots */
 
-enum cask_json_kind cask_json_kind(const struct cask_json *value); /* NULL pointer gives CASK_JSON_NULL */
-size_t cask_json_size(const struct cask_json *value);              /* elements or keys */
+enum cask_json_kind cask_json_kind(
+    const struct cask_json *value);                   /* NULL pointer gives CASK_JSON_NULL */
+size_t cask_json_size(const struct cask_json *value); /* elements or keys */
 const struct cask_json *cask_json_get(const struct cask_json *object, const char *key);
 const struct cask_json *cask_json_at(const struct cask_json *array, size_t index);
 /* Iterates an object in file order: start with iter = NULL; ends with NULL. */
-void *cask_json_next(const struct cask_json *object, void *iter, const char **key, const struct cask_json **value);
+void *cask_json_next(const struct cask_json *object, void *iter, const char **key,
+                     const struct cask_json **value);
 
 bool cask_json_as_int(const struct cask_json *value, int64_t *out);
 bool cask_json_as_real(const struct cask_json *value, double *out); /* accepts integers */
@@ -38,7 +49,8 @@ struct cask_json *cask_json_object(void);
 struct cask_json *cask_json_array(void);
 bool cask_json_set(struct cask_json *object, const char *key, struct cask_json *child);
 bool cask_json_set_int(struct cask_json *object, const char *key, int64_t value);
-bool cask_json_set_real(struct cask_json *object, const char *key, double value); /* non-finite becomes null */
+bool cask_json_set_real(struct cask_json *object, const char *key,
+                        double value); /* non-finite becomes null */
 bool cask_json_set_bool(struct cask_json *object, const char *key, bool value);
 bool cask_json_set_text(struct cask_json *object, const char *key, const char *value);
 bool cask_json_append(struct cask_json *array, struct cask_json *child);
@@ -51,6 +63,7 @@ enum cask_json_style {
     CASK_JSON_CANONICAL, /* one line, keys sorted: the form that is hashed */
     CASK_JSON_PRETTY,    /* indented, keys in insertion order */
 };
-char *cask_json_dump(const struct cask_json *value, enum cask_json_style style); /* caller frees; NULL: no memory */
+char *cask_json_dump(const struct cask_json *value,
+                     enum cask_json_style style); /* caller frees; NULL: no memory */
 
 #endif

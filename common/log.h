@@ -11,7 +11,8 @@
 
 enum cask_log_level { CASK_LOG_ERROR, CASK_LOG_WARN, CASK_LOG_INFO, CASK_LOG_DEBUG };
 
-void cask_log(enum cask_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void cask_log(enum cask_log_level level, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 #define cask_log_warn(...) cask_log(CASK_LOG_WARN, __VA_ARGS__)
 #define cask_log_info(...) cask_log(CASK_LOG_INFO, __VA_ARGS__)
 #define cask_log_debug(...) cask_log(CASK_LOG_DEBUG, __VA_ARGS__)
@@ -31,7 +32,8 @@ struct cask_progress {
     char note[160];
     bool terminal;
 };
-void cask_progress_begin(struct cask_progress *bar, const char *title, const char *unit, int64_t initial, int64_t total);
+void cask_progress_begin(struct cask_progress *bar, const char *title, const char *unit,
+                         int64_t initial, int64_t total);
 void cask_progress_update(struct cask_progress *bar, int64_t done, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void cask_progress_end(struct cask_progress *bar);

@@ -20,7 +20,8 @@ void *cask_grow(void *memory, size_t old_count, size_t new_count, size_t size)
     __attribute__((warn_unused_result));
 
 char *cask_strdup(const char *text) __attribute__((warn_unused_result));
-char *cask_format(const char *format, ...) __attribute__((format(printf, 1, 2), warn_unused_result));
+char *cask_format(const char *format, ...)
+    __attribute__((format(printf, 1, 2), warn_unused_result));
 
 /* Run arena: many small things with one lifetime. Allocates blocks on demand; nothing is freed
  * singly. Not thread-safe. */
@@ -29,8 +30,10 @@ struct cask_arena {
     size_t used_bytes;
 };
 void cask_arena_init(struct cask_arena *arena);
-void *cask_arena_alloc(struct cask_arena *arena, size_t count, size_t size) __attribute__((warn_unused_result));
-char *cask_arena_strdup(struct cask_arena *arena, const char *text) __attribute__((warn_unused_result));
+void *cask_arena_alloc(struct cask_arena *arena, size_t count, size_t size)
+    __attribute__((warn_unused_result));
+char *cask_arena_strdup(struct cask_arena *arena, const char *text)
+    __attribute__((warn_unused_result));
 void cask_arena_release(struct cask_arena *arena);
 
 /* Test hook: the n-th allocation from now (1 = next) and all later ones fail; 0 turns it off. */

@@ -22,7 +22,8 @@ struct cask_preprocess {
 struct cask_preprocess cask_preprocess_default(void);
 
 /* Reads "rgb:127.5:127.5" or "bgr:MEAN:SCALE" into order, mean and scale (size is left alone). */
-enum cask_status cask_preprocess_parse(const char *text, struct cask_preprocess *out, struct cask_error *err);
+enum cask_status cask_preprocess_parse(const char *text, struct cask_preprocess *out,
+                                       struct cask_error *err);
 /* "rgb:127.5:127.5"; buffer of at least 64 bytes. */
 void cask_preprocess_format(const struct cask_preprocess *preprocess, char buffer[64]);
 bool cask_preprocess_equal(const struct cask_preprocess *a, const struct cask_preprocess *b);

@@ -11,7 +11,8 @@
 uint64_t cask_rng_u64(uint64_t seed, uint64_t stream, uint64_t counter);
 double cask_rng_uniform(uint64_t seed, uint64_t stream, uint64_t counter); /* [0, 1) */
 double cask_rng_normal(uint64_t seed, uint64_t stream, uint64_t counter);  /* mean 0, variance 1 */
-uint64_t cask_rng_below(uint64_t seed, uint64_t stream, uint64_t counter, uint64_t bound); /* [0, bound) */
+uint64_t cask_rng_below(uint64_t seed, uint64_t stream, uint64_t counter,
+                        uint64_t bound); /* [0, bound) */
 
 /* The position-th element of a pseudo-random permutation of [0, n): a bijection for each
  * (seed, stream), computed in O(1) expected time without a table. n >= 1, position < n. */

@@ -43,8 +43,8 @@ struct cask_error {
 /* Puts a new message into `err`, forgetting what was there, and returns `status`, so that
  *     CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT, "%s: expected ..., found ...", path, ...));
  * is the one way to raise an error inside a function. */
-enum cask_status cask_error_set(struct cask_error *err, enum cask_status status, const char *format, ...)
-    __attribute__((format(printf, 3, 4), cold));
+enum cask_status cask_error_set(struct cask_error *err, enum cask_status status, const char *format,
+                                ...) __attribute__((format(printf, 3, 4), cold));
 
 /* Same, with ": " and strerror(errnum) appended; ENOSPC and EDQUOT give CASK_ERR_NO_SPACE, all else
  * CASK_ERR_IO. */

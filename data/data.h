@@ -2,8 +2,8 @@
  *
  *   dataset   what images there are; gives encoded bytes by index
  *   decode    JPEG or PNG bytes to RGB
- *   sampler   position in training to (image, mirrored?) as a pure function of (seed, epoch, position)
- *   loader    threads that run ahead of a sampler and hand over whole batches in order
+ *   sampler   position in training to (image, mirrored?) as a pure function of (seed, epoch,
+ * position) loader    threads that run ahead of a sampler and hand over whole batches in order
  *   pairs     verification sets: pairs .txt with an image folder, insightface .bin
  */
 #ifndef CASK_DATA_DATA_H
@@ -22,7 +22,8 @@
 
 /* PATH may be: a folder root/identity/image.{jpg,jpeg,png} (labels: byte-wise order of folder
  * names; a folder with images directly in it is unlabelled), a folder with train.rec (+ train.idx,
- * property), a .rec file, or a text list ("path label", "path<TAB>label", im2rec .lst), paths relative to the list. */
+ * property), a .rec file, or a text list ("path label", "path<TAB>label", im2rec .lst), paths
+ * relative to the list. */
 struct cask_dataset;
 struct cask_dataset_options {
     int64_t limit;      /* use the first N images; 0: all */
@@ -32,41 +33,53 @@ struct cask_encoded {
     uint8_t *data; /* grown as needed; free with cask_encoded_release */
     size_t bytes, capacity;
 };
-enum cask_status cask_dataset_open(const char *path, const struct cask_dataset_options *options, struct cask_dataset **dataset, struct cask_error *err);
+enum cask_status cask_dataset_open(const char *path, const struct cask_dataset_options *options,
+                                   struct cask_dataset **dataset, struct cask_error *err);
 void cask_dataset_close(struct cask_dataset *dataset); /* accepts NULL */
-const char *cask_dataset_kind(const struct cask_dataset *dataset); /* "folder", "recordio", "list" */
+const char *cask_dataset_kind(
+    const struct cask_dataset *dataset); /* "folder", "recordio", "list" */
 int64_t cask_dataset_count(const struct cask_dataset *dataset);
 int64_t cask_dataset_classes(const struct cask_dataset *dataset); /* max label + 1; 0: unlabelled */
 uint32_t cask_dataset_label(const struct cask_dataset *dataset, int64_t index);
-uint64_t cask_dataset_id(const struct cask_dataset *dataset, int64_t index);     /* .rec: key; else the index */
-uint64_t cask_dataset_offset(const struct cask_dataset *dataset, int64_t index); /* .rec: byte offset; else 0 */
+uint64_t cask_dataset_id(const struct cask_dataset *dataset,
+                         int64_t index); /* .rec: key; else the index */
+uint64_t cask_dataset_offset(const struct cask_dataset *dataset,
+                             int64_t index); /* .rec: byte offset; else 0 */
 /* "folder/name.jpg" or "train.rec key 17"; buffer gets a NUL-terminated, perhaps cut, text */
-void cask_dataset_name(const struct cask_dataset *dataset, int64_t index, char *buffer, size_t bytes);
+void cask_dataset_name(const struct cask_dataset *dataset, int64_t index, char *buffer,
+                       size_t bytes);
 /* Thread-safe. The file's bytes as they are. */
-enum cask_status cask_dataset_read(const struct cask_dataset *dataset, int64_t index, struct cask_encoded *encoded, struct cask_error *err);
+enum cask_status cask_dataset_read(const struct cask_dataset *dataset, int64_t index,
+                                   struct cask_encoded *encoded, struct cask_error *err);
 void cask_encoded_release(struct cask_encoded *encoded);
 /* SHA-256 over (index, label, length, CRC32 of bytes) of every image; reads all, in threads. */
-enum cask_status cask_dataset_fingerprint(const struct cask_dataset *dataset, int threads, char hex[CASK_SHA256_HEX], struct cask_error *err);
+enum cask_status cask_dataset_fingerprint(const struct cask_dataset *dataset, int threads,
+                                          char hex[CASK_SHA256_HEX], struct cask_error *err);
 
 /* ------------------------------------------------------------------ decode */
 
-/* Accurate integer DCT and fancy upsampling: the pixels OpenCV and PIL give. One decoder, one thread. */
+/* Accurate integer DCT and fancy upsampling: the pixels OpenCV and PIL give. One decoder, one
+ * thread. */
 struct cask_decoder;
 enum cask_status cask_decoder_create(struct cask_decoder **decoder, struct cask_error *err);
 void cask_decoder_free(struct cask_decoder *decoder); /* accepts NULL */
 /* Fills rgb[height][width][3]. Another size, another format or damage is CASK_ERR_FORMAT. */
-enum cask_status cask_decode(struct cask_decoder *decoder, const uint8_t *data, size_t bytes, int width, int height, uint8_t *rgb, struct cask_error *err);
+enum cask_status cask_decode(struct cask_decoder *decoder, const uint8_t *data, size_t bytes,
+                             int width, int height, uint8_t *rgb, struct cask_error *err);
 /* Any size: caller frees *rgb with cask_free. Refuses over 8192 x 8192. */
-enum cask_status cask_decode_any(struct cask_decoder *decoder, const uint8_t *data, size_t bytes, int *width, int *height, uint8_t **rgb, struct cask_error *err);
+enum cask_status cask_decode_any(struct cask_decoder *decoder, const uint8_t *data, size_t bytes,
+                                 int *width, int *height, uint8_t **rgb, struct cask_error *err);
 /* "libjpeg-turbo 2.1.5 islow fancy", and the CRC32 of a built-in JPEG decoded here */
 const char *cask_decoder_describe(void);
 enum cask_status cask_decoder_fingerprint(uint32_t *crc, struct cask_error *err);
 
 /* pixels[height][width][3] float32 in the network's channel order; mirror flips left-right. */
-void cask_preprocess_apply(const struct cask_preprocess *preprocess, const uint8_t *rgb, bool mirror, float *pixels);
+void cask_preprocess_apply(const struct cask_preprocess *preprocess, const uint8_t *rgb,
+                           bool mirror, float *pixels);
 
 /* JPEG writer for generated faces (quality 95, 4:4:4). Caller frees *data with cask_free. */
-enum cask_status cask_encode_jpeg(const uint8_t *rgb, int width, int height, int quality, uint8_t **data, size_t *bytes, struct cask_error *err);
+enum cask_status cask_encode_jpeg(const uint8_t *rgb, int width, int height, int quality,
+                                  uint8_t **data, size_t *bytes, struct cask_error *err);
 
 /* ----------------------------------------------------------------- sampler */
 
@@ -83,7 +96,8 @@ struct cask_sampler {
     int64_t count; /* images */
     uint64_t seed;
     bool mirror; /* false: the coin is never thrown */
-    const int64_t *subset; /* NULL: all; else positions map through this table of `count` indices (borrowed) */
+    const int64_t *
+        subset; /* NULL: all; else positions map through this table of `count` indices (borrowed) */
 };
 struct cask_sample cask_sampler_at(const struct cask_sampler *sampler, int64_t position);
 
@@ -107,12 +121,15 @@ struct cask_loader_options {
     bool drop_last;
     int threads; /* 0: one per CPU, at most 4 */
     int ahead;   /* batches decoded in advance; 0: 4 */
-    bool both_views; /* pixels is [2*batch]: first all as sampled, then all mirrored the other way */
+    bool
+        both_views; /* pixels is [2*batch]: first all as sampled, then all mirrored the other way */
 };
 /* The sequence of batches does not depend on the number of threads. */
-enum cask_status cask_loader_start(const struct cask_loader_options *options, struct cask_loader **loader, struct cask_error *err);
+enum cask_status cask_loader_start(const struct cask_loader_options *options,
+                                   struct cask_loader **loader, struct cask_error *err);
 /* Waits for the next batch; *batch is NULL at the end. It is lent until give_back. */
-enum cask_status cask_loader_next(struct cask_loader *loader, struct cask_batch **batch, struct cask_error *err);
+enum cask_status cask_loader_next(struct cask_loader *loader, struct cask_batch **batch,
+                                  struct cask_error *err);
 void cask_loader_give_back(struct cask_loader *loader, struct cask_batch *batch);
 void cask_loader_stop(struct cask_loader *loader); /* accepts NULL; joins its threads */
 /* Bad images met so far, and the message of the n-th (0-based; NULL past the end or past 1000). */
@@ -128,18 +145,22 @@ struct cask_pair {
     int64_t a, b; /* image indices */
     bool same;
 };
-/* LFW format: header "sets<TAB>pairs per half" (or "N" alone: 10 sets of... no: one set), then lines
- * "name i j" and "name i name j"; images at DIR/NAME/NAME_%04d.jpg (or .png). */
-enum cask_status cask_pairs_open_text(const char *pairs_path, const char *image_folder, struct cask_pairs **pairs, struct cask_error *err);
+/* LFW format: header "sets<TAB>pairs per half" (or "N" alone: 10 sets of... no: one set), then
+ * lines "name i j" and "name i name j"; images at DIR/NAME/NAME_%04d.jpg (or .png). */
+enum cask_status cask_pairs_open_text(const char *pairs_path, const char *image_folder,
+                                      struct cask_pairs **pairs, struct cask_error *err);
 /* insightface .bin: a pickle of (images, issame), read by a machine that executes nothing. */
-enum cask_status cask_pairs_open_bin(const char *path, struct cask_pairs **pairs, struct cask_error *err);
-void cask_pairs_close(struct cask_pairs *pairs); /* accepts NULL */
+enum cask_status cask_pairs_open_bin(const char *path, struct cask_pairs **pairs,
+                                     struct cask_error *err);
+void cask_pairs_close(struct cask_pairs *pairs);             /* accepts NULL */
 const char *cask_pairs_name(const struct cask_pairs *pairs); /* "pairs_val", "lfw" */
 int cask_pairs_folds(const struct cask_pairs *pairs);        /* as the file declares; 10 for .bin */
 int64_t cask_pairs_count(const struct cask_pairs *pairs);
 const struct cask_pair *cask_pairs_at(const struct cask_pairs *pairs, int64_t index);
 int64_t cask_pairs_image_count(const struct cask_pairs *pairs);
-void cask_pairs_image_name(const struct cask_pairs *pairs, int64_t image, char *buffer, size_t bytes);
-enum cask_status cask_pairs_read(const struct cask_pairs *pairs, int64_t image, struct cask_encoded *encoded, struct cask_error *err);
+void cask_pairs_image_name(const struct cask_pairs *pairs, int64_t image, char *buffer,
+                           size_t bytes);
+enum cask_status cask_pairs_read(const struct cask_pairs *pairs, int64_t image,
+                                 struct cask_encoded *encoded, struct cask_error *err);
 
 #endif

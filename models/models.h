@@ -1,8 +1,8 @@
 /* models/models.h - networks: described once as a graph, filled from files, planned, run.
  *
  *   registry name or ONNX file --> struct cask_graph   (what is computed; no memory, no device)
- *   graph + device             --> struct cask_net     (parameters, gradients, momentum on the device)
- *   net + batch + mode         --> struct cask_plan    (activations, planned convolutions)
+ *   graph + device             --> struct cask_net     (parameters, gradients, momentum on the
+ * device) net + batch + mode         --> struct cask_plan    (activations, planned convolutions)
  *
  * Several plans may share one net (training batch, validation batch). Parameter names, order and
  * shapes are PyTorch's state_dict's, so files map by name. Thread rule: a net and its plans belong
@@ -22,30 +22,38 @@
 /* ------------------------------------------------------------------- graph */
 
 enum cask_param_role {
-    CASK_PARAM_CONV_WEIGHT, CASK_PARAM_CONV_BIAS, CASK_PARAM_LINEAR_WEIGHT, CASK_PARAM_LINEAR_BIAS,
-    CASK_PARAM_BN_GAMMA, CASK_PARAM_BN_BETA, CASK_PARAM_BN_MEAN, CASK_PARAM_BN_VAR, CASK_PARAM_BN_COUNT,
+    CASK_PARAM_CONV_WEIGHT,
+    CASK_PARAM_CONV_BIAS,
+    CASK_PARAM_LINEAR_WEIGHT,
+    CASK_PARAM_LINEAR_BIAS,
+    CASK_PARAM_BN_GAMMA,
+    CASK_PARAM_BN_BETA,
+    CASK_PARAM_BN_MEAN,
+    CASK_PARAM_BN_VAR,
+    CASK_PARAM_BN_COUNT,
     CASK_PARAM_PRELU_SLOPE,
 };
 
 struct cask_param_info {
-    const char *name;  /* "layer1.0.conv1.weight" */
+    const char *name; /* "layer1.0.conv1.weight" */
     enum cask_param_role role;
     int64_t shape[4];
-    int rank;          /* 0 for num_batches_tracked */
-    int64_t count;     /* elements; 1 for rank 0 */
-    bool trained;      /* false: buffers and frozen gammas */
-    bool buffer;       /* running statistics and counters: not a parameter in PyTorch's count */
+    int rank;      /* 0 for num_batches_tracked */
+    int64_t count; /* elements; 1 for rank 0 */
+    bool trained;  /* false: buffers and frozen gammas */
+    bool buffer;   /* running statistics and counters: not a parameter in PyTorch's count */
 };
 
 struct cask_graph;
 
 struct cask_graph_options {
-    int embedding; /* 0: the network's default */
+    int embedding;     /* 0: the network's default */
     int width, height; /* input pixels; 0: the network's default, 112 */
 };
 /* Registry: "ir18" "ir34" "ir50" "ir100" "ir200" "mobilefacenet" "mbf" "mbf_large". Unknown name:
  * CASK_ERR_USAGE with the list. */
-enum cask_status cask_graph_build(const char *network, const struct cask_graph_options *options, struct cask_graph **graph, struct cask_error *err);
+enum cask_status cask_graph_build(const char *network, const struct cask_graph_options *options,
+                                  struct cask_graph **graph, struct cask_error *err);
 void cask_graph_free(struct cask_graph *graph); /* accepts NULL */
 const char *const *cask_graph_networks(void);   /* NULL-terminated */
 
@@ -53,28 +61,32 @@ const char *cask_graph_name(const struct cask_graph *graph);
 int cask_graph_embedding(const struct cask_graph *graph);
 int cask_graph_input_width(const struct cask_graph *graph);
 int cask_graph_input_height(const struct cask_graph *graph);
-bool cask_graph_trainable(const struct cask_graph *graph); /* false for ONNX graphs (folded BN) */
+bool cask_graph_trainable(const struct cask_graph *graph);  /* false for ONNX graphs (folded BN) */
 int cask_graph_param_count(const struct cask_graph *graph); /* entries of the state_dict */
 const struct cask_param_info *cask_graph_param(const struct cask_graph *graph, int index);
 int cask_graph_find_param(const struct cask_graph *graph, const char *name); /* -1: absent */
-int64_t cask_graph_parameters(const struct cask_graph *graph); /* elements, frozen included, buffers not */
-int64_t cask_graph_macs(const struct cask_graph *graph);       /* conv + fc multiply-adds per image */
+int64_t cask_graph_parameters(
+    const struct cask_graph *graph); /* elements, frozen included, buffers not */
+int64_t cask_graph_macs(const struct cask_graph *graph); /* conv + fc multiply-adds per image */
 
 /* --------------------------------------------------------------------- net */
 
 struct cask_net;
 /* Borrows graph and device for its life. Parameters are zero until loaded or initialised. */
-enum cask_status cask_net_create(const struct cask_graph *graph, struct cask_device *device, bool train, struct cask_net **net, struct cask_error *err);
+enum cask_status cask_net_create(const struct cask_graph *graph, struct cask_device *device,
+                                 bool train, struct cask_net **net, struct cask_error *err);
 void cask_net_free(struct cask_net *net); /* accepts NULL */
 const struct cask_graph *cask_net_graph(const struct cask_net *net);
-/* The source repository's init of the network (ecosystem: insightface or TFace), a pure function of seed. */
+/* The source repository's init of the network (ecosystem: insightface or TFace), a pure function of
+ * seed. */
 enum cask_status cask_net_init(struct cask_net *net, uint64_t seed, struct cask_error *err);
 /* Device memory of one parameter, its gradient and momentum (NULL where there is none). */
 void *cask_net_value(struct cask_net *net, int param);
 void *cask_net_grad(struct cask_net *net, int param);
 void *cask_net_momentum(struct cask_net *net, int param);
 /* Host float32 copies in and out (converted on ref64). count must match. */
-enum cask_status cask_net_set(struct cask_net *net, int param, const float *values, struct cask_error *err);
+enum cask_status cask_net_set(struct cask_net *net, int param, const float *values,
+                              struct cask_error *err);
 void cask_net_get(struct cask_net *net, int param, float *values);
 enum cask_status cask_net_zero_grads(struct cask_net *net, struct cask_error *err);
 /* Call after changing values: plans repack before their next forward. */
@@ -84,14 +96,17 @@ void cask_net_changed(struct cask_net *net);
 
 enum cask_mode { CASK_MODE_EVAL, CASK_MODE_TRAIN };
 struct cask_plan;
-enum cask_status cask_plan_create(struct cask_net *net, int batch, enum cask_mode mode, struct cask_plan **plan, struct cask_error *err);
+enum cask_status cask_plan_create(struct cask_net *net, int batch, enum cask_mode mode,
+                                  struct cask_plan **plan, struct cask_error *err);
 void cask_plan_free(struct cask_plan *plan); /* accepts NULL; before its net */
 /* pixels: host float32 NHWC [count][h][w][3], count <= batch (train: == batch). embedding: host
  * float32 [count][D], the raw (not normalised) output. */
-enum cask_status cask_plan_forward(struct cask_plan *plan, const float *pixels, int count, float *embedding, struct cask_error *err);
-/* gradient: host float32 [batch][D]. Adds to the net's parameter gradients. Needs the forward of the
- * same batch just before. */
-enum cask_status cask_plan_backward(struct cask_plan *plan, const float *gradient, struct cask_error *err);
+enum cask_status cask_plan_forward(struct cask_plan *plan, const float *pixels, int count,
+                                   float *embedding, struct cask_error *err);
+/* gradient: host float32 [batch][D]. Adds to the net's parameter gradients. Needs the forward of
+ * the same batch just before. */
+enum cask_status cask_plan_backward(struct cask_plan *plan, const float *gradient,
+                                    struct cask_error *err);
 size_t cask_plan_bytes(const struct cask_plan *plan); /* activations, gradients, scratch */
 /* One line per node: name, kind, output shape, MACs, implementation. */
 void cask_plan_print(const struct cask_plan *plan, FILE *stream);
@@ -101,7 +116,18 @@ void cask_plan_print(const struct cask_plan *plan, FILE *stream);
 /* A tensor as it lies in a file; `data` borrows the file's map. */
 struct cask_file_tensor {
     const char *name;
-    enum cask_file_dtype { CASK_FILE_F32, CASK_FILE_F16, CASK_FILE_BF16, CASK_FILE_F64, CASK_FILE_I64, CASK_FILE_I32, CASK_FILE_I16, CASK_FILE_I8, CASK_FILE_U8, CASK_FILE_BOOL } dtype;
+    enum cask_file_dtype {
+        CASK_FILE_F32,
+        CASK_FILE_F16,
+        CASK_FILE_BF16,
+        CASK_FILE_F64,
+        CASK_FILE_I64,
+        CASK_FILE_I32,
+        CASK_FILE_I16,
+        CASK_FILE_I8,
+        CASK_FILE_U8,
+        CASK_FILE_BOOL
+    } dtype;
     int64_t shape[8];
     int rank;
     int64_t count;
@@ -112,43 +138,62 @@ struct cask_file_tensor {
  * ("state_dict", ...) are opened, prefixes ("module.", ...) stripped. ONNX is not a checkpoint: see
  * cask_onnx_load. Nothing in the file is ever executed; what is refused names opcode and offset. */
 struct cask_checkpoint;
-enum cask_status cask_checkpoint_open(const char *path, struct cask_checkpoint **checkpoint, struct cask_error *err);
+enum cask_status cask_checkpoint_open(const char *path, struct cask_checkpoint **checkpoint,
+                                      struct cask_error *err);
 void cask_checkpoint_close(struct cask_checkpoint *checkpoint); /* accepts NULL */
 int cask_checkpoint_count(const struct cask_checkpoint *checkpoint);
-const struct cask_file_tensor *cask_checkpoint_tensor(const struct cask_checkpoint *checkpoint, int index);
-const struct cask_file_tensor *cask_checkpoint_find(const struct cask_checkpoint *checkpoint, const char *name);
-const char *cask_checkpoint_metadata(const struct cask_checkpoint *checkpoint, const char *key); /* NULL: absent */
-const char *cask_checkpoint_container(const struct cask_checkpoint *checkpoint); /* "safetensors", ... */
+const struct cask_file_tensor *cask_checkpoint_tensor(const struct cask_checkpoint *checkpoint,
+                                                      int index);
+const struct cask_file_tensor *cask_checkpoint_find(const struct cask_checkpoint *checkpoint,
+                                                    const char *name);
+const char *cask_checkpoint_metadata(const struct cask_checkpoint *checkpoint,
+                                     const char *key); /* NULL: absent */
+const char *cask_checkpoint_container(
+    const struct cask_checkpoint *checkpoint); /* "safetensors", ... */
 /* Upcasts to float32; integers are CASK_ERR_UNSUPPORTED. */
-enum cask_status cask_file_tensor_to_f32(const struct cask_file_tensor *tensor, float *out, struct cask_error *err);
+enum cask_status cask_file_tensor_to_f32(const struct cask_file_tensor *tensor, float *out,
+                                         struct cask_error *err);
 
 /* Fills every parameter of the net by name. num_batches_tracked may be absent; tensors that belong
  * to a classifier are ignored; anything else that is missing, extra or of another shape is
  * CASK_ERR_MISMATCH with the first few keys of each kind. */
-enum cask_status cask_net_load(struct cask_net *net, const struct cask_checkpoint *checkpoint, struct cask_error *err);
+enum cask_status cask_net_load(struct cask_net *net, const struct cask_checkpoint *checkpoint,
+                               struct cask_error *err);
 
 /* The classifier in a checkpoint, if there is one ("head.weight", "weight", "kernel" [D,C], ...):
  * *classes = 0 if none. centers: caller frees with cask_free; [classes][D] float32, raw rows. */
-enum cask_status cask_checkpoint_classifier(const struct cask_checkpoint *checkpoint, int embedding, float **centers, int64_t *classes, struct cask_error *err);
+enum cask_status cask_checkpoint_classifier(const struct cask_checkpoint *checkpoint, int embedding,
+                                            float **centers, int64_t *classes,
+                                            struct cask_error *err);
 
 struct cask_metadata_entry {
     const char *key, *value;
 };
 /* Writes safetensors atomically: the net's tensors in graph order, with
  * metadata: net, embedding, input, channel order, mean, scale, ... and `entries`. */
-enum cask_status cask_net_save(struct cask_net *net, const char *path, const struct cask_preprocess *preprocess, const struct cask_metadata_entry *entries, int entry_count, struct cask_error *err);
+enum cask_status cask_net_save(struct cask_net *net, const char *path,
+                               const struct cask_preprocess *preprocess,
+                               const struct cask_metadata_entry *entries, int entry_count,
+                               struct cask_error *err);
 
 /* The same with `extra` tensors behind the net's own, such as the class rows of a trained teacher
  * ("head.weight", found again by cask_checkpoint_classifier). */
-enum cask_status cask_net_save_with(struct cask_net *net, const char *path, const struct cask_preprocess *preprocess, const struct cask_file_tensor *extra, int extra_count, const struct cask_metadata_entry *entries, int entry_count, struct cask_error *err);
+enum cask_status cask_net_save_with(struct cask_net *net, const char *path,
+                                    const struct cask_preprocess *preprocess,
+                                    const struct cask_file_tensor *extra, int extra_count,
+                                    const struct cask_metadata_entry *entries, int entry_count,
+                                    struct cask_error *err);
 
 /* Plain safetensors writer under it (also used for training checkpoints). */
-enum cask_status cask_safetensors_write(const char *path, const struct cask_file_tensor *tensors, int count, const struct cask_metadata_entry *entries, int entry_count, struct cask_error *err);
+enum cask_status cask_safetensors_write(const char *path, const struct cask_file_tensor *tensors,
+                                        int count, const struct cask_metadata_entry *entries,
+                                        int entry_count, struct cask_error *err);
 
 /* ONNX as a graph, by topology, eval only. The net is created from the graph and filled with
- * cask_onnx_fill. Preprocessing nodes inside the file (Sub, Mul before the first Conv) stay in the graph and
- * *normalises is set, so that pixels go in unscaled. */
-enum cask_status cask_onnx_load(const char *path, struct cask_graph **graph, bool *normalises, struct cask_error *err);
+ * cask_onnx_fill. Preprocessing nodes inside the file (Sub, Mul before the first Conv) stay in the
+ * graph and *normalises is set, so that pixels go in unscaled. */
+enum cask_status cask_onnx_load(const char *path, struct cask_graph **graph, bool *normalises,
+                                struct cask_error *err);
 enum cask_status cask_onnx_fill(struct cask_net *net, const char *path, struct cask_error *err);
 
 /* SHA-256 over (name, dtype, shape, little-endian bytes) of all float parameters sorted by name:
@@ -164,7 +209,9 @@ struct cask_model {
     struct cask_net *net;
     struct cask_checkpoint *checkpoint; /* NULL for ONNX */
 };
-enum cask_status cask_model_open(struct cask_device *device, const char *network, const char *path, struct cask_preprocess *preprocess, bool *from_metadata, struct cask_model *model, struct cask_error *err);
+enum cask_status cask_model_open(struct cask_device *device, const char *network, const char *path,
+                                 struct cask_preprocess *preprocess, bool *from_metadata,
+                                 struct cask_model *model, struct cask_error *err);
 void cask_model_close(struct cask_model *model); /* accepts a zeroed struct */
 
 #endif

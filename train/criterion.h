@@ -22,15 +22,15 @@
 
 /* What the teacher said about the batch. Arrays that the criterion does not need may be NULL. */
 struct cask_teacher {
-    int dim;                       /* D_T */
-    const float *unit;             /* [B][D_T] */
-    const float *norm;             /* [B] */
-    const float *centers;          /* [C][D_T] unit rows: exact mode; NULL: top-k mode */
+    int dim;              /* D_T */
+    const float *unit;    /* [B][D_T] */
+    const float *norm;    /* [B] */
+    const float *centers; /* [C][D_T] unit rows: exact mode; NULL: top-k mode */
     int topk;
-    const uint32_t *topk_index;    /* [B][k], by cosine descending */
-    const float *topk_cosine;      /* [B][k] */
-    const float *label_cosine;     /* [B] */
-    const float *lse;              /* [B][temperature_count]: LSE(scale * cos / T) */
+    const uint32_t *topk_index; /* [B][k], by cosine descending */
+    const float *topk_cosine;   /* [B][k] */
+    const float *label_cosine;  /* [B] */
+    const float *lse;           /* [B][temperature_count]: LSE(scale * cos / T) */
     double scale;
     const double *temperatures;
     int temperature_count;
@@ -63,24 +63,30 @@ struct cask_criterion_options {
  * program's sections. The storage behind them is created first, then bound by cask_config_create,
  * then given to cask_criterion_create. A loss takes part if its weight is not 0. */
 struct cask_criterion_config;
-enum cask_status cask_criterion_config_create(struct cask_criterion_config **config, struct cask_error *err);
+enum cask_status cask_criterion_config_create(struct cask_criterion_config **config,
+                                              struct cask_error *err);
 void cask_criterion_config_free(struct cask_criterion_config *config); /* accepts NULL */
 /* Fills at most `limit` sections, returns how many there are. */
-size_t cask_criterion_config_sections(struct cask_criterion_config *config, struct cask_config_section *sections, size_t limit);
+size_t cask_criterion_config_sections(struct cask_criterion_config *config,
+                                      struct cask_config_section *sections, size_t limit);
 
 struct cask_criterion;
 /* Checks that the teacher can give what the losses ask (else CASK_ERR_MISMATCH, naming the loss and
  * what is missing). `config` is borrowed. */
-enum cask_status cask_criterion_create(const struct cask_criterion_config *config, const struct cask_criterion_options *options, struct cask_criterion **criterion, struct cask_error *err);
+enum cask_status cask_criterion_create(const struct cask_criterion_config *config,
+                                       const struct cask_criterion_options *options,
+                                       struct cask_criterion **criterion, struct cask_error *err);
 void cask_criterion_free(struct cask_criterion *criterion); /* accepts NULL */
-unsigned cask_criterion_needs(const struct cask_criterion *criterion); /* bits of enum cask_teacher_need */
+unsigned cask_criterion_needs(
+    const struct cask_criterion *criterion); /* bits of enum cask_teacher_need */
 
 /* Terms, in a fixed order: the head's cross-entropy first, then each active loss. */
 struct cask_term {
-    const char *name;     /* "arcface", "gkd", ... */
-    double weight;        /* with its ramp at this step */
-    double value;         /* unweighted */
-    double gradient_norm; /* of weight * gradient with respect to the unit embedding e; NaN if not measured */
+    const char *name;       /* "arcface", "gkd", ... */
+    double weight;          /* with its ramp at this step */
+    double value;           /* unweighted */
+    double gradient_norm;   /* of weight * gradient with respect to the unit embedding e; NaN if not
+                               measured */
     double gradient_cosine; /* to the head's gradient there; NaN if not measured */
 };
 struct cask_progress_point {
@@ -90,13 +96,19 @@ struct cask_progress_point {
 /* One step: fills d_embedding [B][D] (gradient of the total with respect to f) and keeps the
  * gradient for W inside. `measure`: also fill the terms' gradient norms (costs a little).
  * Labels of UINT32_MAX take part only in losses that need no label. */
-enum cask_status cask_criterion_step(struct cask_criterion *criterion, const float *embedding, const uint32_t *labels, int batch, const struct cask_teacher *teacher, struct cask_progress_point at, bool measure, float *d_embedding, double *total, struct cask_error *err);
-int cask_criterion_terms(const struct cask_criterion *criterion, const struct cask_term **terms); /* of the last step */
+enum cask_status cask_criterion_step(struct cask_criterion *criterion, const float *embedding,
+                                     const uint32_t *labels, int batch,
+                                     const struct cask_teacher *teacher,
+                                     struct cask_progress_point at, bool measure,
+                                     float *d_embedding, double *total, struct cask_error *err);
+int cask_criterion_terms(const struct cask_criterion *criterion,
+                         const struct cask_term **terms); /* of the last step */
 /* Fraction of the batch whose largest margin-free cosine is at its label. */
 double cask_criterion_accuracy(const struct cask_criterion *criterion);
 /* Squared norm of the gradient for W of the last step, and the update that consumes it. */
 double cask_criterion_gradient_squares(const struct cask_criterion *criterion);
-enum cask_status cask_criterion_update(struct cask_criterion *criterion, const struct cask_sgd *sgd, struct cask_error *err);
+enum cask_status cask_criterion_update(struct cask_criterion *criterion, const struct cask_sgd *sgd,
+                                       struct cask_error *err);
 
 /* All state a resumed run needs (W, its momentum, thresholds of EKD, ...): named float32 arrays,
  * owned by the criterion; write into them to restore. */

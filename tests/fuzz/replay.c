@@ -21,7 +21,8 @@ int main(int argc, char **argv)
         char *path = cask_format("%s/%s", argv[1], names[i]);
         char *data = NULL;
         size_t bytes = 0;
-        if (path == NULL || cask_file_read_all(path, (size_t)1 << 26, &data, &bytes, &err) != CASK_OK) {
+        if (path == NULL ||
+            cask_file_read_all(path, (size_t)1 << 26, &data, &bytes, &err) != CASK_OK) {
             fprintf(stderr, "%s: %s\n", argv[0], err.message);
             return 1;
         }

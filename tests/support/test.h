@@ -53,7 +53,8 @@
     } while (0)
 
 /* |got - want| <= tolerance * max(|want|) over all elements. */
-static inline void assert_all_close_f32(const float *got, const float *want, size_t count, double tolerance)
+static inline void assert_all_close_f32(const float *got, const float *want, size_t count,
+                                        double tolerance)
 {
     double largest = 0, worst = -1;
     size_t at = 0;
@@ -67,8 +68,8 @@ static inline void assert_all_close_f32(const float *got, const float *want, siz
             at = i;
         }
         if (!(difference <= tolerance * largest)) {
-            fail_msg("element %zu of %zu: %.9g, expected %.9g; allowed %.3g", i, count, (double)got[i],
-                     (double)want[i], tolerance * largest);
+            fail_msg("element %zu of %zu: %.9g, expected %.9g; allowed %.3g", i, count,
+                     (double)got[i], (double)want[i], tolerance * largest);
         }
     }
     (void)at;

@@ -1,0 +1,108 @@
+/* Command-line flags are the config rows whose key has no dot, plus --set, --help and --version. */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/config_internal.h"
+
+static void print_help(const struct cask_config *config, const char *usage)
+{
+    char *rows = cask_config_help(config);
+    printf("%s\n%s  --set KEY=VALUE                 any key with a dot below or above\n"
+           "  --help, --version\n",
+           usage, rows != NULL ? rows : "");
+    cask_free(rows);
+}
+
+/* "--no-flip" or "--shard-images" to the entry of key "flip" or "shard_images". */
+static struct config_entry *find_flag(const struct cask_config *config, const char *name,
+                                      size_t length, bool *negated)
+{
+    char key[128];
+    if (length >= sizeof key) {
+        return NULL;
+    }
+    for (size_t i = 0; i < length; i++) {
+        key[i] = name[i] == '-' ? '_' : name[i];
+    }
+    key[length] = 0;
+    *negated = false;
+    struct config_entry *entry = strchr(key, '.') == NULL ? config_find(config, key) : NULL;
+    if (entry == NULL && strncmp(key, "no_", 3) == 0) {
+        entry = config_find(config, key + 3);
+        *negated = entry != NULL && entry->row->type == CASK_CONFIG_BOOL;
+        entry = *negated ? entry : NULL;
+    }
+    return entry;
+}
+
+static enum cask_status apply(struct cask_config *config, struct config_entry *entry,
+                              const char *value, const char *origin, struct cask_error *err)
+{
+    if (entry->row->type == CASK_CONFIG_TEXTS) {
+        return config_bind(config, entry, &value, 1, entry->origin != NULL, origin, err);
+    }
+    if (strcmp(entry->key, "config") == 0) {
+        enum cask_status st = cask_config_load_file(config, value, err);
+        if (st != CASK_OK) {
+            return st;
+        }
+    }
+    return config_bind_text(config, entry, value, origin, err);
+}
+
+/* One flag at argv[*at]; moves *at past what it used. */
+static enum cask_status take(struct cask_config *config, int argc, char **argv, int *at,
+                             struct cask_error *err)
+{
+    const char *flag = argv[*at];
+    if (strncmp(flag, "--", 2) != 0 || flag[2] == 0) {
+        return cask_error_set(err, CASK_ERR_USAGE, "expected a flag, found '%.100s'; see --help",
+                              flag);
+    }
+    const char *name = flag + 2, *equals = strchr(name, '=');
+    size_t length = equals != NULL ? (size_t)(equals - name) : strlen(name);
+    bool set = length == 3 && strncmp(name, "set", 3) == 0, negated = false;
+    struct config_entry *entry = set ? NULL : find_flag(config, name, length, &negated);
+    if (!set && entry == NULL) {
+        return config_unknown(config, name, "flag", "command line", err);
+    }
+    char origin[160];
+    snprintf(origin, sizeof origin, "--%.*s", (int)length, name);
+    bool is_switch = !set && entry->row->type == CASK_CONFIG_BOOL && equals == NULL;
+    const char *value = equals != NULL ? equals + 1
+                        : is_switch    ? (negated ? "false" : "true")
+                                       : NULL;
+    if (value == NULL) {
+        if (*at + 1 >= argc) {
+            return cask_error_set(err, CASK_ERR_USAGE, "%s: expected a value after it", origin);
+        }
+        value = argv[++*at];
+    }
+    ++*at;
+    return set ? cask_config_set(config, value, origin, err)
+               : apply(config, entry, value, origin, err);
+}
+
+enum cask_status cask_cli_parse(struct cask_config *config, int argc, char **argv,
+                                const char *usage, bool *stop, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    *stop = false;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            print_help(config, usage);
+            *stop = true;
+            return CASK_OK;
+        }
+        if (strcmp(argv[i], "--version") == 0) {
+            printf("cask %s\n", CASK_VERSION);
+            *stop = true;
+            return CASK_OK;
+        }
+    }
+    for (int at = 1; at < argc;) {
+        CASK_TRY(take(config, argc, argv, &at, err));
+    }
+done:
+    return st;
+}
