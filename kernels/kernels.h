@@ -14,7 +14,11 @@
  * cask_device_parameter_dtype(): F32, or F64 on ref64. `void *` below is always of that type.
  *
  * Gradients. A parameter gradient is ADDED to its buffer. A data gradient is written, or added
- * where `accumulate` is true (a value with several consumers).
+ * where `accumulate` is true (a value with several consumers). At a kink the derivative is
+ * PyTorch's.
+ *
+ * Aliasing. Outputs overlap no input except where a comment says "may be".
+ * NaN. A NaN in an input reaches every output that depends on it (ReLU, too, keeps it).
  *
  * Shapes are checked by the caller once (kernels/shapes.h); kernels assert them.
  * Every function returns CASK_OK or CASK_ERR_DEVICE / CASK_ERR_UNSUPPORTED / CASK_ERR_MEMORY.
@@ -58,7 +62,8 @@ struct cask_device_options {
 };
 
 struct cask_device;
-enum cask_status cask_device_open(const struct cask_device_options *options, struct cask_device **device, struct cask_error *err);
+enum cask_status cask_device_open(const struct cask_device_options *options,
+                                  struct cask_device **device, struct cask_error *err);
 void cask_device_close(struct cask_device *device); /* accepts NULL; close convs first */
 
 const struct cask_ops *cask_device_ops(const struct cask_device *device);
@@ -76,17 +81,17 @@ void cask_buffer_download(struct cask_device *device, void *host, const void *bu
 
 /* ------------------------------------------------------------- descriptors */
 
-/* Convolution, cross-correlation as in PyTorch. out = (in + pad_begin + pad_end - kernel) / stride + 1.
- * in_c and out_c are multiples of groups. A linear layer on [C,H,W] is the convolution whose
+/* Convolution, cross-correlation as in PyTorch. out = (in + pad_begin + pad_end - kernel) / stride
+ * + 1. in_c and out_c are multiples of groups. A linear layer on [C,H,W] is the convolution whose
  * kernel is the whole input: its OIHW weight has the bytes of PyTorch's [out, C*H*W] matrix. */
 struct cask_conv_desc {
-    int n, h, w;               /* input; n is the plan's batch */
+    int n, h, w; /* input; n is the plan's batch */
     int in_c, out_c;
     int kernel_h, kernel_w, stride;
     int pad_top, pad_left, pad_bottom, pad_right;
-    int groups;                /* 1 dense, in_c depthwise */
+    int groups; /* 1 dense, in_c depthwise */
     bool bias;
-    bool inference;            /* backward calls will not come */
+    bool inference; /* backward calls will not come */
 };
 struct cask_conv; /* a planned convolution: primitives, packed weights, scratch */
 
@@ -106,14 +111,16 @@ struct cask_batchnorm {
     enum cask_activation activation; /* NONE, RELU or PRELU */
     const void *gamma, *beta;        /* may be NULL: ones, zeros */
     const void *slope;               /* PRELU, per channel */
-    void *running_mean, *running_var; /* updated by train forward with the UNBIASED variance */
+    /* Updated by train forward, with the UNBIASED variance (0 for a single value). */
+    void *running_mean, *running_var;
     void *saved_mean, *saved_inv_std;
 };
 struct cask_batchnorm_grads {
     void *gamma, *beta, *slope; /* added to; NULL where not wanted */
 };
 
-/* C[m,n] = alpha * op(A) op(B) + beta * C, row-major. A is [m,k], or [k,m] if trans_a; B is [k,n], or [n,k] if trans_b. */
+/* C[m,n] = alpha * op(A) op(B) + beta * C, row-major. A is [m,k], or [k,m] if trans_a; B is [k,n],
+ * or [n,k] if trans_b. C is not read if beta is 0. */
 struct cask_gemm {
     bool trans_a, trans_b;
     int64_t m, n, k;
@@ -122,7 +129,8 @@ struct cask_gemm {
     enum cask_dtype in_dtype, out_dtype; /* A and B; C */
 };
 
-/* PyTorch's SGD: g' = g + decay*w; v = momentum*v + g'; w -= rate * (nesterov ? g' + momentum*v : v) */
+/* PyTorch's SGD:
+ *     g' = g + decay*w;   v = momentum*v + g';   w -= rate * (nesterov ? g' + momentum*v : v) */
 struct cask_sgd {
     double rate, momentum, decay;
     double gradient_scale; /* g is multiplied by this first (clipping); 1: as it is */
@@ -134,44 +142,103 @@ struct cask_sgd {
 struct cask_ops {
     const char *name;
 
-    /* convolution and linear layers. set_weights copies and packs; call it after each update. */
-    enum cask_status (*conv_open)(struct cask_device *, const struct cask_conv_desc *, struct cask_conv **, struct cask_error *);
-    void (*conv_close)(struct cask_conv *); /* accepts NULL */
-    enum cask_status (*conv_set_weights)(struct cask_conv *, const void *weight, const void *bias, struct cask_error *);
-    enum cask_status (*conv_forward)(struct cask_conv *, const struct cask_tensor *x, const struct cask_tensor *y, struct cask_error *);
-    enum cask_status (*conv_backward_data)(struct cask_conv *, const struct cask_tensor *dy, const struct cask_tensor *dx, bool accumulate, struct cask_error *);
-    enum cask_status (*conv_backward_weights)(struct cask_conv *, const struct cask_tensor *x, const struct cask_tensor *dy, void *dweight, void *dbias, struct cask_error *);
-    const char *(*conv_describe)(const struct cask_conv *); /* the implementation that runs, for logs and tests */
+    /* Convolution and linear layers. set_weights copies and packs; call it after each update.
+     * backward_weights adds; dbias may be NULL. describe names the implementation that runs, for
+     * logs and tests. close accepts NULL. */
+    enum cask_status (*conv_open)(struct cask_device *, const struct cask_conv_desc *,
+                                  struct cask_conv **, struct cask_error *);
+    void (*conv_close)(struct cask_conv *);
+    enum cask_status (*conv_set_weights)(struct cask_conv *, const void *weight, const void *bias,
+                                         struct cask_error *);
+    enum cask_status (*conv_forward)(struct cask_conv *, const struct cask_tensor *x,
+                                     const struct cask_tensor *y, struct cask_error *);
+    enum cask_status (*conv_backward_data)(struct cask_conv *, const struct cask_tensor *dy,
+                                           const struct cask_tensor *dx, bool accumulate,
+                                           struct cask_error *);
+    enum cask_status (*conv_backward_weights)(struct cask_conv *, const struct cask_tensor *x,
+                                              const struct cask_tensor *dy, void *dweight,
+                                              void *dbias, struct cask_error *);
+    const char *(*conv_describe)(const struct cask_conv *);
 
-    enum cask_status (*gemm)(struct cask_device *, const struct cask_gemm *, const void *a, const void *b, void *c, struct cask_error *);
+    enum cask_status (*gemm)(struct cask_device *, const struct cask_gemm *, const void *a,
+                             const void *b, void *c, struct cask_error *);
 
-    enum cask_status (*batchnorm_train)(struct cask_device *, const struct cask_batchnorm *, const struct cask_tensor *x, const struct cask_tensor *y, struct cask_error *);
-    enum cask_status (*batchnorm_eval)(struct cask_device *, const struct cask_batchnorm *, const struct cask_tensor *x, const struct cask_tensor *y, struct cask_error *); /* y may be x */
-    enum cask_status (*batchnorm_backward)(struct cask_device *, const struct cask_batchnorm *, const struct cask_tensor *x, const struct cask_tensor *dy, const struct cask_tensor *dx, bool accumulate, const struct cask_batchnorm_grads *, struct cask_error *); /* dx may be dy if not accumulate */
+    /* In eval y may be x. In backward dx may be dy if not accumulate. */
+    enum cask_status (*batchnorm_train)(struct cask_device *, const struct cask_batchnorm *,
+                                        const struct cask_tensor *x, const struct cask_tensor *y,
+                                        struct cask_error *);
+    enum cask_status (*batchnorm_eval)(struct cask_device *, const struct cask_batchnorm *,
+                                       const struct cask_tensor *x, const struct cask_tensor *y,
+                                       struct cask_error *);
+    enum cask_status (*batchnorm_backward)(struct cask_device *, const struct cask_batchnorm *,
+                                           const struct cask_tensor *x,
+                                           const struct cask_tensor *dy,
+                                           const struct cask_tensor *dx, bool accumulate,
+                                           const struct cask_batchnorm_grads *,
+                                           struct cask_error *);
 
-    enum cask_status (*activation_forward)(struct cask_device *, enum cask_activation, const void *slope, const struct cask_tensor *x, const struct cask_tensor *y, struct cask_error *); /* y may be x */
-    enum cask_status (*activation_backward)(struct cask_device *, enum cask_activation, const void *slope, const struct cask_tensor *x, const struct cask_tensor *dy, const struct cask_tensor *dx, bool accumulate, void *dslope, struct cask_error *);
+    /* y may be x; dx may be dy if not accumulate. slope and dslope are read and added to by PRELU
+     * only; dslope may be NULL. */
+    enum cask_status (*activation_forward)(struct cask_device *, enum cask_activation,
+                                           const void *slope, const struct cask_tensor *x,
+                                           const struct cask_tensor *y, struct cask_error *);
+    enum cask_status (*activation_backward)(struct cask_device *, enum cask_activation,
+                                            const void *slope, const struct cask_tensor *x,
+                                            const struct cask_tensor *dy,
+                                            const struct cask_tensor *dx, bool accumulate,
+                                            void *dslope, struct cask_error *);
 
-    enum cask_status (*add)(struct cask_device *, const struct cask_tensor *a, const struct cask_tensor *b, const struct cask_tensor *y, struct cask_error *); /* y may be a or b */
-    enum cask_status (*subsample_forward)(struct cask_device *, int stride, const struct cask_tensor *x, const struct cask_tensor *y, struct cask_error *); /* every stride-th pixel from (0,0) */
-    enum cask_status (*subsample_backward)(struct cask_device *, int stride, const struct cask_tensor *dy, const struct cask_tensor *dx, bool accumulate, struct cask_error *);
-    enum cask_status (*average_pool_forward)(struct cask_device *, const struct cask_tensor *x, const struct cask_tensor *y, struct cask_error *); /* [n,h,w,c] > [n,1,1,c] */
-    enum cask_status (*average_pool_backward)(struct cask_device *, const struct cask_tensor *dy, const struct cask_tensor *dx, bool accumulate, struct cask_error *);
-    enum cask_status (*scale_forward)(struct cask_device *, const struct cask_tensor *x, const struct cask_tensor *gate, const struct cask_tensor *y, struct cask_error *); /* y = x * gate[n,1,1,c] */
-    enum cask_status (*scale_backward)(struct cask_device *, const struct cask_tensor *x, const struct cask_tensor *gate, const struct cask_tensor *dy, const struct cask_tensor *dx, bool accumulate, const struct cask_tensor *dgate, struct cask_error *);
-    enum cask_status (*convert)(struct cask_device *, const struct cask_tensor *x, const struct cask_tensor *y, struct cask_error *); /* dtype change */
+    /* y = a + b; y may be a or b. */
+    enum cask_status (*add)(struct cask_device *, const struct cask_tensor *a,
+                            const struct cask_tensor *b, const struct cask_tensor *y,
+                            struct cask_error *);
+    /* Every stride-th pixel from (0,0): [n,h,w,c] > [n,ceil(h/stride),ceil(w/stride),c]. */
+    enum cask_status (*subsample_forward)(struct cask_device *, int stride,
+                                          const struct cask_tensor *x, const struct cask_tensor *y,
+                                          struct cask_error *);
+    enum cask_status (*subsample_backward)(struct cask_device *, int stride,
+                                           const struct cask_tensor *dy,
+                                           const struct cask_tensor *dx, bool accumulate,
+                                           struct cask_error *);
+    /* Mean over all pixels: [n,h,w,c] > [n,1,1,c]. */
+    enum cask_status (*average_pool_forward)(struct cask_device *, const struct cask_tensor *x,
+                                             const struct cask_tensor *y, struct cask_error *);
+    enum cask_status (*average_pool_backward)(struct cask_device *, const struct cask_tensor *dy,
+                                              const struct cask_tensor *dx, bool accumulate,
+                                              struct cask_error *);
+    /* y = x * gate[n,1,1,c]. accumulate is about dx; dgate is written. */
+    enum cask_status (*scale_forward)(struct cask_device *, const struct cask_tensor *x,
+                                      const struct cask_tensor *gate, const struct cask_tensor *y,
+                                      struct cask_error *);
+    enum cask_status (*scale_backward)(struct cask_device *, const struct cask_tensor *x,
+                                       const struct cask_tensor *gate, const struct cask_tensor *dy,
+                                       const struct cask_tensor *dx, bool accumulate,
+                                       const struct cask_tensor *dgate, struct cask_error *);
+    /* Change of type. cpu: F32 and BF16; ref: every pair. */
+    enum cask_status (*convert)(struct cask_device *, const struct cask_tensor *x,
+                                const struct cask_tensor *y, struct cask_error *);
 
     /* Rows of a matrix, parameter dtype. unit = x / max(|x|, 1e-12); norm[n] = |x|, may be NULL. */
-    enum cask_status (*l2norm_forward)(struct cask_device *, const struct cask_tensor *x, const struct cask_tensor *unit, void *norm, struct cask_error *);
-    /* dx (+)= (G - (G.e) e) / |x| with G = dunit, e = unit */
-    enum cask_status (*l2norm_backward)(struct cask_device *, const struct cask_tensor *unit, const void *norm, const struct cask_tensor *dunit, const struct cask_tensor *dx, bool accumulate, struct cask_error *);
-    /* Mean over rows of LSE(z_i) - z_i,label; writes dz (may be z). Rows with label UINT32_MAX count
-     * nothing and get zero gradient. *loss is a host double. */
-    enum cask_status (*softmax_cross_entropy)(struct cask_device *, const struct cask_tensor *z, const uint32_t *labels, const struct cask_tensor *dz, double *loss, struct cask_error *);
+    enum cask_status (*l2norm_forward)(struct cask_device *, const struct cask_tensor *x,
+                                       const struct cask_tensor *unit, void *norm,
+                                       struct cask_error *);
+    /* dx (+)= (G - (G.e) e) / max(norm, 1e-12) with G = dunit, e = unit */
+    enum cask_status (*l2norm_backward)(struct cask_device *, const struct cask_tensor *unit,
+                                        const void *norm, const struct cask_tensor *dunit,
+                                        const struct cask_tensor *dx, bool accumulate,
+                                        struct cask_error *);
+    /* Mean over the labelled rows of LSE(z_i) - z_i,label; writes dz (may be z). Rows with label
+     * UINT32_MAX are not counted and get zero gradient; no labelled row at all: loss 0. *loss is a
+     * host double. */
+    enum cask_status (*softmax_cross_entropy)(struct cask_device *, const struct cask_tensor *z,
+                                              const uint32_t *labels, const struct cask_tensor *dz,
+                                              double *loss, struct cask_error *);
 
-    /* count elements of parameter dtype */
-    enum cask_status (*sgd_step)(struct cask_device *, const struct cask_sgd *, size_t count, void *w, const void *g, void *v, struct cask_error *);
-    enum cask_status (*sum_squares)(struct cask_device *, size_t count, const void *x, double *sum, struct cask_error *); /* fixed order */
+    /* count elements of parameter dtype; sum_squares adds in an order that is always the same. */
+    enum cask_status (*sgd_step)(struct cask_device *, const struct cask_sgd *, size_t count,
+                                 void *w, const void *g, void *v, struct cask_error *);
+    enum cask_status (*sum_squares)(struct cask_device *, size_t count, const void *x, double *sum,
+                                    struct cask_error *);
 };
 
 /* SIMD level the cpu backend's own kernels use: "scalar", "avx2", "avx512". From cpuid, lowered by

@@ -1,0 +1,97 @@
+/* kernels/ref/activation.c - activation functions, by value and by derivative. */
+#include <math.h>
+
+#include "kernels/ref/ref.h"
+
+/* min(max(v, 0), 6), keeping NaN */
+static double relu6(double v)
+{
+    return v < 0 ? 0 : v > 6 ? 6 : v;
+}
+
+double REF(activation_value)(enum cask_activation activation, double slope, double z)
+{
+    switch (activation) {
+    case CASK_ACT_NONE:
+        return z;
+    case CASK_ACT_RELU:
+        return z <= 0 ? 0 : z;
+    case CASK_ACT_PRELU:
+        return z > 0 ? z : slope * z;
+    case CASK_ACT_SIGMOID:
+        return 1 / (1 + exp(-z));
+    case CASK_ACT_HARD_SIGMOID:
+        return relu6(z + 3) / 6;
+    case CASK_ACT_HARD_SWISH:
+        return z * relu6(z + 3) / 6;
+    }
+    return NAN;
+}
+
+/* At a kink the derivative is a convention; these are PyTorch's. */
+double REF(activation_slope)(enum cask_activation activation, double slope, double z)
+{
+    switch (activation) {
+    case CASK_ACT_NONE:
+        return 1;
+    case CASK_ACT_RELU:
+        return z <= 0 ? 0 : 1;
+    case CASK_ACT_PRELU:
+        return z > 0 ? 1 : slope;
+    case CASK_ACT_SIGMOID: {
+        double y = 1 / (1 + exp(-z));
+        return y * (1 - y);
+    }
+    case CASK_ACT_HARD_SIGMOID:
+        return z <= -3 || z >= 3 ? 0 : 1.0 / 6;
+    case CASK_ACT_HARD_SWISH: /* (z relu6(z + 3) / 6)' = (2z + 3) / 6 between the kinks */
+        return z < -3 ? 0 : z > 3 ? 1 : z / 3 + 0.5;
+    }
+    return NAN;
+}
+
+static double slope_of(const void *slope, size_t c)
+{
+    return slope ? (double)((const real *)slope)[c] : 0;
+}
+
+enum cask_status REF(activation_forward)(struct cask_device *device,
+                                         enum cask_activation activation, const void *slope,
+                                         const struct cask_tensor *x, const struct cask_tensor *y,
+                                         struct cask_error *err)
+{
+    const real *from = x->data;
+    real *to = y->data;
+    (void)device;
+    (void)err;
+    for (size_t j = 0; j < cask_tensor_count(x); j++) {
+        double a = slope_of(slope, j % (size_t)x->c);
+        to[j] = (real)REF(activation_value)(activation, a, (double)from[j]);
+    }
+    return CASK_OK;
+}
+
+/* dx_j = dy_j f'(x_j);   for PReLU also dslope_c = sum over x_j <= 0 of x_j dy_j */
+enum cask_status REF(activation_backward)(struct cask_device *device,
+                                          enum cask_activation activation, const void *slope,
+                                          const struct cask_tensor *x, const struct cask_tensor *dy,
+                                          const struct cask_tensor *dx, bool accumulate,
+                                          void *dslope, struct cask_error *err)
+{
+    const real *from = x->data, *gradient = dy->data;
+    real *to = dx->data;
+    (void)device;
+    (void)err;
+    for (size_t c = 0; c < (size_t)x->c; c++) {
+        double a = slope_of(slope, c), slope_sum = 0;
+        for (size_t j = c; j < cask_tensor_count(x); j += (size_t)x->c) {
+            double z = (double)from[j], d = (double)gradient[j];
+            slope_sum += z > 0 ? 0 : z * d;
+            ref_give(&to[j], accumulate, d * REF(activation_slope)(activation, a, z));
+        }
+        if (dslope != NULL) {
+            ref_give((real *)dslope + c, true, slope_sum);
+        }
+    }
+    return CASK_OK;
+}
