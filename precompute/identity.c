@@ -1,0 +1,100 @@
+/* The manifest's fields: who the teacher is, how it sees pixels, what data it was run on. */
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/log.h"
+#include "precompute/precompute.h"
+
+/* What is computed, apart from the weights' values. */
+static void hash_architecture(const struct cask_graph *graph, char hex[CASK_SHA256_HEX])
+{
+    struct cask_sha256 hash;
+    cask_sha256_init(&hash);
+    cask_sha256_update_text(&hash, cask_graph_name(graph));
+    cask_sha256_update_u64(&hash, (uint64_t)cask_graph_embedding(graph));
+    cask_sha256_update_u64(&hash, (uint64_t)cask_graph_input_width(graph));
+    cask_sha256_update_u64(&hash, (uint64_t)cask_graph_input_height(graph));
+    cask_sha256_update_u64(&hash, (uint64_t)cask_graph_macs(graph));
+    for (int i = 0; i < cask_graph_param_count(graph); i++) {
+        const struct cask_param_info *info = cask_graph_param(graph, i);
+        cask_sha256_update_text(&hash, info->name);
+        for (int d = 0; d < info->rank; d++) {
+            cask_sha256_update_u64(&hash, (uint64_t)info->shape[d]);
+        }
+    }
+    cask_sha256_final_hex(&hash, hex);
+}
+
+void manifest_set_centers(struct cask_manifest *manifest, const struct centers *centers)
+{
+    struct cask_sha256 hash;
+    cask_sha256_init(&hash);
+    cask_sha256_update_u64(&hash, (uint64_t)centers->classes);
+    cask_sha256_update(&hash, centers->rows,
+                       (size_t)centers->classes * (size_t)manifest->embedding * sizeof(float));
+    cask_sha256_final_hex(&hash, manifest->centers_sha256);
+    snprintf(manifest->centers_origin, sizeof manifest->centers_origin, "%s", centers->origin);
+}
+
+static void set_teacher(const struct precompute_options *options, const struct teacher *teacher,
+                        struct cask_manifest *manifest)
+{
+    bool bf16 = cask_device_activation_dtype(teacher->device) == CASK_BF16;
+    snprintf(manifest->teacher, sizeof manifest->teacher, "%s",
+             cask_graph_name(teacher->model.graph));
+    snprintf(manifest->precision, sizeof manifest->precision, "%s", bf16 ? "bf16" : "fp32");
+    hash_architecture(teacher->model.graph, manifest->architecture_sha256);
+    manifest->preprocess = teacher->preprocess;
+    manifest->embedding = teacher->dim;
+    manifest->embedding_type = (enum cask_embedding_type)options->embedding;
+    manifest->scale = options->scale;
+    manifest->temperature_count = options->temperatures.count;
+    memcpy(manifest->temperatures, options->temperatures.values,
+           (size_t)options->temperatures.count * sizeof(double));
+}
+
+static void set_origin(const struct precompute_options *options, struct cask_manifest *manifest)
+{
+    char full[PATH_MAX];
+    time_t now = time(NULL);
+    struct tm utc;
+    strftime(manifest->created, sizeof manifest->created, "%Y-%m-%dT%H:%M:%SZ",
+             gmtime_r(&now, &utc));
+    snprintf(manifest->writer, sizeof manifest->writer, "cask %s", CASK_VERSION);
+    snprintf(manifest->dataset_path, sizeof manifest->dataset_path, "%s",
+             realpath(options->data, full) != NULL ? full : options->data);
+}
+
+enum cask_status manifest_begin(const struct precompute_options *options, struct teacher *teacher,
+                                const struct cask_dataset *dataset, struct cask_manifest *manifest,
+                                struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    int64_t classes = cask_dataset_classes(dataset), images = cask_dataset_count(dataset);
+    *manifest = (struct cask_manifest){.major = CASK_CACHE_MAJOR, .minor = CASK_CACHE_MINOR};
+    if (options->temperatures.count < 1 || options->temperatures.count > CASK_CACHE_TEMPERATURES) {
+        CASK_TRY(cask_error_set(err, CASK_ERR_USAGE, "--temperatures: expected 1 to %d, found %d",
+                                CASK_CACHE_TEMPERATURES, options->temperatures.count));
+    }
+    if (classes < 1 || images < 1) {
+        CASK_TRY(cask_error_set(err, CASK_ERR_RANGE,
+                                "%s: expected labelled images, found %lld images in %lld classes",
+                                options->data, (long long)images, (long long)classes));
+    }
+    manifest->images = images;
+    manifest->classes = classes;
+    manifest->topk = (int)(options->topk < classes ? options->topk : classes);
+    manifest->shard_images = options->shard_images;
+    set_teacher(options, teacher, manifest);
+    set_origin(options, manifest);
+    CASK_TRY(cask_net_fingerprint(teacher->model.net, manifest->weights_sha256, err));
+    snprintf(manifest->decoder, sizeof manifest->decoder, "%s", cask_decoder_describe());
+    CASK_TRY(cask_decoder_fingerprint(&manifest->decoder_crc, err));
+    CASK_TRY(
+        cask_dataset_fingerprint(dataset, (int)options->threads, manifest->dataset_sha256, err));
+done:
+    return st;
+}

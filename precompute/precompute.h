@@ -1,0 +1,143 @@
+/* precompute/precompute.h - the parts of stage one and how data goes through them.
+ *
+ *   dataset --loader--> teacher (image and mirror) --> struct shard_rows   (unit embeddings, norms)
+ *   shard_rows + class centres --distil--> top-k cosines, label cosine, LSEs --> cache writer
+ *
+ * Class centres come from the teacher's classifier or a file before the first shard; or they are
+ * the class means of the teacher's own embeddings, and then the embeddings of all shards are staged
+ * on disk first (DIR/staging-*), so that a killed build resumes there too.
+ */
+#ifndef CASK_PRECOMPUTE_PRECOMPUTE_H
+#define CASK_PRECOMPUTE_PRECOMPUTE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cache/cache.h"
+#include "common/config.h"
+#include "data/data.h"
+#include "kernels/kernels.h"
+#include "models/models.h"
+
+/* ----------------------------------------------------------------- options */
+
+struct precompute_options {
+    const char *teacher, *weights, *data, *out, *centers, *preprocess, *backend;
+    struct cask_config_reals temperatures;
+    int64_t topk, batch, threads, limit, shard_images;
+    double scale, max_bad_percent;
+    int embedding, precision;
+};
+extern const struct cask_config_row precompute_rows[];
+extern const size_t precompute_row_count;
+
+/* ----------------------------------------------------------------- teacher */
+
+struct teacher {
+    struct cask_device *device;
+    struct cask_model model;
+    struct cask_preprocess preprocess;
+    struct cask_plan *plan;
+    int batch, dim;
+};
+enum cask_status teacher_open(const struct precompute_options *options, struct teacher *teacher,
+                              struct cask_error *err);
+void teacher_close(struct teacher *teacher); /* accepts a zeroed struct */
+
+/* What the teacher says about `count` images in storage order, both views. */
+struct shard_rows {
+    int64_t first, count, capacity;
+    int dim;
+    float *unit[CASK_CACHE_VIEWS]; /* [count][dim] */
+    float *norm[CASK_CACHE_VIEWS]; /* [count] */
+    uint8_t *bad;                  /* [count] 1: could not be decoded; its rows are zero */
+};
+enum cask_status shard_rows_create(struct shard_rows *rows, int64_t capacity, int dim,
+                                   struct cask_error *err);
+void shard_rows_release(struct shard_rows *rows); /* accepts a zeroed struct */
+
+/* Called for every image that could not be decoded. */
+typedef enum cask_status (*bad_image)(void *user, int64_t index, const char *message,
+                                      struct cask_error *err);
+
+/* Fills rows [first, first + count). `tick` (may be NULL) is called with the images done so far. */
+struct embed_request {
+    const struct cask_dataset *dataset;
+    int64_t first, count;
+    bad_image on_bad;
+    void *bad_user;
+    struct cask_progress *bar; /* may be NULL */
+};
+enum cask_status teacher_embed(struct teacher *teacher, const struct embed_request *request,
+                               struct shard_rows *rows, struct cask_error *err);
+
+/* ----------------------------------------------------------------- centres */
+
+struct centers {
+    float *rows; /* [classes][dim], unit; owned */
+    int64_t classes;
+    char origin[16]; /* "classifier", "file", "mean" */
+};
+/* Before the first shard: fills centers->rows if they come from a file or from the teacher's own
+ * classifier, or leaves rows NULL where class means are to be taken. The reason is logged. */
+enum cask_status centers_find(const struct precompute_options *options, struct teacher *teacher,
+                              const struct cask_dataset *dataset, struct centers *centers,
+                              struct cask_error *err);
+void centers_release(struct centers *centers);
+
+/* Class means: normalised sum of the unit embeddings of both views of every image of a class. */
+struct class_means {
+    double *sums; /* [classes][dim] */
+    int64_t classes;
+    int dim;
+};
+enum cask_status class_means_create(struct class_means *means, int64_t classes, int dim,
+                                    struct cask_error *err);
+void class_means_add(struct class_means *means, const struct cask_dataset *dataset,
+                     const struct shard_rows *rows);
+enum cask_status class_means_finish(const struct class_means *means, struct centers *centers,
+                                    struct cask_error *err);
+void class_means_release(struct class_means *means);
+
+/* ------------------------------------------------------------------ distil */
+
+/* From unit embeddings and centres to what a cache row holds. Cosines are compared as the int16
+ * fixed-point values that the cache stores, so that "descending, ties by class id" is true of the
+ * file itself. */
+struct distiller;
+enum cask_status distiller_create(struct cask_device *device, const struct cask_manifest *manifest,
+                                  const struct centers *centers, int threads,
+                                  struct distiller **distiller, struct cask_error *err);
+void distiller_free(struct distiller *distiller); /* accepts NULL */
+/* Appends the shard's rows to the writer's open shard. */
+enum cask_status distiller_write(struct distiller *distiller, const struct cask_dataset *dataset,
+                                 const struct shard_rows *rows, struct cask_cache_writer *writer,
+                                 struct cask_error *err);
+
+/* ----------------------------------------------------------------- staging */
+
+/* DIR/staging-<identity>/stage-00000.bin holds one shard_rows each, whole or absent. The name binds
+ * it to teacher, preprocessing and data. */
+struct staging {
+    char folder[4096];
+};
+enum cask_status staging_open(const char *out, const struct cask_manifest *manifest,
+                              struct staging *staging, struct cask_error *err);
+bool staging_has(const struct staging *staging, int64_t shard);
+enum cask_status staging_save(const struct staging *staging, int64_t shard,
+                              const struct shard_rows *rows, struct cask_error *err);
+enum cask_status staging_load(const struct staging *staging, int64_t shard, int64_t first,
+                              int64_t count, struct shard_rows *rows, struct cask_error *err);
+void staging_remove(const struct staging *staging, int64_t shards);
+
+/* --------------------------------------------------------------------- run */
+
+/* The manifest as far as it is known before any embedding; centres are added later. */
+enum cask_status manifest_begin(const struct precompute_options *options, struct teacher *teacher,
+                                const struct cask_dataset *dataset, struct cask_manifest *manifest,
+                                struct cask_error *err);
+void manifest_set_centers(struct cask_manifest *manifest, const struct centers *centers);
+
+enum cask_status precompute_run(const struct precompute_options *options, struct cask_error *err);
+
+#endif

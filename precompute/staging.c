@@ -1,0 +1,153 @@
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/file.h"
+#include "common/hash.h"
+#include "precompute/precompute.h"
+
+/* One stage file: this header, then per view [count][dim] float32 units and [count] norms, then
+ * [count] bad flags. `checksum` is XXH3 of all that follows the header. */
+struct stage_header {
+    char magic[8];
+    uint64_t first, count, dim, checksum;
+};
+static const char stage_magic[8] = "CASKSTG1";
+
+enum cask_status staging_open(const char *out, const struct cask_manifest *manifest,
+                              struct staging *staging, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    char hex[CASK_SHA256_HEX], pixels[64];
+    struct cask_sha256 hash;
+    cask_preprocess_format(&manifest->preprocess, pixels);
+    cask_sha256_init(&hash);
+    cask_sha256_update_text(&hash, manifest->weights_sha256);
+    cask_sha256_update_text(&hash, manifest->architecture_sha256);
+    cask_sha256_update_text(&hash, manifest->dataset_sha256);
+    cask_sha256_update_text(&hash, manifest->precision);
+    cask_sha256_update_text(&hash, pixels);
+    cask_sha256_update_u64(&hash, manifest->decoder_crc);
+    cask_sha256_update_u64(&hash, (uint64_t)manifest->shard_images);
+    cask_sha256_final_hex(&hash, hex);
+    if (snprintf(staging->folder, sizeof staging->folder, "%.3900s/staging-%.16s", out, hex) >=
+        PATH_MAX - 32) {
+        CASK_TRY(cask_error_set(err, CASK_ERR_USAGE, "--out %.200s...: the path is too long", out));
+    }
+    CASK_TRY(cask_folder_create(staging->folder, err));
+    CASK_TRY(cask_folder_sweep_temporaries(staging->folder, err));
+done:
+    return st;
+}
+
+static void stage_path(const struct staging *staging, int64_t shard, char path[PATH_MAX])
+{
+    snprintf(path, PATH_MAX, "%.4000s/stage-%05lld.bin", staging->folder, (long long)shard);
+}
+
+bool staging_has(const struct staging *staging, int64_t shard)
+{
+    char path[PATH_MAX];
+    stage_path(staging, shard, path);
+    return cask_path_exists(path);
+}
+
+/* The parts of a stage file in order, so that saving and loading cannot disagree. */
+struct part {
+    void *data;
+    size_t bytes;
+};
+enum { PARTS = 2 * CASK_CACHE_VIEWS + 1 };
+static void list_parts(const struct shard_rows *rows, struct part parts[PARTS])
+{
+    size_t count = (size_t)rows->count;
+    for (int v = 0; v < CASK_CACHE_VIEWS; v++) {
+        parts[2 * v] = (struct part){rows->unit[v], count * (size_t)rows->dim * sizeof(float)};
+        parts[2 * v + 1] = (struct part){rows->norm[v], count * sizeof(float)};
+    }
+    parts[PARTS - 1] = (struct part){rows->bad, count};
+}
+
+static uint64_t chain(uint64_t checksum, const struct part *part)
+{
+    uint64_t pair[2] = {checksum, cask_xxh3(part->data, part->bytes)};
+    return cask_xxh3(pair, sizeof pair);
+}
+
+enum cask_status staging_save(const struct staging *staging, int64_t shard,
+                              const struct shard_rows *rows, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    char path[PATH_MAX];
+    struct cask_file file = {.fd = -1};
+    struct part parts[PARTS];
+    struct stage_header header = {
+        .first = (uint64_t)rows->first, .count = (uint64_t)rows->count, .dim = (uint64_t)rows->dim};
+    memcpy(header.magic, stage_magic, sizeof header.magic);
+    list_parts(rows, parts);
+    for (int i = 0; i < PARTS; i++) {
+        header.checksum = chain(header.checksum, &parts[i]);
+    }
+    stage_path(staging, shard, path);
+    CASK_TRY(cask_file_begin(&file, path, err));
+    CASK_TRY(cask_file_write(&file, &header, sizeof header, err));
+    for (int i = 0; i < PARTS; i++) {
+        CASK_TRY(cask_file_write(&file, parts[i].data, parts[i].bytes, err));
+    }
+    CASK_TRY(cask_file_commit(&file, err));
+done:
+    cask_file_abort(&file);
+    return st;
+}
+
+enum cask_status staging_load(const struct staging *staging, int64_t shard, int64_t first,
+                              int64_t count, struct shard_rows *rows, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    char path[PATH_MAX];
+    struct cask_map map = {0};
+    struct part parts[PARTS];
+    struct stage_header header;
+    uint64_t checksum = 0;
+    size_t expected = sizeof header;
+    rows->first = first;
+    rows->count = count;
+    list_parts(rows, parts);
+    for (int i = 0; i < PARTS; i++) {
+        expected += parts[i].bytes;
+    }
+    stage_path(staging, shard, path);
+    CASK_TRY(cask_map_open(&map, path, err));
+    if (map.bytes != expected) {
+        CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT,
+                                "%s: expected %zu bytes, found %zu; delete it and run again", path,
+                                expected, map.bytes));
+    }
+    memcpy(&header, map.data, sizeof header);
+    const uint8_t *at = map.data + sizeof header;
+    for (int i = 0; i < PARTS; at += parts[i].bytes, i++) {
+        memcpy(parts[i].data, at, parts[i].bytes);
+        checksum = chain(checksum, &parts[i]);
+    }
+    if (memcmp(header.magic, stage_magic, sizeof header.magic) != 0 ||
+        header.first != (uint64_t)first || header.count != (uint64_t)count ||
+        header.dim != (uint64_t)rows->dim || header.checksum != checksum) {
+        CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT,
+                                "%s: its header or checksum is wrong; delete it and run again",
+                                path));
+    }
+done:
+    cask_map_close(&map);
+    return st;
+}
+
+void staging_remove(const struct staging *staging, int64_t shards)
+{
+    char path[PATH_MAX];
+    for (int64_t s = 0; s < shards; s++) {
+        stage_path(staging, s, path);
+        unlink(path);
+    }
+    rmdir(staging->folder);
+}
