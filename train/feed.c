@@ -1,0 +1,244 @@
+#include "train/feed.h"
+
+#include <string.h>
+
+#include "common/log.h"
+#include "common/mem.h"
+
+/* -------------------------------------------------------------------- open */
+
+static enum cask_status open_dataset(struct cask_feed *feed, const char *path,
+                                     struct cask_error *err)
+{
+    struct cask_dataset_options options = {0};
+    if (feed->source.cache != NULL) {
+        /* precompute may have been told to take the first images only */
+        options.limit = feed->source.manifest->images;
+        if (path[0] == '\0') {
+            path = feed->source.manifest->dataset_path;
+        }
+    }
+    enum cask_status st = cask_dataset_open(path, &options, &feed->dataset, err);
+    if (st != CASK_OK &&
+        path == (feed->source.cache ? feed->source.manifest->dataset_path : NULL)) {
+        cask_error_prefix(err, "the dataset remembered in the cache (give another with --data)");
+    }
+    return st;
+}
+
+static enum cask_status check_labels(const struct cask_feed *feed, struct cask_error *err)
+{
+    int64_t count = cask_dataset_count(feed->dataset), labelled = 0;
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t label = cask_dataset_label(feed->dataset, i);
+        if (label == CASK_NO_LABEL) {
+            continue;
+        }
+        labelled++;
+        if ((int64_t)label >= feed->classes) {
+            char name[256];
+            cask_dataset_name(feed->dataset, i, name, sizeof name);
+            return cask_error_set(err, CASK_ERR_RANGE,
+                                  "%s: label %u is outside the class range [0, %lld)", name, label,
+                                  (long long)feed->classes);
+        }
+    }
+    if (labelled == 0 && feed->source.cache == NULL) {
+        return cask_error_set(
+            err, CASK_ERR_RANGE,
+            "no image has a label and there is no --cache: there is nothing to learn from");
+    }
+    return CASK_OK;
+}
+
+static enum cask_status open_source(struct cask_feed *feed, const struct cask_train_config *config,
+                                    struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    feed->preprocess = cask_preprocess_default();
+    CASK_TRY(cask_preprocess_parse(config->student.preprocess, &feed->preprocess, err));
+    if (config->cache[0] != '\0') {
+        CASK_TRY(cask_teacher_source_open(&feed->source, config->cache, &config->train, err));
+        feed->preprocess.width = feed->source.manifest->preprocess.width;
+        feed->preprocess.height = feed->source.manifest->preprocess.height;
+    }
+    if (config->student.input > 0) {
+        feed->preprocess.width = feed->preprocess.height = (int)config->student.input;
+    }
+    CASK_TRY(open_dataset(feed, config->data, err));
+    feed->images = cask_dataset_count(feed->dataset);
+    feed->classes = cask_dataset_classes(feed->dataset);
+    if (feed->source.cache != NULL) {
+        feed->classes = feed->source.manifest->classes;
+        CASK_TRY(cask_teacher_source_check(&feed->source, feed->dataset, &config->train, err));
+        CASK_TRY(
+            cask_teacher_source_good_rows(&feed->source, &feed->good_rows, &feed->images, err));
+    }
+done:
+    return st;
+}
+
+enum cask_status cask_feed_open(struct cask_feed *feed, const struct cask_train_config *config,
+                                struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    *feed = (struct cask_feed){.options = &config->train};
+    CASK_TRY(open_source(feed, config, err));
+    CASK_TRY(check_labels(feed, err));
+    feed->steps_per_epoch = feed->images / config->train.batch;
+    if (feed->steps_per_epoch == 0) {
+        CASK_TRY(cask_error_set(err, CASK_ERR_RANGE,
+                                "train.batch: %lld is more than the %lld images there are",
+                                (long long)config->train.batch, (long long)feed->images));
+    }
+    cask_log_info("data: %s, %lld images, %lld identities, %d x %d",
+                  cask_dataset_kind(feed->dataset), (long long)feed->images,
+                  (long long)feed->classes, feed->preprocess.width, feed->preprocess.height);
+done:
+    return st;
+}
+
+/* --------------------------------------------------------------------- run */
+
+static void stop_epoch(struct cask_feed *feed)
+{
+    if (feed->loader != NULL) {
+        if (feed->batch != NULL) {
+            cask_loader_give_back(feed->loader, feed->batch);
+        }
+        feed->stall_before += cask_loader_stall_seconds(feed->loader);
+        cask_loader_stop(feed->loader);
+    }
+    feed->loader = NULL;
+    feed->batch = NULL;
+}
+
+void cask_feed_close(struct cask_feed *feed)
+{
+    stop_epoch(feed);
+    cask_free(feed->good_rows);
+    cask_dataset_close(feed->dataset);
+    cask_teacher_source_close(&feed->source);
+    *feed = (struct cask_feed){0};
+}
+
+void cask_feed_seek(struct cask_feed *feed, int64_t step)
+{
+    stop_epoch(feed);
+    feed->next_step = step;
+}
+
+/* A loader for the rest of the epoch that next_step lies in. */
+static enum cask_status start_epoch(struct cask_feed *feed, struct cask_error *err)
+{
+    const int64_t batch = feed->options->batch;
+    const int64_t epoch = feed->next_step / feed->steps_per_epoch,
+                  within = feed->next_step % feed->steps_per_epoch;
+    const struct cask_loader_options options = {
+        .dataset = feed->dataset,
+        .sampler = {.kind = CASK_SAMPLER_SHUFFLED,
+                    .count = feed->images,
+                    .seed = (uint64_t)feed->options->seed,
+                    .mirror = feed->options->mirror,
+                    .subset = feed->good_rows},
+        .preprocess = feed->preprocess,
+        .batch = (int)batch,
+        .begin = epoch * feed->images + within * batch,
+        .end = epoch * feed->images + feed->steps_per_epoch * batch,
+        .drop_last = true,
+        .threads = (int)feed->options->loader_threads,
+    };
+    feed->epoch_end = (epoch + 1) * feed->steps_per_epoch;
+    return cask_loader_start(&options, &feed->loader, err);
+}
+
+static void count_bad(struct cask_feed *feed, const struct cask_batch *batch)
+{
+    enum { NAMED = 10 };
+    feed->images_read += batch->count;
+    for (int i = 0; i < batch->count; i++) {
+        if (batch->bad[i] && feed->bad_images++ < NAMED) {
+            char name[256];
+            cask_dataset_name(feed->dataset, batch->samples[i].index, name, sizeof name);
+            cask_log_warn("%s: cannot be decoded; another image takes its place", name);
+        }
+    }
+}
+
+static enum cask_status check_bad_share(const struct cask_feed *feed, struct cask_error *err)
+{
+    int64_t seen = feed->images_read > feed->images ? feed->images_read : feed->images, index = 0;
+    if (feed->bad_images * 100 <= seen) {
+        return CASK_OK;
+    }
+    const char *why = cask_loader_bad_message(feed->loader, 0, &index);
+    return cask_error_set(err, CASK_ERR_FORMAT,
+                          "%lld of %lld images could not be decoded, over 1 %%: is this the right "
+                          "dataset, and are its "
+                          "images %d x %d? One of them: %s",
+                          (long long)feed->bad_images, (long long)seen, feed->preprocess.width,
+                          feed->preprocess.height, why ? why : "?");
+}
+
+static enum cask_status replace_bad(const struct cask_feed *feed, struct cask_batch *batch,
+                                    struct cask_error *err)
+{
+    const size_t pixels = (size_t)feed->preprocess.width * (size_t)feed->preprocess.height * 3;
+    int good = 0;
+    while (good < batch->count && batch->bad[good]) {
+        good++;
+    }
+    if (good == batch->count) {
+        return cask_error_set(err, CASK_ERR_FORMAT, "no image of a whole batch could be decoded");
+    }
+    for (int i = 0; i < batch->count; i++) {
+        if (!batch->bad[i]) {
+            good = i;
+            continue;
+        }
+        memcpy(batch->pixels + (size_t)i * pixels, batch->pixels + (size_t)good * pixels,
+               pixels * sizeof(float));
+        batch->samples[i] = batch->samples[good];
+        batch->labels[i] = batch->labels[good];
+    }
+    return CASK_OK;
+}
+
+enum cask_status cask_feed_next(struct cask_feed *feed, const struct cask_batch **batch,
+                                const struct cask_teacher **teacher, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    if (feed->loader != NULL && feed->next_step == feed->epoch_end) {
+        stop_epoch(feed);
+    }
+    if (feed->loader == NULL) {
+        CASK_TRY(start_epoch(feed, err));
+    }
+    if (feed->batch != NULL) {
+        cask_loader_give_back(feed->loader, feed->batch);
+        feed->batch = NULL;
+    }
+    CASK_TRY(cask_loader_next(feed->loader, &feed->batch, err));
+    if (feed->batch == NULL) {
+        CASK_TRY(cask_error_set(err, CASK_ERR_INTERNAL, "step %lld: the loader ended early",
+                                (long long)feed->next_step));
+    }
+    count_bad(feed, feed->batch);
+    CASK_TRY(check_bad_share(feed, err));
+    CASK_TRY(replace_bad(feed, feed->batch, err));
+    *teacher = NULL;
+    if (feed->source.cache != NULL) {
+        CASK_TRY(cask_teacher_source_gather(&feed->source, feed->batch->samples, feed->batch->count,
+                                            err));
+        *teacher = &feed->source.teacher;
+    }
+    *batch = feed->batch;
+    feed->next_step++;
+done:
+    return st;
+}
+
+double cask_feed_stall_seconds(const struct cask_feed *feed)
+{
+    return feed->stall_before + (feed->loader ? cask_loader_stall_seconds(feed->loader) : 0);
+}

@@ -1,0 +1,49 @@
+/* train/feed.h - batches in training order: pixels, labels, and what the teacher said about them.
+ *
+ * Everything is a pure function of (seed, step): a feed started at step 700 gives what one that ran
+ * there from step 0 would. An epoch is floor(images / batch) steps over a new permutation; the
+ * images left over wait for another epoch's permutation.
+ *
+ * An image that cannot be decoded gives its place in the batch to the good one before it (the first
+ * good one, if it comes first), with that one's label and teacher. Over 1 % of such images is an error.
+ */
+#ifndef CASK_TRAIN_FEED_H
+#define CASK_TRAIN_FEED_H
+
+#include <stdint.h>
+
+#include "common/preprocess.h"
+#include "common/status.h"
+#include "data/data.h"
+#include "train/options.h"
+#include "train/teacher_source.h"
+
+struct cask_feed {
+    const struct cask_train_options *options; /* borrowed */
+    struct cask_dataset *dataset;
+    struct cask_teacher_source source; /* source.cache is NULL without a cache */
+    struct cask_preprocess preprocess; /* of the student */
+    int64_t *good_rows;                /* NULL: all images */
+    int64_t images;                    /* that training uses */
+    int64_t classes;
+    int64_t steps_per_epoch;
+    /* running */
+    struct cask_loader *loader; /* of the current epoch */
+    struct cask_batch *batch;   /* lent by the loader */
+    int64_t next_step, epoch_end;
+    int64_t images_read, bad_images; /* by this process */
+    double stall_before;
+};
+
+/* Opens cache and dataset, checks that they belong together and that labels are in range. */
+enum cask_status cask_feed_open(struct cask_feed *feed, const struct cask_train_config *config, struct cask_error *err);
+void cask_feed_close(struct cask_feed *feed); /* accepts a zeroed struct */
+
+/* Batches will come from `step` on. */
+void cask_feed_seek(struct cask_feed *feed, int64_t step);
+/* The batch is valid until the next call; *teacher is NULL without a cache. */
+enum cask_status cask_feed_next(struct cask_feed *feed, const struct cask_batch **batch, const struct cask_teacher **teacher, struct cask_error *err);
+
+double cask_feed_stall_seconds(const struct cask_feed *feed); /* waited for images */
+
+#endif

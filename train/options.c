@@ -1,0 +1,210 @@
+#include "train/options.h"
+
+#include <string.h>
+
+#include "common/mem.h"
+#include "common/preprocess.h"
+
+static const char *const schedules[] = {"step", "poly", "cosine", NULL};
+static const char *const decay_groups[] = {"all", "no_bn_bias", NULL};
+static const char *const clip_scopes[] = {"network", "all", NULL};
+static const char *const precisions[] = {"auto", "fp32", "bf16", NULL};
+static const char *const teacher_modes[] = {"exact", "topk", NULL};
+static const char *const verify_modes[] = {"first", "always", "off", NULL};
+static const char *const data_checks[] = {"full", "labels", NULL};
+static const char *const choices[] = {"auto", "yes", "no", NULL};
+
+#define AT(field) offsetof(struct cask_train_config, field)
+static const struct cask_config_row flag_rows[] = {
+    {"config", CASK_CONFIG_TEXT, AT(config_file), "", 0, 0, NULL, "FILE",
+     "settings in YAML; later flags win"},
+    {"cache", CASK_CONFIG_TEXT, AT(cache), "", 0, 0, NULL, "DIR",
+     "folder written by precompute; without it the network is trained on labels alone"},
+    {"data", CASK_CONFIG_TEXT, AT(data), "", 0, 0, NULL, "PATH",
+     "training images; by default the path remembered in the cache"},
+    {"out", CASK_CONFIG_TEXT, AT(out), "", 0, 0, NULL, "RUN",
+     "run folder; one that holds this same run is continued"},
+};
+#undef AT
+
+#define AT(field) offsetof(struct cask_student_options, field)
+static const struct cask_config_row student_rows[] = {
+    {"net", CASK_CONFIG_TEXT, AT(net), "mobilefacenet", 0, 0, NULL, "NAME",
+     "network to train: mobilefacenet, mbf, ir18, ir50, ..."},
+    {"embedding", CASK_CONFIG_INT, AT(embedding), "0", 0, 65536, NULL, "N",
+     "numbers in an embedding; 0: the network's own"},
+    {"init", CASK_CONFIG_TEXT, AT(init), "", 0, 0, NULL, "FILE",
+     "weights to start from (.safetensors, .pth); default: random from train.seed"},
+    {"input", CASK_CONFIG_INT, AT(input), "0", 0, 1024, NULL, "PIXELS",
+     "side of the input; 0: the teacher's as the cache says, 112 without a cache"},
+    {"preprocess", CASK_CONFIG_TEXT, AT(preprocess), "rgb:127.5:127.5", 0, 0, NULL,
+     "ORDER:MEAN:SCALE",
+     "channel order, mean and scale of the student's pixels; the teacher's may differ"},
+};
+#undef AT
+
+#define AT(field) offsetof(struct cask_train_options, field)
+static const struct cask_config_row train_rows[] = {
+    {"epochs", CASK_CONFIG_INT, AT(epochs), "20", 1, 100000, NULL, "N",
+     "passes over the images; an epoch is floor(images / batch) steps"},
+    {"batch", CASK_CONFIG_INT, AT(batch), "128", 2, 65536, NULL, "N", "images in a step"},
+    {"max_steps", CASK_CONFIG_INT, AT(max_steps), "0", 0, 1e15, NULL, "N",
+     "stop after so many steps of the run; the schedule still spans all epochs; 0: no limit"},
+    {"seed", CASK_CONFIG_INT, AT(seed), "1", 0, 9e15, NULL, "N",
+     "of weights, order and mirror coins"},
+    {"lr", CASK_CONFIG_REAL, AT(rate), "0.1", 0, 1000, NULL, "RATE", "base learning rate"},
+    {"momentum", CASK_CONFIG_REAL, AT(momentum), "0.9", 0, 0.99999, NULL, NULL, "of SGD"},
+    {"nesterov", CASK_CONFIG_BOOL, AT(nesterov), "false", 0, 0, NULL, NULL, "Nesterov momentum"},
+    {"weight_decay", CASK_CONFIG_REAL, AT(weight_decay), "5e-4", 0, 10, NULL, NULL,
+     "added to the gradient as decay * weight"},
+    {"decay_on", CASK_CONFIG_ENUM, AT(decay_on), "all", 0, 0, decay_groups, NULL,
+     "all (insightface) or no_bn_bias: not on batch norm, PReLU slopes and biases"},
+    {"clip", CASK_CONFIG_REAL, AT(clip), "0", 0, 1e9, NULL, "NORM",
+     "largest global gradient norm; 0: no clipping"},
+    {"clip_over", CASK_CONFIG_ENUM, AT(clip_over), "network", 0, 0, clip_scopes, NULL,
+     "whose gradients are measured and scaled: network (insightface) or all, class rows too"},
+    {"schedule", CASK_CONFIG_ENUM, AT(schedule), "poly", 0, 0, schedules, NULL,
+     "step, poly or cosine"},
+    {"steps", CASK_CONFIG_REALS, AT(steps), "[]", 0, 1e6, NULL, "EPOCHS",
+     "step schedule: epochs at which the rate is multiplied by train.gamma"},
+    {"gamma", CASK_CONFIG_REAL, AT(gamma), "0.1", 0, 1, NULL, NULL, "step schedule: factor"},
+    {"poly_power", CASK_CONFIG_REAL, AT(poly_power), "1", 0, 10, NULL, NULL,
+     "poly schedule: exponent; 1 is a straight line to 0 (insightface), 2 its older form"},
+    {"warmup_epochs", CASK_CONFIG_REAL, AT(warmup_epochs), "0", 0, 1e6, NULL, "EPOCHS",
+     "the rate grows linearly from 0, step by step"},
+    {"mirror", CASK_CONFIG_BOOL, AT(mirror), "true", 0, 0, NULL, NULL,
+     "mirror an image by a fair coin; the cache's view follows the coin"},
+    {"teacher_mode", CASK_CONFIG_ENUM, AT(teacher_mode), "exact", 0, 0, teacher_modes, NULL,
+     "exact: logits of all classes from embedding and class centres; topk: only what was stored"},
+    {"threads", CASK_CONFIG_INT, AT(threads), "0", 0, 1024, NULL, "N",
+     "compute threads; 0: all CPUs"},
+    {"precision", CASK_CONFIG_ENUM, AT(precision), "auto", 0, 0, precisions, NULL,
+     "auto: bf16 where the CPU has AMX, else fp32"},
+    {"backend", CASK_CONFIG_TEXT, AT(backend), "cpu", 0, 0, NULL, "NAME",
+     "cpu, or ref and ref64 (slow oracles)"},
+    {"loader_threads", CASK_CONFIG_INT, AT(loader_threads), "0", 0, 256, NULL, "N",
+     "threads that decode images; 0: one per CPU, at most 4"},
+    {"verify", CASK_CONFIG_ENUM, AT(verify), "first", 0, 0, verify_modes, NULL,
+     "checksums of the cache: at first touch, at every read, or off"},
+    {"check_data", CASK_CONFIG_ENUM, AT(check_data), "full", 0, 0, data_checks, NULL,
+     "full: read every image once and compare the dataset's fingerprint; labels: labels and ids "
+     "only"},
+    {"accept_mismatch", CASK_CONFIG_TEXTS, AT(accept_mismatch), "[]", 0, 0, NULL, "FIELDS",
+     "fingerprint fields that may differ between cache and dataset, by name"},
+    {"checkpoint_steps", CASK_CONFIG_INT, AT(checkpoint_steps), "1000", 0, 1e15, NULL, "N",
+     "steps between checkpoints; 0: only at the end and on Ctrl-C"},
+    {"log_steps", CASK_CONFIG_INT, AT(log_steps), "50", 1, 1e9, NULL, "N",
+     "steps between lines of metrics.jsonl"},
+    {"save_head", CASK_CONFIG_ENUM, AT(save_head), "auto", 0, 0, choices, NULL,
+     "put the class rows into student.safetensors, for use as a teacher; auto: if there is no "
+     "cache"},
+};
+#undef AT
+
+/* Keys with no say in the bits of the result. */
+static const char *const silent_keys[][2] = {
+    {"config", ""},
+    {"out", ""},
+    {"train.max_steps", "0"},
+    {"train.loader_threads", "0"},
+    {"train.verify", "first"},
+    {"train.check_data", "full"},
+    {"train.checkpoint_steps", "0"},
+    {"train.log_steps", "1"},
+    {"train.save_head", "auto"},
+};
+
+enum { OWN_SECTIONS = 3, MAX_SECTIONS = 64 };
+#define ROWS(table) (table), sizeof(table) / sizeof((table)[0])
+
+enum cask_status cask_train_config_create(struct cask_train_config **out, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    struct cask_train_config *config = cask_alloc(1, sizeof *config);
+    if (config == NULL) {
+        CASK_TRY(cask_error_memory(err, sizeof *config, "settings"));
+    }
+    struct cask_config_section sections[MAX_SECTIONS] = {
+        {"", ROWS(flag_rows), config},
+        {"student.", ROWS(student_rows), &config->student},
+        {"train.", ROWS(train_rows), &config->train},
+    };
+    CASK_TRY(cask_criterion_config_create(&config->criterion, err));
+    size_t count = OWN_SECTIONS;
+    count += cask_criterion_config_sections(config->criterion, sections + OWN_SECTIONS,
+                                            MAX_SECTIONS - OWN_SECTIONS);
+    CASK_TRY(cask_config_create(sections, count, &config->rows, err));
+    *out = config;
+    config = NULL;
+done:
+    cask_train_config_free(config);
+    return st;
+}
+
+void cask_train_config_free(struct cask_train_config *config)
+{
+    if (config == NULL) {
+        return;
+    }
+    cask_config_free(config->rows);
+    cask_criterion_config_free(config->criterion);
+    cask_free(config);
+}
+
+enum cask_status cask_train_config_check(const struct cask_train_config *config,
+                                         struct cask_error *err)
+{
+    const struct cask_train_options *train = &config->train;
+    if (config->out[0] == '\0') {
+        return cask_error_set(err, CASK_ERR_USAGE, "--out: a folder for the run is needed");
+    }
+    if (config->cache[0] == '\0' && config->data[0] == '\0') {
+        return cask_error_set(err, CASK_ERR_USAGE,
+                              "--cache or --data is needed: a cache written by precompute, or "
+                              "images to train on without a teacher");
+    }
+    if (train->schedule == CASK_SCHEDULE_STEP && train->steps.count == 0) {
+        return cask_error_set(err, CASK_ERR_USAGE,
+                              "train.schedule: step needs train.steps, such as [10, 18, 22]");
+    }
+    for (int i = 1; i < train->steps.count; i++) {
+        if (!(train->steps.values[i] > train->steps.values[i - 1])) {
+            return cask_error_set(err, CASK_ERR_USAGE,
+                                  "train.steps: expected ascending epochs, found %g after %g",
+                                  train->steps.values[i], train->steps.values[i - 1]);
+        }
+    }
+    if (!(train->warmup_epochs <= (double)train->epochs)) {
+        return cask_error_set(err, CASK_ERR_USAGE,
+                              "train.warmup_epochs: %g is more than train.epochs, %lld",
+                              train->warmup_epochs, (long long)train->epochs);
+    }
+    if (train->nesterov && !(train->momentum > 0)) {
+        return cask_error_set(err, CASK_ERR_USAGE, "train.nesterov needs a train.momentum over 0");
+    }
+    struct cask_preprocess preprocess = cask_preprocess_default();
+    enum cask_status st = cask_preprocess_parse(config->student.preprocess, &preprocess, err);
+    if (st != CASK_OK) {
+        cask_error_prefix(err, "student.preprocess");
+    }
+    return st;
+}
+
+enum cask_status cask_train_config_identity(const char *path, char **text, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    struct cask_train_config *config = NULL;
+    CASK_TRY(cask_train_config_create(&config, err));
+    CASK_TRY(cask_config_load_file(config->rows, path, err));
+    for (size_t i = 0; i < sizeof silent_keys / sizeof silent_keys[0]; i++) {
+        CASK_TRY(cask_config_set_value(config->rows, silent_keys[i][0], silent_keys[i][1],
+                                       "identity", err));
+    }
+    *text = cask_config_dump(config->rows);
+    if (*text == NULL) {
+        CASK_TRY(cask_error_memory(err, 1, "settings as text"));
+    }
+done:
+    cask_train_config_free(config);
+    return st;
+}

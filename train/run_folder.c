@@ -1,0 +1,143 @@
+#include "train/run_folder.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/file.h"
+#include "common/mem.h"
+
+/* Takes the next line of *text into `line`; false at the end. */
+static bool next_line(const char **text, char *line, size_t bytes)
+{
+    if (**text == '\0') {
+        return false;
+    }
+    size_t length = strcspn(*text, "\n");
+    snprintf(line, bytes, "%.*s", (int)length, *text);
+    *text += length + ((*text)[length] == '\n');
+    return true;
+}
+
+/* Both dumps come from the same rows, so their lines stand side by side unless a list grew. */
+static enum cask_status refuse_difference(const char *path, const char *there, const char *here,
+                                          struct cask_error *err)
+{
+    enum { SHOWN = 8, LINE = 160 };
+    char old_line[LINE], new_line[LINE], list[SHOWN * (2 * LINE + 16)] = "";
+    size_t at = 0;
+    for (int shown = 0; shown < SHOWN;) {
+        bool more_old = next_line(&there, old_line, sizeof old_line);
+        bool more_new = next_line(&here, new_line, sizeof new_line);
+        if (!more_old && !more_new) {
+            break;
+        }
+        const char *before = more_old ? old_line : "", *now = more_new ? new_line : "";
+        if (strcmp(before, now) != 0 && at < sizeof list) {
+            at += (size_t)snprintf(list + at, sizeof list - at, "\n  there \"%s\", now \"%s\"",
+                                   before, now);
+            shown++;
+        }
+    }
+    return cask_error_set(
+        err, CASK_ERR_MISMATCH,
+        "%s holds a run with other settings; use another --out or the same settings:%.1500s", path,
+        list);
+}
+
+/* A folder without config.yaml may be empty or not there, but may not hold someone's files. */
+static enum cask_status refuse_foreign(const char *path, struct cask_error *err)
+{
+    char **names = NULL;
+    size_t count = 0;
+    enum cask_status st = cask_folder_list(path, &names, &count, err);
+    if (st == CASK_OK && count > 0) {
+        st = cask_error_set(err, CASK_ERR_MISMATCH,
+                            "%s: is not empty (%s, ...) and has no config.yaml, so it is not a "
+                            "run; use another --out",
+                            path, names[0]);
+    }
+    cask_folder_list_free(names, count);
+    return st;
+}
+
+static enum cask_status compare_settings(struct cask_run_folder *folder, const char *old_path,
+                                         const char *new_path, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    char *here = NULL, *there = NULL;
+    struct cask_sha256 hash;
+    CASK_TRY(cask_train_config_identity(new_path, &here, err));
+    if (cask_path_exists(old_path)) {
+        CASK_TRY(cask_train_config_identity(old_path, &there, err));
+        if (strcmp(there, here) != 0) {
+            CASK_TRY(refuse_difference(folder->path, there, here, err));
+        }
+    }
+    cask_sha256_init(&hash);
+    cask_sha256_update_text(&hash, here);
+    cask_sha256_final_hex(&hash, folder->identity);
+done:
+    cask_free(here);
+    cask_free(there);
+    return st;
+}
+
+static enum cask_status write_settings(struct cask_run_folder *folder,
+                                       const struct cask_train_config *config,
+                                       struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    char *path = cask_format("%s/config.yaml", folder->path),
+         *next = cask_format("%s/config.yaml.tmp.next", folder->path);
+    char *text = cask_config_dump(config->rows);
+    if (path == NULL || next == NULL || text == NULL) {
+        CASK_TRY(cask_error_memory(err, 1, "settings as text"));
+    }
+    if (!cask_path_exists(path)) {
+        CASK_TRY(refuse_foreign(folder->path, err));
+    }
+    CASK_TRY(cask_file_write_all(next, text, strlen(text), err));
+    CASK_TRY(compare_settings(folder, path, next, err));
+    CASK_TRY(cask_file_publish(next, path, err));
+done:
+    if (st != CASK_OK && next != NULL) {
+        remove(next);
+    }
+    cask_free(text);
+    cask_free(next);
+    cask_free(path);
+    return st;
+}
+
+enum cask_status cask_run_folder_open(struct cask_run_folder *folder,
+                                      const struct cask_train_config *config,
+                                      struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    *folder = (struct cask_run_folder){0};
+    folder->path = cask_strdup(config->out);
+    folder->checkpoints = cask_format("%s/checkpoints", config->out);
+    folder->student = cask_format("%s/student.safetensors", config->out);
+    folder->result = cask_format("%s/result.json", config->out);
+    folder->metrics = cask_format("%s/metrics.jsonl", config->out);
+    if (!folder->path || !folder->checkpoints || !folder->student || !folder->result ||
+        !folder->metrics) {
+        CASK_TRY(cask_error_memory(err, 1, "paths of the run folder"));
+    }
+    CASK_TRY(cask_folder_create(folder->path, err));
+    CASK_TRY(cask_folder_sweep_temporaries(folder->path, err));
+    CASK_TRY(cask_folder_sweep_temporaries(folder->checkpoints, err));
+    CASK_TRY(write_settings(folder, config, err));
+done:
+    return st;
+}
+
+void cask_run_folder_close(struct cask_run_folder *folder)
+{
+    cask_free(folder->path);
+    cask_free(folder->checkpoints);
+    cask_free(folder->student);
+    cask_free(folder->result);
+    cask_free(folder->metrics);
+    *folder = (struct cask_run_folder){0};
+}

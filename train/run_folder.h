@@ -1,0 +1,26 @@
+/* train/run_folder.h - RUN: one folder, one run.
+ *
+ *   config.yaml          resolved settings, loads back to the same run
+ *   metrics.jsonl        what happened (train/metrics.h)
+ *   checkpoints/         the last two states (train/checkpoint.h)
+ *   student.safetensors  the network, when the run has ended
+ *   result.json          summary, written last: its presence means the run has ended
+ */
+#ifndef CASK_TRAIN_RUN_FOLDER_H
+#define CASK_TRAIN_RUN_FOLDER_H
+
+#include "common/hash.h"
+#include "common/status.h"
+#include "train/options.h"
+
+struct cask_run_folder {
+    char *path, *checkpoints, *student, *result, *metrics; /* owned */
+    char identity[CASK_SHA256_HEX];                        /* SHA-256 of the settings that shape the result */
+};
+
+/* Creates RUN and its config.yaml. A folder that holds a run with other settings is refused with the
+ * lines that differ (CASK_ERR_MISMATCH); one that holds other things, and no config.yaml, too. */
+enum cask_status cask_run_folder_open(struct cask_run_folder *folder, const struct cask_train_config *config, struct cask_error *err);
+void cask_run_folder_close(struct cask_run_folder *folder); /* accepts a zeroed struct */
+
+#endif
