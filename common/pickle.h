@@ -34,7 +34,7 @@ enum cask_pickle_kind {
     CASK_PICKLE_DICT, /* also OrderedDict */
     CASK_PICKLE_GLOBAL,
     CASK_PICKLE_CALL,
-    CASK_PICKLE_PERSISTENT, /* a persistent id; its value is in `id` */
+    CASK_PICKLE_PERSISTENT, /* a persistent id; what it names is the caller's */
 };
 
 /* What a global means. The caller's own meanings are 0 and up; these are built in. */
@@ -74,7 +74,10 @@ struct cask_pickle_value {
             const struct cask_pickle_value *args;   /* a TUPLE */
             const struct cask_pickle_value *state;  /* what BUILD gave, or NULL */
         } call;
-        const struct cask_pickle_value *id; /* PERSISTENT */
+        struct {
+            const struct cask_pickle_value *id;
+            const struct cask_pickle_value *next; /* made after it; see below */
+        } persistent;
     };
 };
 
@@ -99,6 +102,10 @@ void cask_pickle_free(struct cask_pickle *pickle); /* accepts NULL; all its valu
 const struct cask_pickle_value *cask_pickle_root(const struct cask_pickle *pickle);
 /* The first global that was not known, or NULL. Only with `tolerant`. */
 const struct cask_pickle_value *cask_pickle_first_unknown(const struct cask_pickle *pickle);
+
+/* All persistent ids in the order they were met, also those inside unknown objects: starts with
+ * NULL, ends with NULL. */
+const struct cask_pickle_value *cask_pickle_next_persistent(const struct cask_pickle *pickle, const struct cask_pickle_value *previous);
 
 /* The getters accept NULL values and give false / NULL where the kind is another. */
 const char *cask_pickle_kind_name(const struct cask_pickle_value *value); /* "tuple", "call", ... */

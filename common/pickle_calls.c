@@ -196,7 +196,13 @@ STEP(persid)
     if (value == NULL) {
         CASK_TRY(cask_error_memory(err, sizeof *value, "a pickle's persistent id"));
     }
-    value->id = id;
+    value->persistent.id = id;
+    if (m->pickle->last_persistent != NULL) {
+        m->pickle->last_persistent->persistent.next = value;
+    } else {
+        m->pickle->first_persistent = value;
+    }
+    m->pickle->last_persistent = value;
     CASK_TRY(cask_pickle_push(m, value, err));
 done:
     return st;

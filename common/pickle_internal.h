@@ -10,7 +10,8 @@
 
 struct cask_pickle {
     struct cask_arena arena; /* every value and every item array */
-    const struct cask_pickle_value *root, *first_unknown;
+    const struct cask_pickle_value *root, *first_unknown, *first_persistent;
+    struct cask_pickle_value *last_persistent;
 };
 
 /* A new value in the pickle's arena; NULL: out of memory, or over CASK_PICKLE_MEMORY. */

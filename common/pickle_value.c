@@ -111,7 +111,7 @@ static enum cask_status measure(const struct cask_pickle_value *shared, int leve
         single[0] = value->call.args;
         single[1] = value->call.state;
     } else if (value->kind == CASK_PICKLE_PERSISTENT) {
-        single[0] = value->id;
+        single[0] = value->persistent.id;
     }
     enum cask_status st = CASK_OK;
     int tallest = 0;
@@ -148,6 +148,13 @@ const struct cask_pickle_value *cask_pickle_root(const struct cask_pickle *pickl
 const struct cask_pickle_value *cask_pickle_first_unknown(const struct cask_pickle *pickle)
 {
     return pickle->first_unknown;
+}
+
+const struct cask_pickle_value *
+cask_pickle_next_persistent(const struct cask_pickle *pickle,
+                            const struct cask_pickle_value *previous)
+{
+    return previous != NULL ? previous->persistent.next : pickle->first_persistent;
 }
 
 const char *cask_pickle_kind_name(const struct cask_pickle_value *value)
