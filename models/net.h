@@ -1,0 +1,31 @@
+/* models/net.h - the net inside: three planes with equal offsets. Private to models/. */
+#ifndef CASK_MODELS_NET_H
+#define CASK_MODELS_NET_H
+
+#include "models/graph.h"
+
+struct cask_net {
+    const struct cask_graph *graph; /* borrowed */
+    struct cask_device *device;     /* borrowed */
+    bool train;
+    size_t *offsets; /* bytes, by parameter; the same in all three planes */
+    size_t plane_bytes;
+    void *values, *grads, *momentum; /* device; the last two only in training */
+    /* Plans compare these with what they packed: `version` changes with any value,
+     * `statistics` with running means and variances, which matter only to folded plans. */
+    uint64_t version, statistics;
+};
+
+/* Device memory of the parameter in a node's slot; NULL where there is none. */
+void *cask_net_slot(struct cask_net *net, const struct cask_node *node, enum cask_slot slot);
+void *cask_net_slot_grad(struct cask_net *net, const struct cask_node *node, enum cask_slot slot);
+
+/* `count` elements of a parameter from `first` on, as doubles. */
+void cask_net_read(const struct cask_net *net, int param, int64_t first, int64_t count, double *out);
+/* One more batch was seen by a batch norm (num_batches_tracked). */
+void cask_net_count_batch(struct cask_net *net, const struct cask_node *node);
+
+/* init.c: values of parameter `param` by the graph's rule; a pure function of (seed, param, element). */
+void cask_init_values(const struct cask_graph *graph, int param, uint64_t seed, float *values);
+
+#endif

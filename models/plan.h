@@ -1,0 +1,104 @@
+/* models/plan.h - the plan inside. Private to models/.
+ *
+ * A graph's nodes become steps (plan_fuse.c). Every value that a step writes, and in training the
+ * gradient of every value that has one, gets a buffer with a first and a last moment of use
+ * (plan_live.c, plan_gradient.c). Buffers whose times do not overlap share memory
+ * (plan_memory.c). Then the convolutions are opened and the steps can run (plan_run.c).
+ *
+ * Moments of a plan with S steps:
+ *   0            pixels arrive
+ *   1 .. S       step i runs forward at 1 + i
+ *   S + 1        the embedding leaves
+ *   S + 2        its gradient arrives
+ *   S + 3 ..     step i runs backward at 2S + 2 - i
+ */
+#ifndef CASK_MODELS_PLAN_H
+#define CASK_MODELS_PLAN_H
+
+#include "models/layers.h"
+#include "models/net.h"
+
+struct cask_plan_buffer {
+    size_t bytes;
+    int first, last; /* moments, both inclusive */
+    size_t offset;   /* in the plan's one allocation */
+};
+
+struct cask_memory {
+    struct cask_plan_buffer *buffers;
+    int count, room;
+    size_t bytes; /* of the whole allocation, after cask_memory_place */
+};
+enum cask_status cask_memory_add(struct cask_memory *memory, size_t bytes, int first, int last, int *buffer, struct cask_error *err);
+/* Gives every buffer an offset so that buffers alive at the same moment do not overlap. */
+enum cask_status cask_memory_place(struct cask_memory *memory, struct cask_error *err);
+void cask_memory_release(struct cask_memory *memory);
+
+/* What backward does with one input of a step. */
+struct cask_step_gradient {
+    bool wanted;     /* something trained lies behind this input */
+    bool accumulate; /* a later consumer wrote there before */
+    bool shared;     /* dx and dy are the same memory: nothing to do (add) */
+};
+
+struct cask_step {
+    const struct cask_node *node;
+    const struct cask_node *folded;     /* CONV, LINEAR: the batch norm that lives in the weights */
+    const struct cask_node *activation; /* BATCHNORM: the activation behind it */
+    int inputs[CASK_NODE_INPUTS], output; /* values */
+    struct cask_step_gradient gradients[CASK_NODE_INPUTS];
+    struct cask_conv *conv; /* CONV, LINEAR */
+    int saved_buffer;       /* BATCHNORM in training: mean and 1/std of the batch */
+    void *saved_mean, *saved_inv_std;
+    void *constants; /* AFFINE: device, owned */
+};
+
+struct cask_plan {
+    struct cask_net *net;           /* borrowed */
+    struct cask_device *device;     /* borrowed, the net's */
+    const struct cask_ops *ops;
+    int batch;
+    enum cask_mode mode;
+    struct cask_step *steps;
+    int step_count;
+    struct cask_tensor *tensors, *gradients; /* by value; data NULL where it does not exist */
+    int *value_buffers, *gradient_buffers;   /* by value; -1: none */
+    int pixel_buffer, embedding_buffer;      /* float32 staging; -1 where the device computes in it */
+    struct cask_memory memory;
+    char *allocation; /* device */
+    uint64_t packed_version, packed_statistics;
+    bool packed;       /* convolutions hold some version of the weights */
+    bool can_backward; /* a train forward has run since the last backward */
+};
+
+static inline int cask_moment_forward(int step)
+{
+    return 1 + step;
+}
+
+static inline int cask_moment_output(const struct cask_plan *plan)
+{
+    return plan->step_count + 1;
+}
+
+static inline int cask_moment_seed(const struct cask_plan *plan)
+{
+    return plan->step_count + 2;
+}
+
+static inline int cask_moment_backward(const struct cask_plan *plan, int step)
+{
+    return 2 * plan->step_count + 2 - step;
+}
+
+/* cask_plan_create with a choice that only tests make: `fold` false keeps batch norms as steps of
+ * their own in eval. */
+enum cask_status cask_plan_create_folded(struct cask_net *net, int batch, enum cask_mode mode, bool fold, struct cask_plan **plan, struct cask_error *err);
+
+enum cask_status cask_plan_fuse(struct cask_plan *plan, bool fold, struct cask_error *err);
+enum cask_status cask_plan_live(struct cask_plan *plan, struct cask_error *err);
+enum cask_status cask_plan_gradients(struct cask_plan *plan, struct cask_error *err);
+/* Gives convolutions the net's present weights, folded where they are, if they hold older ones. */
+enum cask_status cask_plan_pack(struct cask_plan *plan, struct cask_error *err);
+
+#endif

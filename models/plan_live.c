@@ -1,0 +1,109 @@
+/* models/plan_live.c - from when to when each activation is needed.
+ *
+ * A value lives from the step that writes it to the last step that reads it, forward or backward.
+ * Where a step may work in place and an input's buffer ends there, the output takes it over.
+ */
+#include "models/plan.h"
+
+static int last_use(const struct cask_plan *plan, int value)
+{
+    int last = value == plan->net->graph->output ? cask_moment_output(plan) : 0;
+    for (int i = 0; i < plan->step_count; i++) {
+        const struct cask_step *step = &plan->steps[i];
+        const struct cask_layer *layer = cask_layer(step->node->kind);
+        for (int k = 0; k < CASK_NODE_INPUTS; k++) {
+            if (step->inputs[k] != value) {
+                continue;
+            }
+            bool again = plan->mode == CASK_MODE_TRAIN && layer->keeps[k];
+            int moment = again ? cask_moment_backward(plan, i) : cask_moment_forward(i);
+            last = moment > last ? moment : last;
+        }
+    }
+    return last;
+}
+
+static enum cask_status new_buffer(struct cask_plan *plan, int value, int first,
+                                   struct cask_error *err)
+{
+    return cask_memory_add(&plan->memory, cask_tensor_bytes(&plan->tensors[value]), first,
+                           last_use(plan, value), &plan->value_buffers[value], err);
+}
+
+/* The buffer of an input that dies at step `i` and has the output's size; -1: none. */
+static int dying_input(const struct cask_plan *plan, int i)
+{
+    const struct cask_step *step = &plan->steps[i];
+    if (!cask_layer(step->node->kind)->in_place) {
+        return -1;
+    }
+    const size_t bytes = cask_tensor_bytes(&plan->tensors[step->output]);
+    for (int k = 0; k < CASK_NODE_INPUTS; k++) {
+        int input = step->inputs[k];
+        if (input < 0 || cask_tensor_bytes(&plan->tensors[input]) != bytes) {
+            continue;
+        }
+        int buffer = plan->value_buffers[input];
+        if (plan->memory.buffers[buffer].last == cask_moment_forward(i)) {
+            return buffer;
+        }
+    }
+    return -1;
+}
+
+/* Mean and 1/std of the batch, kept from forward to backward. */
+static enum cask_status keep_statistics(struct cask_plan *plan, int i, struct cask_error *err)
+{
+    struct cask_step *step = &plan->steps[i];
+    enum { ALIGNMENT = 64 };
+    size_t each = cask_dtype_size(cask_device_parameter_dtype(plan->device));
+    size_t bytes = (size_t)plan->tensors[step->output].c * each;
+    bytes = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return cask_memory_add(&plan->memory, 2 * bytes, cask_moment_forward(i),
+                           cask_moment_backward(plan, i), &step->saved_buffer, err);
+}
+
+static enum cask_status stage_host_copies(struct cask_plan *plan, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    const struct cask_tensor *pixels = &plan->tensors[CASK_GRAPH_INPUT];
+    const struct cask_tensor *embedding = &plan->tensors[plan->net->graph->output];
+    if (cask_device_activation_dtype(plan->device) == CASK_F32) {
+        return CASK_OK;
+    }
+    CASK_TRY(cask_memory_add(&plan->memory, cask_tensor_count(pixels) * sizeof(float), 0, 0,
+                             &plan->pixel_buffer, err));
+    CASK_TRY(cask_memory_add(&plan->memory, cask_tensor_count(embedding) * sizeof(float),
+                             cask_moment_output(plan), cask_moment_seed(plan),
+                             &plan->embedding_buffer, err));
+done:
+    return st;
+}
+
+enum cask_status cask_plan_live(struct cask_plan *plan, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    CASK_TRY(new_buffer(plan, CASK_GRAPH_INPUT, 0, err));
+    for (int i = 0; i < plan->step_count; i++) {
+        const struct cask_step *step = &plan->steps[i];
+        int buffer = dying_input(plan, i);
+        if (buffer >= 0) {
+            plan->value_buffers[step->output] = buffer;
+            int last = last_use(plan, step->output);
+            struct cask_plan_buffer *taken = &plan->memory.buffers[buffer];
+            taken->last = last > taken->last ? last : taken->last;
+        } else {
+            CASK_TRY(new_buffer(plan, step->output, cask_moment_forward(i), err));
+            /* A value that nobody reads is written all the same. */
+            struct cask_plan_buffer *fresh =
+                &plan->memory.buffers[plan->value_buffers[step->output]];
+            fresh->last = fresh->last < fresh->first ? fresh->first : fresh->last;
+        }
+        if (plan->mode == CASK_MODE_TRAIN && step->node->kind == CASK_LAYER_BATCHNORM) {
+            CASK_TRY(keep_statistics(plan, i, err));
+        }
+    }
+    CASK_TRY(stage_host_copies(plan, err));
+done:
+    return st;
+}
