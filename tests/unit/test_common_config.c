@@ -1,0 +1,222 @@
+/* Config rows: defaults, YAML, --set, flags, errors, dump and load again; JSON values. */
+#include "tests/support/test.h"
+
+#include "common/config.h"
+#include "common/file.h"
+#include "common/json.h"
+#include "common/mem.h"
+
+static const char *const colours[] = {"red", "green", NULL};
+
+struct settings {
+    bool on;
+    int64_t batch;
+    double rate;
+    const char *name;
+    int colour;
+    struct cask_config_reals steps;
+    struct cask_config_texts files;
+};
+
+#define ROW(field) offsetof(struct settings, field)
+static const struct cask_config_row rows[] = {
+    {"on", CASK_CONFIG_BOOL, ROW(on), "true", 0, 0, NULL, NULL, "a switch"},
+    {"batch", CASK_CONFIG_INT, ROW(batch), "32", 1, 512, NULL, "N", "images"},
+    {"rate", CASK_CONFIG_REAL, ROW(rate), "0.1", 0, 10, NULL, "R", "learning rate"},
+    {"name", CASK_CONFIG_TEXT, ROW(name), "plain", 0, 0, NULL, "TEXT", "a name"},
+    {"colour", CASK_CONFIG_ENUM, ROW(colour), "red", 0, 0, colours, NULL, "a colour"},
+    {"steps", CASK_CONFIG_REALS, ROW(steps), "[1, 4]", 0, 100, NULL, "X,...", "milestones"},
+    {"files", CASK_CONFIG_TEXTS, ROW(files), "[]", 0, 0, NULL, "FILE", "files"},
+};
+
+struct fixture {
+    struct settings top, inner;
+    struct cask_config *config;
+    char folder[256];
+};
+
+/* Sections hold pointers into the fixture, so it is bound where it lives. */
+static void bind(struct fixture *f)
+{
+    struct cask_error err = {0};
+    struct cask_config_section sections[] = {
+        {"", rows, sizeof rows / sizeof *rows, &f->top},
+        {"loss.gkd.", rows, sizeof rows / sizeof *rows, &f->inner},
+    };
+    assert_ok(cask_config_create(sections, 2, &f->config, &err));
+    test_make_folder(f->folder);
+}
+
+static void drop(struct fixture *f)
+{
+    cask_config_free(f->config);
+    test_remove_folder(f->folder);
+}
+
+static char *write_file(const struct fixture *f, const char *name, const char *text)
+{
+    struct cask_error err = {0};
+    char *path = cask_format("%s/%s", f->folder, name);
+    assert_ok(cask_file_write_all(path, text, strlen(text), &err));
+    return path;
+}
+
+static void defaults_are_bound(void **state)
+{
+    (void)state;
+    struct fixture f = {0};
+    bind(&f);
+    assert_true(f.top.on);
+    assert_int_equal(f.inner.batch, 32);
+    assert_close(f.inner.rate, 0.1, 0);
+    assert_string_equal(f.top.name, "plain");
+    assert_int_equal(f.top.steps.count, 2);
+    assert_close(f.top.steps.values[1], 4, 0);
+    assert_int_equal(f.top.files.count, 0);
+    assert_false(cask_config_given(f.config, "batch"));
+    drop(&f);
+}
+
+static void yaml_set_and_extends(void **state)
+{
+    (void)state;
+    struct fixture f = {0};
+    struct cask_error err = {0};
+    bind(&f);
+    char *base = write_file(&f, "base.yaml", "batch: 64\nname: base\n");
+    char *path = write_file(&f, "a.yaml",
+                            "extends: base.yaml\n# comment\nname: \"a: b\"\nloss:\n  gkd:\n"
+                            "    rate: 2.5\n    steps: [3, 5.5, 7]\n    files: [x, \"y z\"]\n");
+    assert_ok(cask_config_load_file(f.config, path, &err));
+    assert_ok(cask_config_set(f.config, "loss.gkd.colour=green", "--set", &err));
+    assert_int_equal(f.top.batch, 64);
+    assert_string_equal(f.top.name, "a: b");
+    assert_close(f.inner.rate, 2.5, 0);
+    assert_int_equal(f.inner.steps.count, 3);
+    assert_close(f.inner.steps.values[1], 5.5, 0);
+    assert_string_equal(f.inner.files.values[1], "y z");
+    assert_int_equal(f.inner.colour, 1);
+    assert_true(cask_config_given(f.config, "loss.gkd.rate"));
+
+    /* What is dumped loads back to the same dump. */
+    char *dump = cask_config_dump(f.config);
+    struct fixture g = {0};
+    bind(&g);
+    char *copy = write_file(&g, "dump.yaml", dump);
+    assert_ok(cask_config_load_file(g.config, copy, &err));
+    char *again = cask_config_dump(g.config);
+    assert_string_equal(dump, again);
+    cask_free(dump);
+    cask_free(again);
+    cask_free(copy);
+    cask_free(base);
+    cask_free(path);
+    drop(&f);
+    drop(&g);
+}
+
+static void refusals_name_place_and_way_out(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *yaml, *message;
+    } cases[] = {
+        {"batsh: 3\n", "bad.yaml:1: unknown key 'batsh'; did you mean 'batch'?"},
+        {"on: true\nloss:\n  gkd:\n    rat: 1\n",
+         "bad.yaml:4: unknown key 'loss.gkd.rat'; did you mean 'loss.gkd.rate'"},
+        {"batch: 1000\n", "bad.yaml:1: batch: expected 1 to 512, found '1000'"},
+        {"batch: x\n", "expected a whole number"},
+        {"rate: nan\n", "expected a number"},
+        {"rate: [1, 2]\n", "expected one value"},
+        {"colour: blue\n", "one of red, green, found 'blue'"},
+        {"on: maybe\n", "true or false"},
+        {"batch: 3\nbatch: 4\n", "set twice"},
+        {"batch: &x 3\n", "anchors"},
+        {"batch: !!int 3\n", "tags"},
+        {"- 1\n- 2\n", "expected 'key: value' lines"},
+        {"batch: [1\n", "not YAML"},
+        {"batch: 3\n---\nbatch: 4\n", "one YAML document"},
+        {"steps: [1, [2]]\n", "plain values"},
+        {"extends: bad.yaml\n", "extend one another"},
+        {"extends: missing.yaml\n", "missing.yaml: opening"},
+        {"batch: 3\nextends: x.yaml\n", "before every other key"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct fixture f = {0};
+        struct cask_error err = {0};
+        bind(&f);
+        char *path = write_file(&f, "bad.yaml", cases[i].yaml);
+        enum cask_status st = cask_config_load_file(f.config, path, &err);
+        if (st == CASK_OK || strstr(err.message, cases[i].message) == NULL) {
+            fail_msg("%s: expected '%s', found '%s'", cases[i].yaml, cases[i].message, err.message);
+        }
+        cask_free(path);
+        drop(&f);
+    }
+}
+
+static void flags_are_rows(void **state)
+{
+    (void)state;
+    struct fixture f = {0};
+    struct cask_error err = {0};
+    bool stop = true;
+    bind(&f);
+    char *good[] = {"p",       "--batch", "8",     "--no-on",         "--files=a",
+                    "--files", "b",       "--set", "loss.gkd.rate=3", NULL};
+    assert_ok(cask_cli_parse(f.config, 9, good, "usage", &stop, &err));
+    assert_false(stop);
+    assert_int_equal(f.top.batch, 8);
+    assert_false(f.top.on);
+    assert_int_equal(f.top.files.count, 2);
+    assert_string_equal(f.top.files.values[1], "b");
+    assert_close(f.inner.rate, 3, 0);
+    char *unknown[] = {"p", "--bach", "8", NULL};
+    assert_refused(CASK_ERR_USAGE, "unknown flag 'bach'; did you mean 'batch'",
+                   cask_cli_parse(f.config, 3, unknown, "u", &stop, &err));
+    char *missing[] = {"p", "--batch", NULL};
+    assert_refused(CASK_ERR_USAGE, "expected a value",
+                   cask_cli_parse(f.config, 2, missing, "u", &stop, &err));
+    char *stray[] = {"p", "file", NULL};
+    assert_refused(CASK_ERR_USAGE, "expected a flag",
+                   cask_cli_parse(f.config, 2, stray, "u", &stop, &err));
+    drop(&f);
+}
+
+static void json_refuses_and_round_trips(void **state)
+{
+    (void)state;
+    struct cask_error err = {0};
+    struct cask_json *value = NULL;
+    const char *text = "{\"b\":[1,2.5,\"x\"],\"a\":{\"t\":true}}";
+    assert_ok(cask_json_parse(text, strlen(text), &value, &err));
+    int64_t number = 0;
+    assert_true(cask_json_as_int(cask_json_at(cask_json_get(value, "b"), 0), &number));
+    assert_int_equal(number, 1);
+    assert_false(cask_json_as_int(cask_json_get(value, "none"), &number));
+    char *canonical = cask_json_dump(value, CASK_JSON_CANONICAL);
+    assert_string_equal(canonical, "{\"a\":{\"t\":true},\"b\":[1,2.5,\"x\"]}");
+    cask_free(canonical);
+    cask_json_free(value);
+    char deep[400];
+    memset(deep, '[', sizeof deep);
+    const char *const wrong[] = {"{\"a\":1,\"a\":2}", "[1] 2", "", "[1,", "{\"a\":nan}"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        assert_refused(CASK_ERR_FORMAT, "JSON",
+                       cask_json_parse(wrong[i], strlen(wrong[i]), &value, &err));
+    }
+    assert_refused(CASK_ERR_FORMAT, "nested deeper",
+                   cask_json_parse(deep, sizeof deep, &value, &err));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(defaults_are_bound),
+        cmocka_unit_test(yaml_set_and_extends),
+        cmocka_unit_test(refusals_name_place_and_way_out),
+        cmocka_unit_test(flags_are_rows),
+        cmocka_unit_test(json_refuses_and_round_trips),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
