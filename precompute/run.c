@@ -91,11 +91,10 @@ static enum cask_status stage_embeddings(struct build *b, struct staging *stagin
     }
     CASK_TRY(class_means_create(&means, b->manifest.classes, b->manifest.embedding, err));
     cask_progress_begin(&b->bar, "teacher", "images", staged, b->manifest.images);
-    for (int64_t s = 0, seen = staged; s < b->shards; s++) {
+    for (int64_t s = 0; s < b->shards; s++) {
         if (staging_has(staging, s)) {
             CASK_TRY(staging_load(staging, s, shard_first(b, s), shard_count(b, s), &b->rows, err));
         } else {
-            b->bar.initial = seen < b->bar.initial ? seen : b->bar.initial;
             CASK_TRY(embed_shard(b, s, err));
             CASK_TRY(staging_save(staging, s, &b->rows, err));
         }
