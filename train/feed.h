@@ -5,7 +5,8 @@
  * images left over wait for another epoch's permutation.
  *
  * An image that cannot be decoded gives its place in the batch to the good one before it (the first
- * good one, if it comes first), with that one's label and teacher. Over 1 % of such images is an error.
+ * good one, if it comes first), with that one's label and teacher. Over 1 % of such images is an
+ * error.
  */
 #ifndef CASK_TRAIN_FEED_H
 #define CASK_TRAIN_FEED_H
@@ -36,13 +37,15 @@ struct cask_feed {
 };
 
 /* Opens cache and dataset, checks that they belong together and that labels are in range. */
-enum cask_status cask_feed_open(struct cask_feed *feed, const struct cask_train_config *config, struct cask_error *err);
+enum cask_status cask_feed_open(struct cask_feed *feed, const struct cask_train_config *config,
+                                struct cask_error *err);
 void cask_feed_close(struct cask_feed *feed); /* accepts a zeroed struct */
 
 /* Batches will come from `step` on. */
 void cask_feed_seek(struct cask_feed *feed, int64_t step);
 /* The batch is valid until the next call; *teacher is NULL without a cache. */
-enum cask_status cask_feed_next(struct cask_feed *feed, const struct cask_batch **batch, const struct cask_teacher **teacher, struct cask_error *err);
+enum cask_status cask_feed_next(struct cask_feed *feed, const struct cask_batch **batch,
+                                const struct cask_teacher **teacher, struct cask_error *err);
 
 double cask_feed_stall_seconds(const struct cask_feed *feed); /* waited for images */
 

@@ -1,10 +1,10 @@
 /* train/metrics.h - what a run tells people: metrics.jsonl and the progress line.
  *
  * Every train.log_steps steps one line of JSON: step (1-based: steps done), epoch, lr, total,
- * accuracy and each term's value as means over the steps since the line before; each term's weight, gradient
- * norm and cosine to the head's gradient at this step; images/s and seconds waited for images.
- * The running sums are part of the run's state, so the lines of a resumed run are those of an
- * uninterrupted one, but for the times.
+ * accuracy and each term's value as means over the steps since the line before; each term's weight,
+ * gradient norm and cosine to the head's gradient at this step; images/s and seconds waited for
+ * images. The running sums are part of the run's state, so the lines of a resumed run are those of
+ * an uninterrupted one, but for the times.
  */
 #ifndef CASK_TRAIN_METRICS_H
 #define CASK_TRAIN_METRICS_H
@@ -28,13 +28,18 @@ struct cask_metrics {
 };
 
 /* Drops lines past `first_step`, which a killed run may have left, and starts the progress bar. */
-enum cask_status cask_metrics_open(struct cask_metrics *metrics, const char *folder, const struct cask_trainer *trainer, int64_t first_step, int64_t stop_step, struct cask_error *err);
+enum cask_status cask_metrics_open(struct cask_metrics *metrics, const char *folder,
+                                   const struct cask_trainer *trainer, int64_t first_step,
+                                   int64_t stop_step, struct cask_error *err);
 void cask_metrics_close(struct cask_metrics *metrics); /* accepts a zeroed struct */
-enum cask_status cask_metrics_state(struct cask_metrics *metrics, struct cask_state_list *state, struct cask_error *err);
+enum cask_status cask_metrics_state(struct cask_metrics *metrics, struct cask_state_list *state,
+                                    struct cask_error *err);
 
 /* True if the step with this 0-based number ends a line, so that gradients should be measured. */
 bool cask_metrics_due(const struct cask_metrics *metrics, int64_t step, int64_t stop_step);
 /* Takes up one step; writes the line if `due`. */
-enum cask_status cask_metrics_add(struct cask_metrics *metrics, const struct cask_step_report *report, double stall_seconds, bool due, struct cask_error *err);
+enum cask_status cask_metrics_add(struct cask_metrics *metrics,
+                                  const struct cask_step_report *report, double stall_seconds,
+                                  bool due, struct cask_error *err);
 
 #endif

@@ -8,8 +8,11 @@
 #include "train/options.h"
 
 /* Clips if asked, updates every trained parameter at `rate`, and tells the plans. *norm is the
- * global gradient norm before clipping, NaN if clipping is off (it is not computed then). A norm that is
- * not finite is CASK_ERR_RANGE, before anything is changed. */
-enum cask_status cask_optimizer_step(struct cask_net *net, struct cask_device *device, struct cask_criterion *criterion, const struct cask_train_options *options, double rate, double *norm, struct cask_error *err);
+ * global gradient norm before clipping, NaN if clipping is off (it is not computed then). A norm
+ * that is not finite is CASK_ERR_RANGE, before anything is changed. */
+enum cask_status cask_optimizer_step(struct cask_net *net, struct cask_device *device,
+                                     struct cask_criterion *criterion,
+                                     const struct cask_train_options *options, double rate,
+                                     double *norm, struct cask_error *err);
 
 #endif

@@ -8,7 +8,7 @@
 
 struct cask_result {
     int64_t steps, batch;
-    bool complete; /* the schedule's end was reached, not only train.max_steps */
+    bool complete;          /* the schedule's end was reached, not only train.max_steps */
     double epochs, seconds; /* over all restarts */
     int64_t bad_images;     /* met by the last process */
     const char *network, *device;
@@ -18,8 +18,10 @@ struct cask_result {
 };
 
 /* Adds the last line of metrics.jsonl as "final" and this process's peak memory. */
-enum cask_status cask_result_write(const struct cask_run_folder *folder, const struct cask_result *result, struct cask_error *err);
+enum cask_status cask_result_write(const struct cask_run_folder *folder,
+                                   const struct cask_result *result, struct cask_error *err);
 /* What result.json says of a run that has ended; *steps is -1 if there is no such file. */
-enum cask_status cask_result_read(const struct cask_run_folder *folder, int64_t *steps, bool *complete, struct cask_error *err);
+enum cask_status cask_result_read(const struct cask_run_folder *folder, int64_t *steps,
+                                  bool *complete, struct cask_error *err);
 
 #endif

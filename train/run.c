@@ -119,6 +119,7 @@ static enum cask_status open_run(struct run *run, struct cask_error *err)
     CASK_TRY(cask_metrics_open(&run->metrics, run->folder.path, run->trainer, run->first_step,
                                run->stop_step, err));
     cask_feed_seek(&run->feed, run->first_step);
+    CASK_TRY(cask_run_folder_claim(&run->folder, err));
 done:
     return st;
 }

@@ -82,29 +82,38 @@ done:
     return st;
 }
 
-static enum cask_status write_settings(struct cask_run_folder *folder,
-                                       const struct cask_train_config *config,
-                                       struct cask_error *err)
+/* Settings are compared as files, because a dump that was loaded again is what will be compared
+ * next time. */
+static enum cask_status check_settings(struct cask_run_folder *folder, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    char *path = cask_format("%s/config.yaml", folder->path),
-         *next = cask_format("%s/config.yaml.tmp.next", folder->path);
-    char *text = cask_config_dump(config->rows);
-    if (path == NULL || next == NULL || text == NULL) {
-        CASK_TRY(cask_error_memory(err, 1, "settings as text"));
+    char *path = cask_format("%s/config.yaml", folder->path);
+    char *next = cask_format("%s/config.yaml.tmp.next", folder->path);
+    if (path == NULL || next == NULL) {
+        CASK_TRY(cask_error_memory(err, 1, "path of config.yaml"));
     }
     if (!cask_path_exists(path)) {
         CASK_TRY(refuse_foreign(folder->path, err));
     }
-    CASK_TRY(cask_file_write_all(next, text, strlen(text), err));
+    CASK_TRY(cask_file_write_all(next, folder->settings, strlen(folder->settings), err));
     CASK_TRY(compare_settings(folder, path, next, err));
-    CASK_TRY(cask_file_publish(next, path, err));
 done:
-    if (st != CASK_OK && next != NULL) {
+    if (next != NULL) {
         remove(next);
     }
-    cask_free(text);
     cask_free(next);
+    cask_free(path);
+    return st;
+}
+
+enum cask_status cask_run_folder_claim(const struct cask_run_folder *folder, struct cask_error *err)
+{
+    char *path = cask_format("%s/config.yaml", folder->path);
+    if (path == NULL) {
+        return cask_error_memory(err, 1, "path of config.yaml");
+    }
+    enum cask_status st =
+        cask_file_write_all(path, folder->settings, strlen(folder->settings), err);
     cask_free(path);
     return st;
 }
@@ -120,14 +129,15 @@ enum cask_status cask_run_folder_open(struct cask_run_folder *folder,
     folder->student = cask_format("%s/student.safetensors", config->out);
     folder->result = cask_format("%s/result.json", config->out);
     folder->metrics = cask_format("%s/metrics.jsonl", config->out);
-    if (!folder->path || !folder->checkpoints || !folder->student || !folder->result ||
-        !folder->metrics) {
+    folder->settings = cask_config_dump(config->rows);
+    if (!folder->settings || !folder->path || !folder->checkpoints || !folder->student ||
+        !folder->result || !folder->metrics) {
         CASK_TRY(cask_error_memory(err, 1, "paths of the run folder"));
     }
     CASK_TRY(cask_folder_create(folder->path, err));
     CASK_TRY(cask_folder_sweep_temporaries(folder->path, err));
     CASK_TRY(cask_folder_sweep_temporaries(folder->checkpoints, err));
-    CASK_TRY(write_settings(folder, config, err));
+    CASK_TRY(check_settings(folder, err));
 done:
     return st;
 }
@@ -139,5 +149,6 @@ void cask_run_folder_close(struct cask_run_folder *folder)
     cask_free(folder->student);
     cask_free(folder->result);
     cask_free(folder->metrics);
+    cask_free(folder->settings);
     *folder = (struct cask_run_folder){0};
 }

@@ -15,12 +15,19 @@
 
 struct cask_run_folder {
     char *path, *checkpoints, *student, *result, *metrics; /* owned */
-    char identity[CASK_SHA256_HEX];                        /* SHA-256 of the settings that shape the result */
+    char identity[CASK_SHA256_HEX]; /* SHA-256 of the settings that shape the result */
+    char *settings;                 /* owned: the text for config.yaml */
 };
 
-/* Creates RUN and its config.yaml. A folder that holds a run with other settings is refused with the
- * lines that differ (CASK_ERR_MISMATCH); one that holds other things, and no config.yaml, too. */
-enum cask_status cask_run_folder_open(struct cask_run_folder *folder, const struct cask_train_config *config, struct cask_error *err);
+/* Creates RUN. A folder that holds a run with other settings is refused with the lines that differ
+ * (CASK_ERR_MISMATCH); one that holds other things, and no config.yaml, too. */
+enum cask_status cask_run_folder_open(struct cask_run_folder *folder,
+                                      const struct cask_train_config *config,
+                                      struct cask_error *err);
+/* Writes config.yaml: from now on the folder belongs to this run. Called when everything else could
+ * be opened, so that a mistyped name does not take a folder. */
+enum cask_status cask_run_folder_claim(const struct cask_run_folder *folder,
+                                       struct cask_error *err);
 void cask_run_folder_close(struct cask_run_folder *folder); /* accepts a zeroed struct */
 
 #endif

@@ -5,7 +5,8 @@
  *   prepare  memory for what the losses need, and how many bytes that is
  *   gather   one batch: dataset index = cache row, the mirror coin picks the view
  *
- * No teacher network is in this process; the class centres, in exact mode, are all that is left of it.
+ * No teacher network is in this process; the class centres, in exact mode, are all that is left of
+ * it.
  */
 #ifndef CASK_TRAIN_TEACHER_SOURCE_H
 #define CASK_TRAIN_TEACHER_SOURCE_H
@@ -20,26 +21,36 @@ struct cask_teacher_source {
     const struct cask_manifest *manifest;
     enum cask_teacher_mode mode; /* EXACT only if the cache has class centres */
     int batch;
-    void *memory;      /* one block behind all pointers below */
-    int64_t *rows;     /* [batch] */
-    bool *mirror;      /* [batch] */
+    void *memory;  /* one block behind all pointers below */
+    int64_t *rows; /* [batch] */
+    bool *mirror;  /* [batch] */
     struct cask_cache_gather arrays;
     struct cask_teacher teacher; /* what the criterion sees; points into arrays */
 };
 
-enum cask_status cask_teacher_source_open(struct cask_teacher_source *source, const char *folder, const struct cask_train_options *options, struct cask_error *err);
+enum cask_status cask_teacher_source_open(struct cask_teacher_source *source, const char *folder,
+                                          const struct cask_train_options *options,
+                                          struct cask_error *err);
 void cask_teacher_source_close(struct cask_teacher_source *source); /* accepts a zeroed struct */
 
 /* CASK_ERR_MISMATCH with every field that differs, except those in options->accept_mismatch. Rows
  * and labels have to agree in any case: a row is found by its number. */
-enum cask_status cask_teacher_source_check(const struct cask_teacher_source *source, const struct cask_dataset *dataset, const struct cask_train_options *options, struct cask_error *err);
+enum cask_status cask_teacher_source_check(const struct cask_teacher_source *source,
+                                           const struct cask_dataset *dataset,
+                                           const struct cask_train_options *options,
+                                           struct cask_error *err);
 
 /* Rows that training may use: fills *rows (caller frees; NULL if all are good) and *count. */
-enum cask_status cask_teacher_source_good_rows(const struct cask_teacher_source *source, int64_t **rows, int64_t *count, struct cask_error *err);
+enum cask_status cask_teacher_source_good_rows(const struct cask_teacher_source *source,
+                                               int64_t **rows, int64_t *count,
+                                               struct cask_error *err);
 
 /* `needs`: bits of enum cask_teacher_need. */
-enum cask_status cask_teacher_source_prepare(struct cask_teacher_source *source, unsigned needs, int batch, struct cask_error *err);
+enum cask_status cask_teacher_source_prepare(struct cask_teacher_source *source, unsigned needs,
+                                             int batch, struct cask_error *err);
 /* Fills source->teacher for count <= batch samples. No allocation. */
-enum cask_status cask_teacher_source_gather(struct cask_teacher_source *source, const struct cask_sample *samples, int count, struct cask_error *err);
+enum cask_status cask_teacher_source_gather(struct cask_teacher_source *source,
+                                            const struct cask_sample *samples, int count,
+                                            struct cask_error *err);
 
 #endif

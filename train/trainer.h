@@ -16,7 +16,7 @@
 
 /* What training needs to know about the data, once. */
 struct cask_trainer_setting {
-    struct cask_device *device;          /* borrowed */
+    struct cask_device *device; /* borrowed */
     struct cask_preprocess preprocess;
     int64_t classes, steps_per_epoch;
     const struct cask_manifest *teacher; /* NULL: no teacher; copied facts only */
@@ -46,19 +46,28 @@ struct cask_step_report {
 };
 
 /* Network and class rows are initialised from train.seed, or from student.init. */
-enum cask_status cask_trainer_create(const struct cask_train_config *config, const struct cask_trainer_setting *setting, struct cask_trainer **trainer, struct cask_error *err);
+enum cask_status cask_trainer_create(const struct cask_train_config *config,
+                                     const struct cask_trainer_setting *setting,
+                                     struct cask_trainer **trainer, struct cask_error *err);
 void cask_trainer_free(struct cask_trainer *trainer); /* accepts NULL */
 
 /* One update. `measure`: also the terms' gradient norms. A loss that is not a finite number is
  * CASK_ERR_RANGE naming step and term; parameters are then as before the step. */
-enum cask_status cask_trainer_step(struct cask_trainer *trainer, int64_t step, const struct cask_batch *batch, const struct cask_teacher *teacher, bool measure, struct cask_step_report *report, struct cask_error *err);
+enum cask_status cask_trainer_step(struct cask_trainer *trainer, int64_t step,
+                                   const struct cask_batch *batch,
+                                   const struct cask_teacher *teacher, bool measure,
+                                   struct cask_step_report *report, struct cask_error *err);
 
 /* Adds every array that a resumed run needs. */
-enum cask_status cask_trainer_state(struct cask_trainer *trainer, struct cask_state_list *state, struct cask_error *err);
+enum cask_status cask_trainer_state(struct cask_trainer *trainer, struct cask_state_list *state,
+                                    struct cask_error *err);
 /* Call after the state was written to. */
 void cask_trainer_restored(struct cask_trainer *trainer);
 
 /* The network as safetensors, with its class rows ("head.weight") if with_head. */
-enum cask_status cask_trainer_export(struct cask_trainer *trainer, const char *path, const struct cask_preprocess *preprocess, bool with_head, const struct cask_metadata_entry *entries, int entry_count, struct cask_error *err);
+enum cask_status cask_trainer_export(struct cask_trainer *trainer, const char *path,
+                                     const struct cask_preprocess *preprocess, bool with_head,
+                                     const struct cask_metadata_entry *entries, int entry_count,
+                                     struct cask_error *err);
 
 #endif

@@ -1,0 +1,84 @@
+# Bad input to train-student: a clear message, the right exit code, and nothing lost.
+set -eu
+bin=${CASK_BIN:?}
+source=${CASK_SOURCE:?}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+sh "$source/tests/support/tiny_faces.sh" "$work/faces" || exit $?
+
+fail() {
+    echo "FAIL: $*"
+    exit 1
+}
+
+# refused CODE TEXT COMMAND...: the command must end with CODE and say TEXT
+refused() {
+    code=$1
+    text=$2
+    shift 2
+    got=0
+    "$@" >"$work/out.log" 2>&1 || got=$?
+    [ "$got" -eq "$code" ] && grep -q -- "$text" "$work/out.log" && return
+    cat "$work/out.log"
+    fail "expected exit code $code and \"$text\", found $got: $*"
+}
+
+train() {
+    "$bin/train-student" --set student.input=32 --set train.batch=16 --set train.epochs=1 \
+        --set train.precision=fp32 "$@"
+}
+
+# the command line
+refused 2 "train.epochs" train --data "$work/faces" --out "$work/a" --set train.epoch=3
+refused 2 "loss.gkd.weight" train --data "$work/faces" --out "$work/a" --set loss.gkd.wieght=3
+refused 2 "ascending" train --data "$work/faces" --out "$work/a" --set train.schedule=step --set train.steps=3,2
+refused 2 "mobilefacenet" train --data "$work/faces" --out "$work/a" --set student.net=mobilfacenet
+[ ! -e "$work/a/student.safetensors" ] || fail "a refused run left a student"
+train --data "$work/faces" --out "$work/a" 2>/dev/null || fail "a refused run keeps its folder from the next one"
+refused 2 "--out" train --data "$work/faces"
+printf 'train:\n  batch: 16\n  leraning_rate: 1\n' >"$work/bad.yaml"
+refused 2 "bad.yaml:3" train --config "$work/bad.yaml" --data "$work/faces" --out "$work/b"
+
+# data
+refused 3 "$work/nowhere" train --data "$work/nowhere" --out "$work/b"
+refused 3 "train.batch" train --data "$work/faces" --out "$work/c" --set train.batch=1000
+cp -r "$work/faces" "$work/torn"
+for image in "$work"/torn/person3/*.jpg; do
+    head -c 200 "$image" >"$image.cut" && mv "$image.cut" "$image"
+done
+refused 3 "over 1 %" train --data "$work/torn" --out "$work/d"
+refused 3 "size\|32 x 32\|112" train --data "$work/faces" --out "$work/d2" --set student.input=112
+
+# someone's folder, another run's folder
+mkdir "$work/e" && echo precious >"$work/e/notes.txt"
+refused 3 "notes.txt" train --data "$work/faces" --out "$work/e"
+[ "$(cat "$work/e/notes.txt")" = precious ] || fail "a foreign file was touched"
+train --data "$work/faces" --out "$work/teacher" 2>/dev/null
+refused 3 "other settings" train --data "$work/faces" --out "$work/teacher" --set train.seed=9
+
+# a loss that is not a number stops the run with the step and the term
+refused 3 "step [0-9]*: " train --data "$work/faces" --out "$work/f" --set train.epochs=200 --set train.lr=1000 \
+    --set train.weight_decay=10
+
+# the cache
+refused 3 "$work/nocache" train --cache "$work/nocache" --data "$work/faces" --out "$work/g"
+if [ ! -x "$bin/precompute" ]; then
+    echo "skipped: the part about stale caches needs the program precompute"
+    exit 77
+fi
+"$bin/precompute" --teacher mobilefacenet --weights "$work/teacher/student.safetensors" --data "$work/faces" \
+    --out "$work/cache" --topk 4 2>"$work/precompute.log" || { cat "$work/precompute.log"; fail precompute; }
+train --cache "$work/cache" --out "$work/h" --set loss.embedding.weight=1 2>"$work/h.log" || { cat "$work/h.log"; fail "training from the cache"; }
+grep -q "no teacher network in memory" "$work/h.log" || fail "the log does not say what was read"
+cp -r "$work/faces" "$work/moved"
+cp "$work/moved/person1/0.jpg" "$work/moved/person1/1.jpg"
+refused 3 "dataset_sha256" train --cache "$work/cache" --data "$work/moved" --out "$work/i"
+train --cache "$work/cache" --data "$work/moved" --out "$work/i" --set train.accept_mismatch=dataset_sha256 2>"$work/i.log" ||
+    { cat "$work/i.log"; fail "an accepted mismatch was refused"; }
+grep -q "accepted" "$work/i.log" || fail "an accepted mismatch leaves no trace in the log"
+rm "$work/moved/person2/3.jpg"
+refused 3 "images" train --cache "$work/cache" --data "$work/moved" --out "$work/j"
+mv "$work/moved/person0" "$work/moved/person9"
+cp "$work/moved/person9/0.jpg" "$work/moved/person9/9.jpg"
+refused 3 "labels" train --cache "$work/cache" --data "$work/moved" --out "$work/j"
+echo "ok: every refusal names what is wrong"

@@ -1,0 +1,142 @@
+/* Settings of a run: defaults, refusals, and which keys make two runs the same run. */
+#include "tests/support/test.h"
+
+#include "common/file.h"
+#include "common/mem.h"
+#include "train/options.h"
+
+static struct cask_train_config *make(void)
+{
+    struct cask_error err;
+    struct cask_train_config *config = NULL;
+    assert_ok(cask_train_config_create(&config, &err));
+    return config;
+}
+
+static void set(struct cask_train_config *config, const char *assignment)
+{
+    struct cask_error err;
+    assert_ok(cask_config_set(config->rows, assignment, "test", &err));
+}
+
+static void defaults_are_bound(void **state)
+{
+    (void)state;
+    struct cask_train_config *config = make();
+    assert_string_equal(config->student.net, "mobilefacenet");
+    assert_int_equal(config->train.batch, 128);
+    assert_close(config->train.rate, 0.1, 0);
+    assert_close(config->train.momentum, 0.9, 0);
+    assert_close(config->train.weight_decay, 5e-4, 0);
+    assert_int_equal(config->train.schedule, CASK_SCHEDULE_POLY);
+    assert_int_equal(config->train.teacher_mode, CASK_TEACHER_EXACT);
+    assert_true(config->train.mirror);
+    cask_train_config_free(config);
+}
+
+static void unknown_keys_name_the_nearest(void **state)
+{
+    (void)state;
+    struct cask_error err;
+    struct cask_train_config *config = make();
+    assert_refused(CASK_ERR_USAGE, "train.epochs",
+                   cask_config_set(config->rows, "train.epoch=3", "--set", &err));
+    assert_refused(CASK_ERR_USAGE, "student.net",
+                   cask_config_set(config->rows, "student.nett=x", "--set", &err));
+    assert_true(cask_config_set(config->rows, "train.batch=1", "--set", &err) != CASK_OK);
+    assert_true(cask_config_set(config->rows, "train.lr=nan", "--set", &err) != CASK_OK);
+    assert_true(cask_config_set(config->rows, "train.schedule=linear", "--set", &err) != CASK_OK);
+    cask_train_config_free(config);
+}
+
+static void refuse(const char *const *assignments, int count, const char *text)
+{
+    struct cask_error err;
+    struct cask_train_config *config = make();
+    set(config, "out=/tmp/run");
+    set(config, "data=/tmp/faces");
+    assert_ok(cask_train_config_check(config, &err));
+    for (int i = 0; i < count; i++) {
+        set(config, assignments[i]);
+    }
+    assert_refused(CASK_ERR_USAGE, text, cask_train_config_check(config, &err));
+    cask_train_config_free(config);
+}
+
+static void contradictions_are_refused(void **state)
+{
+    (void)state;
+    const char *no_out[] = {"out="}, *no_data[] = {"data="}, *no_steps[] = {"train.schedule=step"};
+    const char *descending[] = {"train.schedule=step", "train.steps=[10, 8]"};
+    const char *long_warmup[] = {"train.epochs=3", "train.warmup_epochs=4"};
+    const char *nesterov[] = {"train.nesterov=true", "train.momentum=0"};
+    refuse(no_out, 1, "--out");
+    refuse(no_data, 1, "--cache or --data");
+    refuse(no_steps, 1, "train.steps");
+    refuse(descending, 2, "ascending");
+    refuse(long_warmup, 2, "warmup");
+    refuse(nesterov, 2, "momentum");
+
+    struct cask_error err;
+    struct cask_train_config *config = make();
+    set(config, "out=/tmp/run");
+    set(config, "data=/tmp/faces");
+    set(config, "student.preprocess=grey:1:2");
+    assert_true(cask_train_config_check(config, &err) != CASK_OK);
+    assert_non_null(strstr(err.message, "student.preprocess"));
+    cask_train_config_free(config);
+}
+
+/* The identity of the settings `assignments`, through a dump and back. */
+static char *identity_of(const char *folder, const char *const *assignments, int count)
+{
+    struct cask_error err;
+    struct cask_train_config *config = make();
+    char *identity = NULL, path[300];
+    for (int i = 0; i < count; i++) {
+        set(config, assignments[i]);
+    }
+    char *text = cask_config_dump(config->rows);
+    assert_non_null(text);
+    snprintf(path, sizeof path, "%s/config.yaml", folder);
+    assert_ok(cask_file_write_all(path, text, strlen(text), &err));
+    assert_ok(cask_train_config_identity(path, &identity, &err));
+    cask_free(text);
+    cask_train_config_free(config);
+    return identity;
+}
+
+static void identity_ignores_what_changes_no_bit(void **state)
+{
+    (void)state;
+    char folder[256];
+    test_make_folder(folder);
+    const char *base[] = {"data=/faces", "train.lr=0.05", "train.steps=[1.5, 3]", "out=/a"};
+    const char *same[] = {"data=/faces",        "train.lr=5e-2",
+                          "train.steps=1.5,3",  "out=/b",
+                          "train.log_steps=7",  "train.checkpoint_steps=3",
+                          "train.max_steps=12", "train.loader_threads=3",
+                          "train.verify=off"};
+    const char *other[] = {"data=/faces", "train.lr=0.05", "train.steps=[1.5, 3]", "out=/a",
+                           "train.seed=2"};
+    char *a = identity_of(folder, base, 4), *b = identity_of(folder, same, 9),
+         *c = identity_of(folder, other, 5);
+    assert_string_equal(a, b);
+    assert_string_not_equal(a, c);
+    assert_non_null(strstr(a, "mobilefacenet"));
+    cask_free(a);
+    cask_free(b);
+    cask_free(c);
+    test_remove_folder(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(defaults_are_bound),
+        cmocka_unit_test(unknown_keys_name_the_nearest),
+        cmocka_unit_test(contradictions_are_refused),
+        cmocka_unit_test(identity_ignores_what_changes_no_bit),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
