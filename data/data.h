@@ -106,7 +106,7 @@ struct cask_sample cask_sampler_at(const struct cask_sampler *sampler, int64_t p
 struct cask_batch {
     int count;
     int64_t position;            /* of its first sample */
-    float *pixels;               /* [batch][h][w][3] */
+    float *pixels;               /* [count][h][w][3]; both_views: [2*count][h][w][3] */
     struct cask_sample *samples; /* [batch] */
     uint32_t *labels;            /* [batch] */
     bool *bad;                   /* [batch]: could not be read or decoded; its pixels are zero */
@@ -121,8 +121,9 @@ struct cask_loader_options {
     bool drop_last;
     int threads; /* 0: one per CPU, at most 4 */
     int ahead;   /* batches decoded in advance; 0: 4 */
-    bool
-        both_views; /* pixels is [2*batch]: first all as sampled, then all mirrored the other way */
+    /* true: pixels[0..count) are as sampled, pixels[count..2*count) the same images mirrored the
+     * other way; without gap also in a short last batch */
+    bool both_views;
 };
 /* The sequence of batches does not depend on the number of threads. */
 enum cask_status cask_loader_start(const struct cask_loader_options *options,
@@ -132,7 +133,8 @@ enum cask_status cask_loader_next(struct cask_loader *loader, struct cask_batch 
                                   struct cask_error *err);
 void cask_loader_give_back(struct cask_loader *loader, struct cask_batch *batch);
 void cask_loader_stop(struct cask_loader *loader); /* accepts NULL; joins its threads */
-/* Bad images met so far, and the message of the n-th (0-based; NULL past the end or past 1000). */
+/* Bad images in the batches handed over so far, and the message of the n-th in order of position
+ * (0-based; NULL past the end or past 1000). Only for the thread that calls `next`. */
 int64_t cask_loader_bad_count(const struct cask_loader *loader);
 const char *cask_loader_bad_message(const struct cask_loader *loader, int64_t n, int64_t *index);
 double cask_loader_stall_seconds(const struct cask_loader *loader); /* time `next` waited */
@@ -145,8 +147,8 @@ struct cask_pair {
     int64_t a, b; /* image indices */
     bool same;
 };
-/* LFW format: header "sets<TAB>pairs per half" (or "N" alone: 10 sets of... no: one set), then
- * lines "name i j" and "name i name j"; images at DIR/NAME/NAME_%04d.jpg (or .png). */
+/* LFW format: header "sets<TAB>pairs per half" ("N" alone: one set), then for each set that many
+ * lines "name i j" and as many "name i name j"; images at DIR/NAME/NAME_%04d.jpg (.jpeg, .png). */
 enum cask_status cask_pairs_open_text(const char *pairs_path, const char *image_folder,
                                       struct cask_pairs **pairs, struct cask_error *err);
 /* insightface .bin: a pickle of (images, issame), read by a machine that executes nothing. */
