@@ -25,22 +25,40 @@ enum cask_status cask_jpeg_decoder_create(struct cask_jpeg_decoder **jpeg, struc
 void cask_jpeg_decoder_free(struct cask_jpeg_decoder *jpeg)
 {
     if (jpeg != NULL) {
-        tjDestroy(jpeg->handle);
+        if (jpeg->handle != NULL) {
+            tjDestroy(jpeg->handle);
+        }
         cask_free(jpeg);
     }
+}
+
+/* After a damaged header TurboJPEG 2.1 goes on in the middle of the next image, so a handle that
+ * has failed is thrown away. */
+static enum cask_status refuse(struct cask_jpeg_decoder *jpeg, size_t bytes, const char *what,
+                               struct cask_error *err)
+{
+    cask_error_set(err, CASK_ERR_FORMAT, "JPEG of %zu bytes: %s: %s", bytes, what,
+                   tjGetErrorStr2(jpeg->handle));
+    tjDestroy(jpeg->handle);
+    jpeg->handle = NULL;
+    return CASK_ERR_FORMAT;
 }
 
 enum cask_status cask_jpeg_size(struct cask_jpeg_decoder *jpeg, const uint8_t *data, size_t bytes,
                                 int *width, int *height, struct cask_error *err)
 {
-    int subsampling, colours;
+    int subsampling, colours = TJCS_RGB;
     if (bytes > INT_MAX) {
         return cask_error_set(err, CASK_ERR_FORMAT, "JPEG of %zu bytes: too long", bytes);
     }
+    if (jpeg->handle == NULL && (jpeg->handle = tjInitDecompress()) == NULL) {
+        return cask_error_memory(err, 0, "a JPEG decoder");
+    }
+    *width = *height = 0; /* stays so if the file has tables but no image */
     if (tjDecompressHeader3(jpeg->handle, data, bytes, width, height, &subsampling, &colours) !=
-        0) {
-        return cask_error_set(err, CASK_ERR_FORMAT, "JPEG of %zu bytes: damaged header: %s", bytes,
-                              tjGetErrorStr2(jpeg->handle));
+            0 ||
+        *width < 1 || *height < 1) {
+        return refuse(jpeg, bytes, "damaged header", err);
     }
     if (colours == TJCS_CMYK || colours == TJCS_YCCK) {
         return cask_error_set(err, CASK_ERR_FORMAT,
@@ -56,8 +74,7 @@ enum cask_status cask_jpeg_pixels(struct cask_jpeg_decoder *jpeg, const uint8_t 
     int flags = TJFLAG_ACCURATEDCT | TJFLAG_LIMITSCANS;
     if (tjDecompress2(jpeg->handle, data, bytes, rgb, width, 3 * width, height, TJPF_RGB, flags) !=
         0) {
-        return cask_error_set(err, CASK_ERR_FORMAT, "JPEG of %zu bytes: damaged: %s", bytes,
-                              tjGetErrorStr2(jpeg->handle));
+        return refuse(jpeg, bytes, "damaged", err);
     }
     return CASK_OK;
 }

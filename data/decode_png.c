@@ -48,8 +48,9 @@ static enum cask_status keep_pixel_chunks(const uint8_t *data, size_t bytes, uin
     memcpy(kept, data, SIGNATURE);
     *kept_bytes = SIGNATURE;
     while (at < bytes) {
-        uint32_t length = bytes - at >= CHUNK_EXTRA ? big_endian(data + at) : UINT32_MAX;
-        if (length > bytes - at - CHUNK_EXTRA) {
+        size_t left = bytes - at;
+        uint32_t length = left >= CHUNK_EXTRA ? big_endian(data + at) : 0;
+        if (left < CHUNK_EXTRA || length > left - CHUNK_EXTRA) {
             return cask_error_set(err, CASK_ERR_FORMAT,
                                   "PNG: the chunk at byte %zu goes past the end at %zu", at, bytes);
         }
