@@ -28,7 +28,8 @@ double REF(activation_value)(enum cask_activation activation, double slope, doub
     return NAN;
 }
 
-/* At a kink the derivative is a convention; these are PyTorch's. */
+/* At a kink the derivative is a convention; these are PyTorch's. (Hard-swish at 3: there PyTorch's
+ * own loops disagree; this is the value its scalar loop has.) */
 double REF(activation_slope)(enum cask_activation activation, double slope, double z)
 {
     switch (activation) {

@@ -74,12 +74,16 @@ static void cpu_bf16(void **state)
     test_backend("cpu", CASK_PRECISION_BF16);
 }
 
-int main(void)
+/* An argument such as "cpu_*" selects backends. */
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ref_float),
         cmocka_unit_test(cpu_fp32),
         cmocka_unit_test(cpu_bf16),
     };
+    if (argc > 1) {
+        cmocka_set_test_filter(argv[1]);
+    }
     return cmocka_run_group_tests(tests, open_oracle, close_oracle);
 }

@@ -62,8 +62,8 @@ static enum cask_status open_conv(struct op_run *run, struct cask_error *err)
     enum cask_status st = CASK_OK;
     struct cask_conv_desc d = describe(run->parsed);
     CASK_TRY(run->ops->conv_open(run->device, &d, &run->conv, err));
-    /* oneDNN promises equal bits only for an equal number of threads. */
-    run->any_threads = strstr(run->ops->conv_describe(run->conv), "dnn") == NULL;
+    /* Products go to oneDNN, which promises equal bits only for an equal number of threads. */
+    run->any_threads = strstr(run->ops->conv_describe(run->conv), "matmul") == NULL;
 done:
     return st;
 }
