@@ -1,0 +1,68 @@
+/* train/losses/real.h - one source, several number types.
+ *
+ * Everything in train/losses that touches numbers is compiled more than once: as double (what the
+ * gradient checks and golden files run), as plain float, and as float for each vector extension.
+ * CMakeLists.txt sets three macros for a variant: CASK_REAL (the type), CASK_REAL_EXP (its exp)
+ * and CASK_VARIANT (a suffix that keeps the symbols of variants apart).
+ *
+ * Loops that may be vectorised say so with SIMD(...): without it the compiler keeps the order of
+ * a floating sum. The order is then fixed by the vector width alone, never by the thread count.
+ */
+#ifndef CASK_TRAIN_LOSSES_REAL_H
+#define CASK_TRAIN_LOSSES_REAL_H
+
+#include <float.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef CASK_REAL real;
+
+#define CASK_JOIN_(a, b) a##_##b
+#define CASK_JOIN(a, b) CASK_JOIN_(a, b)
+#define NAME(name) CASK_JOIN(name, CASK_VARIANT)
+
+#define PRAGMA_(text) _Pragma(#text)
+#define SIMD(...) PRAGMA_(omp simd __VA_ARGS__)
+
+/* "Nothing is known here": far below any logit, and finite, so that 0 * REAL_NONE is 0. */
+#define REAL_NONE ((real)-1e30)
+#define REAL_FLOOR ((real)-1e29)
+#define REAL_EPSILON (sizeof(real) == sizeof(float) ? (double)FLT_EPSILON : DBL_EPSILON)
+
+/* exp in float without a branch, so that loops over it vectorise: x = n ln2 + r with |r| <= ln2/2,
+ * degree-6 polynomial, 2^n by the exponent bits. Under 2 ulp; 0 below -87.3; NaN stays NaN. */
+static inline float cask_expf_branchless(float x)
+{
+    const float low = -87.3f, high = 88.0f;
+    float clamped = x < low ? low : x;
+    clamped = clamped > high ? high : clamped;
+    float n = (clamped * 1.44269504f + 12582912.0f) - 12582912.0f; /* 1.5 * 2^23: rounds */
+    float r = clamped - n * 0.693359375f;
+    r = r - n * -2.12194440e-4f;
+    float p = 1.38888889e-3f;
+    p = p * r + 8.33333333e-3f;
+    p = p * r + 4.16666667e-2f;
+    p = p * r + 1.66666667e-1f;
+    p = p * r + 0.5f;
+    p = p * r * r + r + 1.0f;
+    int32_t bits = ((int32_t)n + 127) * (1 << 23);
+    float power;
+    memcpy(&power, &bits, sizeof power);
+    float y = p * power;
+    return x < low ? 0.0f : y;
+}
+
+static inline real real_exp(real x)
+{
+    return CASK_REAL_EXP(x);
+}
+
+/* log(exp(a) + exp(b)); -INFINITY stands for an empty sum. */
+static inline double log_add(double a, double b)
+{
+    double high = a > b ? a : b, low = a > b ? b : a;
+    return low == -INFINITY ? high : high + log1p(exp(low - high));
+}
+
+#endif

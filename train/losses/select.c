@@ -1,0 +1,192 @@
+/* train/losses/select.c - see select.h. */
+#include "train/losses/select.h"
+
+#include "train/losses/rows.h"
+
+enum { BINS = 2048 };
+
+struct histogram {
+    real low, inverse_width;
+    int32_t count[BINS];
+    double mass[BINS];
+};
+
+static bool before(struct candidate a, struct candidate b)
+{
+    return a.value > b.value || (a.value == b.value && a.index < b.index);
+}
+
+static void sift_down(struct candidate *heap, int64_t root, int64_t count)
+{
+    for (;;) {
+        int64_t child = 2 * root + 1;
+        if (child >= count) {
+            return;
+        }
+        if (child + 1 < count && before(heap[child], heap[child + 1])) {
+            child++;
+        }
+        if (before(heap[child], heap[root])) {
+            return;
+        }
+        struct candidate swap = heap[root];
+        heap[root] = heap[child];
+        heap[child] = swap;
+        root = child;
+    }
+}
+
+/* Heapsort, first in rank first; the heap's root is the last in rank. No memory, no bad case. */
+static void sort(struct candidate *list, int64_t count)
+{
+    for (int64_t i = count / 2; i-- > 0;) {
+        sift_down(list, i, count);
+    }
+    for (int64_t end = count; end-- > 1;) {
+        struct candidate swap = list[0];
+        list[0] = list[end];
+        list[end] = swap;
+        sift_down(list, 0, end);
+    }
+}
+
+static int bin_of(const struct histogram *h, real value)
+{
+    real at = (value - h->low) * h->inverse_width;
+    return at > 0 ? (at < BINS - 1 ? (int)at : BINS - 1) : 0;
+}
+
+/* Range over everything but the label, whose own value is clamped into the end bins. */
+static void open_histogram(struct histogram *h, const struct ranking *r)
+{
+    real low = -REAL_NONE, high = REAL_NONE;
+    int64_t after = r->label + 1;
+    if (r->label >= 0) {
+        rows_range(r->x, r->label, &low, &high);
+    }
+    rows_range(r->x + after, r->count - after, &low, &high);
+    h->low = low;
+    h->inverse_width = high > low ? (real)BINS / (high - low) : 0;
+    memset(h->count, 0, sizeof h->count);
+    memset(h->mass, 0, sizeof h->mass);
+}
+
+static int64_t entries(const struct ranking *r)
+{
+    return r->count - (r->label >= 0 && !r->with_label);
+}
+
+/* Entries of bins [from, to] in order of rank. */
+static int64_t gather(const struct histogram *h, const struct ranking *r, int from, int to)
+{
+    int64_t n = 0;
+    for (int64_t j = 0; j < r->count; j++) {
+        if (j == r->label && !r->with_label) {
+            continue;
+        }
+        real value = j == r->label ? (real)r->label_value : r->x[j];
+        int bin = bin_of(h, value);
+        if (bin >= from && bin <= to) {
+            r->scratch[n++] = (struct candidate){value, (uint32_t)j};
+        }
+    }
+    sort(r->scratch, n);
+    return n;
+}
+
+static bool label_inside(const struct ranking *r, const struct cut *cut)
+{
+    real value = (real)r->label_value;
+    return r->label >= 0 && r->with_label &&
+           (value > cut->value || (value == cut->value && r->label <= cut->index));
+}
+
+struct cut rank_top(const struct ranking *r, int64_t k)
+{
+    if (k <= 0) {
+        return (struct cut){.value = -REAL_NONE, .index = -1};
+    }
+    if (k >= entries(r)) {
+        return (struct cut){.value = REAL_NONE, .index = r->count, .label = r->label >= 0 && r->with_label};
+    }
+    struct histogram h;
+    open_histogram(&h, r);
+    for (int64_t j = 0; j < r->count; j++) {
+        h.count[bin_of(&h, r->x[j])]++;
+    }
+    if (r->label >= 0) {
+        h.count[bin_of(&h, r->x[r->label])]--;
+        if (r->with_label) {
+            h.count[bin_of(&h, (real)r->label_value)]++;
+        }
+    }
+    int bin = BINS - 1;
+    int64_t above = 0;
+    while (bin > 0 && above + h.count[bin] < k) {
+        above += h.count[bin--];
+    }
+    gather(&h, r, bin, bin);
+    struct candidate last = r->scratch[k - above - 1];
+    struct cut cut = {.value = last.value, .index = last.index};
+    cut.label = label_inside(r, &cut);
+    return cut;
+}
+
+static double mass_of(double value, double factor, double high, double log_sum)
+{
+    return factor == 0 ? value : exp((value - high) * factor - log_sum);
+}
+
+/* Mass and count per bin; the exponentials are taken a tile at a time so that they vectorise. */
+static void fill_mass(struct histogram *h, const struct ranking *r, double factor, double high, double log_sum)
+{
+    for (int64_t first = 0; first < r->count; first += TILE) {
+        int64_t width = r->count - first < TILE ? r->count - first : TILE;
+        real mass[TILE] = {0};
+        if (factor == 0) {
+            memcpy(mass, r->x + first, (size_t)width * sizeof *mass);
+        } else {
+            rows_add_exp(r->x + first, width, factor, high, log_sum, mass);
+        }
+        for (int64_t j = 0; j < width; j++) {
+            if (first + j != r->label) {
+                int bin = bin_of(h, r->x[first + j]);
+                h->count[bin]++;
+                h->mass[bin] += (double)mass[j];
+            }
+        }
+    }
+    if (r->label >= 0 && r->with_label) {
+        int bin = bin_of(h, (real)r->label_value);
+        h->count[bin]++;
+        h->mass[bin] += mass_of(r->label_value, factor, high, log_sum);
+    }
+}
+
+int64_t rank_mass(const struct ranking *r, double factor, double high, double log_sum, double target, bool *closer)
+{
+    struct histogram h;
+    open_histogram(&h, r);
+    fill_mass(&h, r, factor, high, log_sum);
+    int bin = BINS - 1;
+    int64_t k = 0;
+    double mass = 0;
+    while (bin > 0 && mass + h.mass[bin] < target) {
+        k += h.count[bin];
+        mass += h.mass[bin--];
+    }
+    int64_t n = gather(&h, r, bin, bin);
+    *closer = false;
+    for (int64_t i = 0; i < n; i++) {
+        double next = mass + mass_of((double)r->scratch[i].value, factor, high, log_sum);
+        k++;
+        if (next >= target) {
+            *closer = k > 1 && target - mass <= next - target;
+            return k;
+        }
+        mass = next;
+    }
+    /* Rounding left the bins' sum and the sorted sum on two sides of the target, or the whole row
+     * holds less than the target. */
+    return k;
+}

@@ -1,0 +1,37 @@
+/* train/losses/select.h - rank classes of one row without sorting it.
+ *
+ * A histogram over the row's own range finds the bin in which the answer lies; only that bin is
+ * gathered and sorted. The label is handed in apart, because its margin logit is not in the row.
+ * Order: by value, largest first; equal values by class index.
+ */
+#ifndef CASK_TRAIN_LOSSES_SELECT_H
+#define CASK_TRAIN_LOSSES_SELECT_H
+
+#include "train/losses/two_group.h"
+
+struct candidate {
+    real value;
+    uint32_t index;
+};
+
+struct ranking {
+    const real *x;
+    int64_t count;   /* C */
+    int64_t label;   /* entry of x that does not count as it is; -1: none */
+    bool with_label; /* it counts with label_value instead; false: it is left out */
+    double label_value;
+    struct candidate *scratch; /* [C] */
+};
+
+#define rank_top NAME(cask_rank_top)
+#define rank_mass NAME(cask_rank_mass)
+
+/* The cut that lets the k largest in; cut.label tells whether the label is one of them. */
+struct cut rank_top(const struct ranking *ranking, int64_t k);
+
+/* Mass of an entry is exp((x - high) * factor - log_sum), or x itself if factor is 0. Returns the
+ * smallest k whose k largest hold at least `target`, all if none does; *closer says that k - 1
+ * is at least as near to the target and not 0. */
+int64_t rank_mass(const struct ranking *ranking, double factor, double high, double log_sum, double target, bool *closer);
+
+#endif

@@ -1,0 +1,362 @@
+/* train/losses/two_group.c - the streaming sums of one row and what follows from them. */
+#include "train/losses/two_group.h"
+
+/* Membership of a run of classes on one side of the cut's index, as tests that need no index. */
+struct sides {
+    real threshold; /* x >= threshold is in Phi ... */
+    real floor;     /* ... if the teacher's value is above this */
+    real tail;      /* stands for unknown teacher values */
+    real fa, fb;    /* scale / T of student and teacher */
+};
+
+static double student_factor(const struct two_group *rule, const struct classes *classes)
+{
+    return classes->scale / rule->temperature;
+}
+
+static double teacher_factor(const struct two_group *rule, const struct classes *classes)
+{
+    return classes->teacher->scale / rule->temperature;
+}
+
+/* Student's entry of the label in units of x, and its slope. */
+static double label_value(const struct two_group *rule, const struct label *label, double *slope)
+{
+    *slope = rule->margin ? label->slope : 1;
+    return rule->margin ? label->margin : label->plain;
+}
+
+static double teacher_label_value(const struct two_group *rule, const struct classes *classes, int row)
+{
+    const struct label *label = &classes->labels[row];
+    double phi = label->teacher, slope;
+    if (rule->margin && classes->head != NULL && !isnan(phi)) {
+        classes->head->label(classes->head_options, label->sample_margin, phi, &phi, &slope);
+    }
+    return phi;
+}
+
+/* ------------------------------------------------------------------ before */
+
+/* Top-k mode: how much of the mass is known, and what the others get. */
+static void begin_topk(struct two_group *rule, const struct classes *classes, int row)
+{
+    const struct teacher_rows *teacher = classes->teacher;
+    const struct label *label = &classes->labels[row];
+    struct row_state *state = &rule->rows[row];
+    double factor = teacher_factor(rule, classes), lse = NAN;
+    for (int t = 0; t < teacher->temperature_count; t++) {
+        if (fabs(teacher->temperatures[t] - rule->temperature) < 1e-9) {
+            lse = teacher->lse[(int64_t)row * teacher->temperature_count + t];
+        }
+    }
+    double known = 0;
+    int64_t count = 0;
+    bool label_seen = false;
+    for (int j = 0; j < teacher->k; j++) {
+        known += exp((double)teacher->cosine[(int64_t)row * teacher->k + j] * factor - lse);
+        label_seen |= label->known && teacher->index[(int64_t)row * teacher->k + j] == label->at;
+        count++;
+    }
+    double change = 0; /* of the label's probability by its margin */
+    if (label->known && !isnan(label->teacher)) {
+        double plain = exp(label->teacher * factor - lse);
+        known += label_seen ? 0 : plain;
+        count += !label_seen;
+        change = exp(teacher_label_value(rule, classes, row) * factor - lse) - plain;
+    }
+    double rest = known < 1 ? 1 - known : 0;
+    int64_t unknown = classes->count - count;
+    rest = unknown > 0 ? rest : 0;
+    state->log_total = lse + log1p(change);
+    if (rule->tail == TAIL_UNIFORM && rest > 0) {
+        state->tail = (real)((lse + log(rest / (double)unknown)) / factor);
+    }
+    if (rule->tail == TAIL_UNIFORM || rule->tail == TAIL_RENORMALISED) {
+        state->log_total = NAN; /* what is seen adds up to everything */
+    }
+    state->captured = isnan(lse) ? NAN : (known < 1 ? known : 1);
+}
+
+void two_group_begin(struct two_group *rule, const struct classes *classes, int row)
+{
+    const struct label *label = &classes->labels[row];
+    struct row_state *state = &rule->rows[row];
+    const struct group nothing = {.max_a = REAL_NONE, .max_b = REAL_NONE};
+    state->in = state->out = nothing;
+    state->tail = REAL_NONE;
+    state->log_total = NAN;
+    state->captured = 1;
+    if (rule->set == SET_ALL) {
+        state->cut = (struct cut){.value = REAL_NONE, .index = classes->count, .label = true};
+    } else if (rule->set == SET_LABEL) {
+        state->cut = (struct cut){.value = -REAL_NONE, .index = -1, .label = true};
+    }
+    double slope;
+    state->label_a = label->known ? label_value(rule, label, &slope) : NAN;
+    state->label_b = NAN;
+    if (classes->teacher->kind == TEACHER_TOPK) {
+        begin_topk(rule, classes, row);
+    }
+}
+
+/* --------------------------------------------------------------- streaming */
+
+static void raise_maxima(struct group *group, real max_a, real max_b, const struct sides *s)
+{
+    max_a = max_a > group->max_a ? max_a : group->max_a;
+    max_b = max_b > group->max_b ? max_b : group->max_b;
+    double down_a = group->sum_a > 0 ? ((double)group->max_a - (double)max_a) * (double)s->fa : 0;
+    double down_b = group->sum_b > 0 ? ((double)group->max_b - (double)max_b) * (double)s->fb : 0;
+    group->cross = (group->cross + group->sum_b * (down_b - down_a)) * exp(down_b);
+    group->sum_a *= exp(down_a);
+    group->sum_b *= exp(down_b);
+    group->max_a = max_a;
+    group->max_b = max_b;
+}
+
+static void find_maxima(const struct sides *s, const real *x, const real *y, int count, struct row_state *state)
+{
+    real in_a = REAL_NONE, in_b = REAL_NONE, out_a = REAL_NONE, out_b = REAL_NONE;
+    const real threshold = s->threshold, floor = s->floor, tail = s->tail;
+    SIMD(reduction(max : in_a) reduction(max : in_b) reduction(max : out_a) reduction(max : out_b))
+    for (int j = 0; j < count; j++) {
+        real a = x[j], b = y[j] > REAL_FLOOR ? y[j] : tail;
+        int in = (a >= threshold) & (y[j] > floor);
+        real for_in_a = in ? a : REAL_NONE, for_out_a = in ? REAL_NONE : a;
+        real for_in_b = in ? b : REAL_NONE, for_out_b = in ? REAL_NONE : b;
+        in_a = for_in_a > in_a ? for_in_a : in_a;
+        in_b = for_in_b > in_b ? for_in_b : in_b;
+        out_a = for_out_a > out_a ? for_out_a : out_a;
+        out_b = for_out_b > out_b ? for_out_b : out_b;
+    }
+    raise_maxima(&state->in, in_a, in_b, s);
+    raise_maxima(&state->out, out_a, out_b, s);
+}
+
+static void add_run(const struct sides *s, const real *x, const real *y, int count, struct row_state *state)
+{
+    find_maxima(s, x, y, count, state);
+    const real threshold = s->threshold, floor = s->floor, tail = s->tail, fa = s->fa, fb = s->fb;
+    const real in_a = state->in.max_a, in_b = state->in.max_b;
+    const real out_a = state->out.max_a, out_b = state->out.max_b;
+    real sum_in_a = 0, sum_in_b = 0, cross_in = 0, sum_out_a = 0, sum_out_b = 0, cross_out = 0;
+    SIMD(reduction(+ : sum_in_a, sum_in_b, cross_in, sum_out_a, sum_out_b, cross_out))
+    for (int j = 0; j < count; j++) {
+        real b = y[j] > REAL_FLOOR ? y[j] : tail;
+        int in = (x[j] >= threshold) & (y[j] > floor);
+        real da = (x[j] - (in ? in_a : out_a)) * fa;
+        real db = (b - (in ? in_b : out_b)) * fb;
+        real ea = real_exp(da);
+        real eb = real_exp(db);
+        eb = b > REAL_FLOOR ? eb : 0;
+        real cross = eb * (db - da);
+        sum_in_a += in ? ea : 0;
+        sum_out_a += in ? 0 : ea;
+        sum_in_b += in ? eb : 0;
+        sum_out_b += in ? 0 : eb;
+        cross_in += in ? cross : 0;
+        cross_out += in ? 0 : cross;
+    }
+    state->in.sum_a += (double)sum_in_a;
+    state->in.sum_b += (double)sum_in_b;
+    state->in.cross += (double)cross_in;
+    state->out.sum_a += (double)sum_out_a;
+    state->out.sum_b += (double)sum_out_b;
+    state->out.cross += (double)cross_out;
+}
+
+static real next_above(real value)
+{
+    return sizeof(real) == sizeof(float) ? (real)nextafterf((float)value, INFINITY)
+                                         : (real)nextafter((double)value, (double)INFINITY);
+}
+
+static struct sides sides_of(const struct two_group *rule, const struct classes *classes, int row)
+{
+    bool only_known = classes->teacher->kind == TEACHER_TOPK && rule->tail == TAIL_ONE_BIN;
+    return (struct sides){
+        .floor = only_known ? REAL_FLOOR : (real)-INFINITY,
+        .tail = rule->rows[row].tail,
+        .fa = (real)student_factor(rule, classes),
+        .fb = (real)teacher_factor(rule, classes),
+    };
+}
+
+/* A tile falls into at most three runs: it is cut at the label and behind the cut's index. */
+struct run {
+    int from, to;
+    real threshold;
+};
+
+static int split(const struct two_group *rule, const struct classes *classes, int row, int64_t first, int count, struct run runs[4])
+{
+    const struct cut *cut = &rule->rows[row].cut;
+    const struct label *label = &classes->labels[row];
+    int64_t bound = cut->index + 1 - first, at = label->known ? (int64_t)label->at - first : -1;
+    int edge = bound < 0 ? 0 : (bound > count ? count : (int)bound);
+    bool inside = at >= 0 && at < count;
+    const int starts[2] = {0, edge}, ends[2] = {edge, count};
+    const real thresholds[2] = {cut->value, next_above(cut->value)};
+    int n = 0;
+    for (int side = 0; side < 2; side++) {
+        int from = starts[side], to = ends[side];
+        if (inside && at >= from && at < to) {
+            runs[n++] = (struct run){from, (int)at, thresholds[side]};
+            from = (int)at + 1;
+        }
+        runs[n++] = (struct run){from, to, thresholds[side]};
+    }
+    return n;
+}
+
+static bool label_in(const struct row_state *state, const struct sides *s)
+{
+    return state->cut.label && (!isnan(state->label_b) || s->floor < REAL_FLOOR);
+}
+
+static void add_label(struct row_state *state, const struct sides *s)
+{
+    struct group *group = label_in(state, s) ? &state->in : &state->out;
+    double b = isnan(state->label_b) ? (double)s->tail : state->label_b;
+    raise_maxima(group, (real)state->label_a, (real)b, s);
+    double da = (state->label_a - (double)group->max_a) * (double)s->fa;
+    double db = (b - (double)group->max_b) * (double)s->fb;
+    double ea = exp(da), eb = b > (double)REAL_FLOOR ? exp(db) : 0;
+    group->sum_a += ea;
+    group->sum_b += eb;
+    group->cross += eb > 0 ? eb * (db - da) : 0;
+}
+
+void two_group_add_tile(struct two_group *rule, const struct classes *classes, int row, int64_t first, int count, const real *y)
+{
+    struct row_state *state = &rule->rows[row];
+    struct label *label = &classes->labels[row];
+    const real *x = classes->x + (int64_t)row * classes->count + first;
+    struct sides sides = sides_of(rule, classes, row);
+    struct run runs[4];
+    int n = split(rule, classes, row, first, count, runs);
+    for (int r = 0; r < n; r++) {
+        sides.threshold = runs[r].threshold;
+        add_run(&sides, x + runs[r].from, y + runs[r].from, runs[r].to - runs[r].from, state);
+    }
+    if (label->known && (int64_t)label->at >= first && (int64_t)label->at < first + count) {
+        if (classes->teacher->kind != TEACHER_TOPK) {
+            label->teacher = (double)y[label->at - first];
+        }
+        state->label_b = teacher_label_value(rule, classes, row);
+        add_label(state, &sides);
+    }
+}
+
+/* ------------------------------------------------------------------- after */
+
+static double resolve(const struct lambda *lambda, double p)
+{
+    return lambda->kind == LAMBDA_P ? p : lambda->kind == LAMBDA_ONE_MINUS_P ? 1 - p : lambda->value;
+}
+
+/* KL inside a group; 0 where the teacher says nothing about it. */
+static double inner_kl(const struct group *group)
+{
+    return group->sum_b > 0 ? group->cross / group->sum_b - log(group->sum_b) + log(group->sum_a) : 0;
+}
+
+static double log_sum(double sum, real max, double factor)
+{
+    return sum > 0 ? (double)max * factor + log(sum) : -INFINITY;
+}
+
+static double x_log_x_over(double p, double log_p, double log_q)
+{
+    return p > 0 ? p * (log_p - log_q) : 0;
+}
+
+double two_group_finish(struct two_group *rule, const struct classes *classes, int row)
+{
+    struct row_state *state = &rule->rows[row];
+    const struct group *in = &state->in, *out = &state->out;
+    struct sides sides = sides_of(rule, classes, row);
+    state->u_in = state->v_in = state->u_out = state->v_out = 0;
+    state->label_gradient = 0;
+    if (rule->set == SET_LABEL && !classes->labels[row].known) {
+        return 0;
+    }
+    double fa = (double)sides.fa, fb = (double)sides.fb, t = rule->temperature;
+    double a_in = log_sum(in->sum_a, in->max_a, fa), a_out = log_sum(out->sum_a, out->max_a, fa);
+    double b_in = log_sum(in->sum_b, in->max_b, fb), b_out = log_sum(out->sum_b, out->max_b, fb);
+    double a_all = log_add(a_in, a_out);
+    bool partial = !isnan(state->log_total); /* the teacher's total is more than what is seen */
+    double b_all = partial ? state->log_total : log_add(b_in, b_out);
+    double p = fmin(exp(b_in - b_all), 1), q = exp(a_in - a_all);
+    double p_rest = partial ? 1 - p : exp(b_out - b_all);
+    double l1 = in->sum_b > 0 ? resolve(&rule->primary, p) : 0;
+    bool inside_out = out->sum_b > 0 && !(partial && rule->tail == TAIL_ONE_BIN);
+    double l2 = resolve(&rule->binary, p), l3 = inside_out ? resolve(&rule->secondary, p) : 0;
+    double binary = 0;
+    if (in->sum_a > 0 && out->sum_a > 0) {
+        binary = x_log_x_over(p, b_in - b_all, a_in - a_all) + x_log_x_over(p_rest, log(p_rest), a_out - a_all);
+    } else {
+        /* One group is empty: both masses are 1, unless the teacher's is cut off (TAIL_ZERO). */
+        binary = partial ? x_log_x_over(p, log(p), 0) : 0;
+        p = q;
+    }
+    double primary = l1 == 0 ? 0 : inner_kl(in), secondary = l3 == 0 ? 0 : inner_kl(out);
+    double value = l1 * primary + l2 * binary + l3 * secondary;
+    double factor = rule->t_squared ? t * t : 1;
+    double slope = rule->weight * factor * fa / classes->batch;
+    state->u_in = (real)(slope * (l1 + l2 * (q - p)));
+    state->v_in = (real)(slope * l1);
+    state->u_out = (real)(slope * (l3 - l2 * (q - p)));
+    state->v_out = (real)(slope * l3);
+    if (classes->labels[row].known) {
+        bool inside = label_in(state, &sides);
+        const struct group *group = inside ? in : out;
+        double b = isnan(state->label_b) ? (double)sides.tail : state->label_b;
+        double u = (double)(inside ? state->u_in : state->u_out), v = (double)(inside ? state->v_in : state->v_out);
+        double ea = exp((state->label_a - (double)group->max_a) * fa) / group->sum_a;
+        double eb = v != 0 && b > (double)REAL_FLOOR ? exp((b - (double)group->max_b) * fb) / group->sum_b : 0;
+        label_value(rule, &classes->labels[row], &slope);
+        state->label_gradient = slope * (u * ea - v * eb);
+    }
+    return factor * value;
+}
+
+/* ---------------------------------------------------------------- gradient */
+
+static void gradient_run(const struct sides *s, const struct row_state *state, const real *x, const real *y, int count, real *g)
+{
+    const real threshold = s->threshold, floor = s->floor, tail = s->tail, fa = s->fa, fb = s->fb;
+    const real in_a = state->in.max_a, in_b = state->in.max_b;
+    const real out_a = state->out.max_a, out_b = state->out.max_b;
+    const real u_in = state->in.sum_a > 0 ? state->u_in / (real)state->in.sum_a : 0;
+    const real u_out = state->out.sum_a > 0 ? state->u_out / (real)state->out.sum_a : 0;
+    const real v_in = state->in.sum_b > 0 ? state->v_in / (real)state->in.sum_b : 0;
+    const real v_out = state->out.sum_b > 0 ? state->v_out / (real)state->out.sum_b : 0;
+    SIMD()
+    for (int j = 0; j < count; j++) {
+        real b = y[j] > REAL_FLOOR ? y[j] : tail;
+        int in = (x[j] >= threshold) & (y[j] > floor);
+        real ea = real_exp((x[j] - (in ? in_a : out_a)) * fa);
+        real eb = real_exp((b - (in ? in_b : out_b)) * fb);
+        eb = b > REAL_FLOOR ? eb : 0;
+        g[j] += (in ? u_in : u_out) * ea - (in ? v_in : v_out) * eb;
+    }
+}
+
+void two_group_gradient(const struct two_group *rule, const struct classes *classes, int row, int64_t first, int count, const real *y, real *g)
+{
+    const struct row_state *state = &rule->rows[row];
+    const real *x = classes->x + (int64_t)row * classes->count + first;
+    struct sides sides = sides_of(rule, classes, row);
+    struct run runs[4];
+    int n = split(rule, classes, row, first, count, runs);
+    for (int r = 0; r < n; r++) {
+        sides.threshold = runs[r].threshold;
+        gradient_run(&sides, state, x + runs[r].from, y + runs[r].from, runs[r].to - runs[r].from, g + runs[r].from);
+    }
+    const struct label *label = &classes->labels[row];
+    if (label->known && (int64_t)label->at >= first && (int64_t)label->at < first + count) {
+        g[label->at - first] += (real)state->label_gradient;
+    }
+}
