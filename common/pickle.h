@@ -70,7 +70,7 @@ struct cask_pickle_value {
             int meaning;
         } global;
         struct {
-            const struct cask_pickle_value *callee; /* a GLOBAL */
+            const struct cask_pickle_value *callee; /* a GLOBAL; if tolerant also a PERSISTENT */
             const struct cask_pickle_value *args;   /* a TUPLE */
             const struct cask_pickle_value *state;  /* what BUILD gave, or NULL */
         } call;

@@ -140,15 +140,19 @@ STEP(reduce)
     struct cask_pickle_value *callee = NULL, *args = NULL;
     CASK_TRY(cask_pickle_pop(m, &args, err));
     CASK_TRY(cask_pickle_pop(m, &callee, err));
-    if (callee->kind != CASK_PICKLE_GLOBAL || args->kind != CASK_PICKLE_TUPLE) {
+    /* PyTorch's whole-module files put a persistent id in the place of a class. */
+    bool callable = callee->kind == CASK_PICKLE_GLOBAL ||
+                    (m->options->tolerant && callee->kind == CASK_PICKLE_PERSISTENT);
+    if (!callable || args->kind != CASK_PICKLE_TUPLE) {
         CASK_TRY(REFUSE(CASK_ERR_UNSUPPORTED, "it needs a global and a tuple, found %s and %s",
                         cask_pickle_kind_name(callee), cask_pickle_kind_name(args)));
     }
-    if (callee->global.meaning == CASK_PICKLE_MAKES_DICT) {
+    int meaning = callee->kind == CASK_PICKLE_GLOBAL ? callee->global.meaning : CASK_PICKLE_UNKNOWN;
+    if (meaning == CASK_PICKLE_MAKES_DICT) {
         CASK_TRY(make_dict(m, args, err));
         goto done;
     }
-    if (callee->global.meaning == CASK_PICKLE_MAKES_LATIN1) {
+    if (meaning == CASK_PICKLE_MAKES_LATIN1) {
         CASK_TRY(make_latin1(m, args, err));
         goto done;
     }

@@ -75,7 +75,8 @@ enum cask_status cask_pickle_latin1(struct cask_pickle *pickle,
 bool cask_pickle_is_unknown(const struct cask_pickle_value *value)
 {
     return value->kind == CASK_PICKLE_CALL &&
-           value->call.callee->global.meaning == CASK_PICKLE_UNKNOWN;
+           (value->call.callee->kind != CASK_PICKLE_GLOBAL ||
+            value->call.callee->global.meaning == CASK_PICKLE_UNKNOWN);
 }
 
 enum { UNSEEN = 0, IN_PROGRESS = -1 };
@@ -150,9 +151,8 @@ const struct cask_pickle_value *cask_pickle_first_unknown(const struct cask_pick
     return pickle->first_unknown;
 }
 
-const struct cask_pickle_value *
-cask_pickle_next_persistent(const struct cask_pickle *pickle,
-                            const struct cask_pickle_value *previous)
+const struct cask_pickle_value *cask_pickle_next_persistent(
+    const struct cask_pickle *pickle, const struct cask_pickle_value *previous)
 {
     return previous != NULL ? previous->persistent.next : pickle->first_persistent;
 }
@@ -238,6 +238,6 @@ const struct cask_pickle_value *cask_pickle_get(const struct cask_pickle_value *
 const struct cask_pickle_value *cask_pickle_args(const struct cask_pickle_value *value, int meaning)
 {
     bool matches = value != NULL && value->kind == CASK_PICKLE_CALL &&
-                   value->call.callee->global.meaning == meaning;
+                   !cask_pickle_is_unknown(value) && value->call.callee->global.meaning == meaning;
     return matches ? value->call.args : NULL;
 }
