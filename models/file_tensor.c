@@ -1,0 +1,109 @@
+/* Types and shapes of tensors in files, and their way to float32. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "models/checkpoint.h"
+
+static const struct {
+    const char *name;
+    size_t size;
+} dtypes[] = {
+    [CASK_FILE_F32] = {"F32", 4},   [CASK_FILE_F16] = {"F16", 2}, [CASK_FILE_BF16] = {"BF16", 2},
+    [CASK_FILE_F64] = {"F64", 8},   [CASK_FILE_I64] = {"I64", 8}, [CASK_FILE_I32] = {"I32", 4},
+    [CASK_FILE_I16] = {"I16", 2},   [CASK_FILE_I8] = {"I8", 1},   [CASK_FILE_U8] = {"U8", 1},
+    [CASK_FILE_BOOL] = {"BOOL", 1},
+};
+
+size_t cask_file_dtype_size(enum cask_file_dtype dtype)
+{
+    return dtypes[dtype].size;
+}
+
+const char *cask_file_dtype_name(enum cask_file_dtype dtype)
+{
+    return dtypes[dtype].name;
+}
+
+void cask_shape_format(const int64_t *shape, int rank, char *buffer, size_t bytes)
+{
+    snprintf(buffer, bytes, "scalar");
+    size_t used = 0;
+    for (int i = 0; i < rank && used < bytes; i++) {
+        used +=
+            (size_t)snprintf(buffer + used, bytes - used, "%s%" PRId64, i > 0 ? "x" : "", shape[i]);
+    }
+}
+
+bool cask_shape_count(const int64_t *shape, int rank, enum cask_file_dtype dtype, int64_t *count)
+{
+    int64_t product = 1, limit = 0;
+    for (int i = 0; i < rank; i++) {
+        if (shape[i] < 0 || __builtin_mul_overflow(product, shape[i], &product)) {
+            return false;
+        }
+    }
+    *count = product;
+    return !__builtin_mul_overflow(product, (int64_t)cask_file_dtype_size(dtype), &limit);
+}
+
+static float bits_to_float(uint32_t bits)
+{
+    float value = 0;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* IEEE binary16: 1 sign, 5 exponent (bias 15), 10 mantissa bits. */
+static float half_to_float(uint16_t half)
+{
+    uint32_t sign = (uint32_t)(half & 0x8000) << 16;
+    uint32_t exponent = half >> 10 & 31, mantissa = half & 0x3FF;
+    if (exponent == 0) {
+        /* Subnormal: mantissa * 2^-24, exact in float. */
+        float magnitude = (float)mantissa * 0x1p-24F;
+        return sign != 0 ? -magnitude : magnitude;
+    }
+    exponent = exponent == 31 ? 255 : exponent + (127 - 15);
+    return bits_to_float(sign | exponent << 23 | mantissa << 13);
+}
+
+/* File data need not be aligned, hence memcpy. */
+static void convert(const struct cask_file_tensor *tensor, float *out)
+{
+    const uint8_t *in = tensor->data;
+    uint16_t half = 0;
+    double wide = 0;
+    for (int64_t i = 0; i < tensor->count; i++) {
+        switch (tensor->dtype) {
+        case CASK_FILE_F16:
+            memcpy(&half, in + 2 * i, 2);
+            out[i] = half_to_float(half);
+            break;
+        case CASK_FILE_BF16:
+            memcpy(&half, in + 2 * i, 2);
+            out[i] = bits_to_float((uint32_t)half << 16);
+            break;
+        case CASK_FILE_F64:
+            memcpy(&wide, in + 8 * i, 8);
+            out[i] = (float)wide;
+            break;
+        default:
+            memcpy(&out[i], in + 4 * i, 4);
+            break;
+        }
+    }
+}
+
+enum cask_status cask_file_tensor_to_f32(const struct cask_file_tensor *tensor, float *out,
+                                         struct cask_error *err)
+{
+    if (tensor->dtype > CASK_FILE_F64) {
+        return cask_error_set(err, CASK_ERR_UNSUPPORTED,
+                              "tensor \"%s\": expected F32, F16, BF16 or F64, found %s; quantised "
+                              "or integer weights are not read",
+                              tensor->name, cask_file_dtype_name(tensor->dtype));
+    }
+    convert(tensor, out);
+    return CASK_OK;
+}

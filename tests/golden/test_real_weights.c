@@ -1,0 +1,145 @@
+/* Real files of others, as data/weights/README.md expects them to be treated. Each .contents.json
+ * was made by an independent reader of the file. */
+#include "common/file.h"
+#include "common/json.h"
+#include "common/mem.h"
+#include "models/models.h"
+#include "tests/support/test.h"
+
+static const char *shared;
+
+static const char *weights_path(const char *file)
+{
+    static char path[512];
+    snprintf(path, sizeof path, "%s/data/weights/%s", shared, file);
+    return path;
+}
+
+/* Shape, sum and first element of one tensor against the json's. */
+static void check_tensor(const struct cask_file_tensor *tensor, const struct cask_json *want)
+{
+    struct cask_error err;
+    double sum = 0, magnitude = 0, want_sum = 0, want_magnitude = 0, want_first = 0;
+    double first = NAN;
+    const struct cask_json *shape = cask_json_get(want, "shape");
+    assert_int_equal(tensor->rank, cask_json_size(shape));
+    for (int i = 0; i < tensor->rank; i++) {
+        int64_t size = -1;
+        assert_true(cask_json_as_int(cask_json_at(shape, (size_t)i), &size));
+        assert_int_equal(tensor->shape[i], size);
+    }
+    if (tensor->dtype == CASK_FILE_I64) {
+        int64_t value = 0;
+        assert_int_equal(tensor->count, 1);
+        memcpy(&value, tensor->data, sizeof value);
+        sum = magnitude = first = (double)value;
+    } else {
+        float *values = cask_alloc((size_t)tensor->count, sizeof *values);
+        assert_ok(cask_file_tensor_to_f32(tensor, values, &err));
+        for (int64_t i = 0; i < tensor->count; i++) {
+            sum += (double)values[i];
+            magnitude += fabs((double)values[i]);
+        }
+        first = (double)values[0];
+        cask_free(values);
+    }
+    assert_true(cask_json_as_real(cask_json_get(want, "sum"), &want_sum));
+    assert_true(cask_json_as_real(cask_json_get(want, "abs"), &want_magnitude));
+    assert_true(cask_json_as_real(cask_json_get(want, "first"), &want_first));
+    assert_close(sum, want_sum, 1e-9 * want_magnitude);
+    assert_close(magnitude, want_magnitude, 1e-9 * want_magnitude);
+    assert_close(first, want_first, 0);
+}
+
+static void check_contents(const char *file, const char *wrapper, int tensors)
+{
+    struct cask_error err;
+    struct cask_checkpoint *checkpoint = NULL;
+    struct cask_json *json = NULL;
+    char *text = NULL, contents[300];
+    size_t bytes = 0;
+    snprintf(contents, sizeof contents, "%s.contents.json", file);
+    assert_ok(cask_checkpoint_open(weights_path(file), &checkpoint, &err));
+    assert_string_equal(cask_checkpoint_container(checkpoint), "PyTorch legacy");
+    assert_int_equal(cask_checkpoint_count(checkpoint), tensors);
+    assert_ok(cask_file_read_all(weights_path(contents), 1 << 20, &text, &bytes, &err));
+    assert_ok(cask_json_parse(text, bytes, &json, &err));
+    const struct cask_json *want = cask_json_get(json, "tensors"), *value = NULL;
+    const char *name = NULL;
+    int checked = 0;
+    for (void *i = cask_json_next(want, NULL, &name, &value); i != NULL;
+         i = cask_json_next(want, i, &name, &value)) {
+        if (cask_json_kind(value) == CASK_JSON_OBJECT) {
+            assert_int_equal(strncmp(name, wrapper, strlen(wrapper)), 0);
+            const struct cask_file_tensor *tensor =
+                cask_checkpoint_find(checkpoint, name + strlen(wrapper));
+            assert_non_null(tensor);
+            check_tensor(tensor, value);
+            checked++;
+        }
+    }
+    assert_int_equal(checked, tensors);
+    cask_json_free(json);
+    cask_free(text);
+    cask_checkpoint_close(checkpoint);
+}
+
+static void xiaoccer_legacy(void **state)
+{
+    (void)state;
+    check_contents("xiaoccer_mobilefacenet_112x96_legacy.ckpt", "net_state_dict/", 333);
+    struct cask_error err;
+    struct cask_checkpoint *checkpoint = NULL;
+    assert_ok(cask_checkpoint_open(weights_path("xiaoccer_mobilefacenet_112x96_legacy.ckpt"),
+                                   &checkpoint, &err));
+    assert_string_equal(cask_checkpoint_metadata(checkpoint, "epoch"), "68");
+    cask_checkpoint_close(checkpoint);
+}
+
+static void foamliu_legacy(void **state)
+{
+    (void)state;
+    check_contents("foamliu_mobilefacenetv2_legacy.pt", "", 307);
+}
+
+static void refused(void **state)
+{
+    (void)state;
+    struct cask_error err;
+    struct cask_checkpoint *checkpoint = NULL;
+    assert_refused(CASK_ERR_UNSUPPORTED, "TorchScript",
+                   cask_checkpoint_open(weights_path("refuse_torchscript.pth"), &checkpoint, &err));
+    assert_non_null(strstr(err.message, "state_dict()"));
+    assert_refused(
+        CASK_ERR_UNSUPPORTED, "models.network_def.retinaface_def.RetinaFace",
+        cask_checkpoint_open(weights_path("refuse_module_pickle.pkl"), &checkpoint, &err));
+    assert_non_null(strstr(err.message, "opcode GLOBAL at byte 153"));
+    print_message("%s\n", err.message);
+}
+
+static void safetensors_of_another_net(void **state)
+{
+    (void)state;
+    struct cask_error err;
+    struct cask_checkpoint *checkpoint = NULL;
+    assert_ok(
+        cask_checkpoint_open(weights_path("mnist_tinygrad_model.safetensors"), &checkpoint, &err));
+    assert_true(cask_checkpoint_count(checkpoint) > 0);
+    for (int i = 0; i < cask_checkpoint_count(checkpoint); i++) {
+        const struct cask_file_tensor *t = cask_checkpoint_tensor(checkpoint, i);
+        assert_ptr_equal(cask_checkpoint_find(checkpoint, t->name), t);
+    }
+    cask_checkpoint_close(checkpoint);
+}
+
+int main(void)
+{
+    shared = test_shared_or_skip();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(xiaoccer_legacy),
+        cmocka_unit_test(foamliu_legacy),
+        cmocka_unit_test(refused),
+        cmocka_unit_test(safetensors_of_another_net),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
