@@ -1,0 +1,131 @@
+/* cache/compare.c - do two manifests describe the same thing? Every difference is named. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cache/manifest.h"
+
+static void format_temperatures(const struct cask_manifest *manifest, char *buffer, size_t bytes)
+{
+    size_t used = 0;
+    buffer[0] = '\0';
+    for (int i = 0; i < manifest->temperature_count && used < bytes; i++) {
+        int wrote = snprintf(buffer + used, bytes - used, "%s%.9g", i > 0 ? "," : "", manifest->temperatures[i]);
+        used += wrote > 0 ? (size_t)wrote : 0;
+    }
+}
+
+void cask_manifest_field_format(const struct cask_manifest_field *field, const struct cask_manifest *manifest, char *buffer, size_t bytes)
+{
+    const char *at = (const char *)manifest + field->offset;
+    char text[64];
+    int number;
+    int64_t wide;
+    uint32_t word;
+    double real;
+    switch (field->kind) {
+    case CASK_KIND_INT:
+        memcpy(&number, at, sizeof number);
+        snprintf(buffer, bytes, "%d", number);
+        return;
+    case CASK_KIND_INT64:
+        memcpy(&wide, at, sizeof wide);
+        snprintf(buffer, bytes, "%" PRId64, wide);
+        return;
+    case CASK_KIND_U32:
+        memcpy(&word, at, sizeof word);
+        snprintf(buffer, bytes, "%08" PRIx32, word);
+        return;
+    case CASK_KIND_REAL:
+        memcpy(&real, at, sizeof real);
+        snprintf(buffer, bytes, "%.9g", real);
+        return;
+    case CASK_KIND_REALS:
+        format_temperatures(manifest, buffer, bytes);
+        return;
+    case CASK_KIND_TYPE:
+        snprintf(buffer, bytes, "%s", cask_embedding_type_name(manifest->embedding_type));
+        return;
+    case CASK_KIND_PREPROCESS:
+        cask_preprocess_format(&manifest->preprocess, text);
+        snprintf(buffer, bytes, "%s %dx%d", text, manifest->preprocess.width, manifest->preprocess.height);
+        return;
+    case CASK_KIND_TEXT:
+        snprintf(buffer, bytes, "%s", at[0] != '\0' ? at : "(none)");
+        return;
+    }
+}
+
+/* Empty: no text, zero, no temperatures, a preprocess without a size. An embedding type is empty where
+ * the embedding size is, and so is a scale of zero. */
+static bool is_empty(const struct cask_manifest_field *field, const struct cask_manifest *manifest)
+{
+    static const char zeros[1024];
+    const char *at = (const char *)manifest + field->offset;
+    switch (field->kind) {
+    case CASK_KIND_TYPE:
+        return manifest->embedding == 0;
+    case CASK_KIND_REALS:
+        return manifest->temperature_count == 0;
+    case CASK_KIND_PREPROCESS:
+        return manifest->preprocess.width == 0 && manifest->preprocess.scale == 0;
+    case CASK_KIND_TEXT:
+        return at[0] == '\0';
+    default:
+        return memcmp(at, zeros, field->bytes) == 0;
+    }
+}
+
+static bool is_equal(const struct cask_manifest_field *field, const struct cask_manifest *a, const struct cask_manifest *b)
+{
+    const char *x = (const char *)a + field->offset, *y = (const char *)b + field->offset;
+    switch (field->kind) {
+    case CASK_KIND_TEXT:
+        return strcmp(x, y) == 0;
+    case CASK_KIND_PREPROCESS:
+        return cask_preprocess_equal(&a->preprocess, &b->preprocess);
+    case CASK_KIND_REALS:
+        return a->temperature_count == b->temperature_count &&
+               memcmp(a->temperatures, b->temperatures, (size_t)a->temperature_count * sizeof(double)) == 0;
+    default:
+        return memcmp(x, y, field->bytes) == 0;
+    }
+}
+
+static bool is_accepted(const char *name, const char *const *accepted, int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (strcmp(accepted[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum cask_status cask_manifest_compare(const struct cask_manifest *expected, const struct cask_manifest *found, const char *const *accepted, int accepted_count, int *overrides, struct cask_error *err)
+{
+    char list[CASK_ERROR_MESSAGE - 256] = "", want[256], have[256];
+    size_t used = 0, count;
+    int differences = 0;
+    const struct cask_manifest_field *fields = cask_manifest_fields(&count);
+    *overrides = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct cask_manifest_field *field = &fields[i];
+        if (field->use != CASK_USE_IDENTITY || is_empty(field, expected) || is_equal(field, expected, found)) {
+            continue;
+        }
+        if (is_accepted(field->name, accepted, accepted_count)) {
+            ++*overrides;
+            continue;
+        }
+        cask_manifest_field_format(field, expected, want, sizeof want);
+        cask_manifest_field_format(field, found, have, sizeof have);
+        int wrote = snprintf(list + used, sizeof list - used, "%s%s: expected %s, found %s", differences > 0 ? "; " : "", field->name, want, have);
+        used = wrote > 0 && used + (size_t)wrote < sizeof list ? used + (size_t)wrote : sizeof list - 1;
+        differences++;
+    }
+    if (differences == 0) {
+        return CASK_OK;
+    }
+    return cask_error_set(err, CASK_ERR_MISMATCH, "the cache differs in %d field%s: %s", differences, differences > 1 ? "s" : "", list);
+}
