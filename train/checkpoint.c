@@ -268,6 +268,9 @@ static enum cask_status restore_one(const char *path, const char *identity,
         }
     }
 done:
+    if (st != CASK_OK && file != NULL) { /* open names the file itself */
+        cask_error_prefix(err, "%s", path);
+    }
     cask_checkpoint_close(file);
     cask_free(tensors);
     return st;
@@ -292,15 +295,12 @@ enum cask_status cask_checkpoint_restore_state(const char *folder, const char *i
         }
         st = restore_one(path, identity, state, note, err);
         *found = st == CASK_OK;
-        if (st != CASK_OK && st != CASK_ERR_FORMAT) {
-            cask_error_prefix(err, "%s", path);
-            goto done;
+        if (st == CASK_ERR_FORMAT) {
+            cask_log_warn("checkpoint passed over: %s", err->message);
+            st = CASK_OK;
         }
-        if (!*found) {
-            cask_log_warn("%s: passed over: %s", path, err->message);
-        }
+        CASK_TRY(st);
     }
-    st = CASK_OK;
     if (count > 0 && !*found) {
         CASK_TRY(cask_error_set(
             err, CASK_ERR_FORMAT,

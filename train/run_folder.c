@@ -1,9 +1,14 @@
 #include "train/run_folder.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include "common/file.h"
+#include "common/log.h"
 #include "common/mem.h"
 
 /* Takes the next line of *text into `line`; false at the end. */
@@ -50,11 +55,15 @@ static enum cask_status refuse_foreign(const char *path, struct cask_error *err)
     char **names = NULL;
     size_t count = 0;
     enum cask_status st = cask_folder_list(path, &names, &count, err);
-    if (st == CASK_OK && count > 0) {
+    const char *foreign = NULL;
+    for (size_t i = 0; i < count && foreign == NULL; i++) {
+        foreign = strcmp(names[i], "lock") != 0 ? names[i] : NULL;
+    }
+    if (st == CASK_OK && foreign != NULL) {
         st = cask_error_set(err, CASK_ERR_MISMATCH,
                             "%s: is not empty (%s, ...) and has no config.yaml, so it is not a "
                             "run; use another --out",
-                            path, names[0]);
+                            path, foreign);
     }
     cask_folder_list_free(names, count);
     return st;
@@ -118,12 +127,37 @@ enum cask_status cask_run_folder_claim(const struct cask_run_folder *folder, str
     return st;
 }
 
+/* Two processes in one folder would write over each other. A file system without locks gets a
+ * warning only. */
+static enum cask_status take_lock(struct cask_run_folder *folder, struct cask_error *err)
+{
+    char *path = cask_format("%s/lock", folder->path);
+    if (path == NULL) {
+        return cask_error_memory(err, 1, "path of the lock");
+    }
+    enum cask_status st = CASK_OK;
+    folder->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (folder->lock < 0) {
+        st = cask_error_errno(err, errno, "%s: creating", path);
+    } else if (flock(folder->lock, LOCK_EX | LOCK_NB) != 0) {
+        if (errno == EWOULDBLOCK) {
+            st = cask_error_set(err, CASK_ERR_MISMATCH,
+                                "%s: another train-student is at work there", folder->path);
+        } else {
+            cask_log_warn("%s: cannot be locked (%s); do not start two runs in this folder", path,
+                          strerror(errno));
+        }
+    }
+    cask_free(path);
+    return st;
+}
+
 enum cask_status cask_run_folder_open(struct cask_run_folder *folder,
                                       const struct cask_train_config *config,
                                       struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    *folder = (struct cask_run_folder){0};
+    *folder = (struct cask_run_folder){.lock = -1};
     folder->path = cask_strdup(config->out);
     folder->checkpoints = cask_format("%s/checkpoints", config->out);
     folder->student = cask_format("%s/student.safetensors", config->out);
@@ -135,6 +169,7 @@ enum cask_status cask_run_folder_open(struct cask_run_folder *folder,
         CASK_TRY(cask_error_memory(err, 1, "paths of the run folder"));
     }
     CASK_TRY(cask_folder_create(folder->path, err));
+    CASK_TRY(take_lock(folder, err));
     CASK_TRY(cask_folder_sweep_temporaries(folder->path, err));
     CASK_TRY(cask_folder_sweep_temporaries(folder->checkpoints, err));
     CASK_TRY(check_settings(folder, err));
@@ -144,11 +179,14 @@ done:
 
 void cask_run_folder_close(struct cask_run_folder *folder)
 {
+    if (folder->path != NULL && folder->lock >= 0) { /* a zeroed struct has no path */
+        close(folder->lock);
+    }
     cask_free(folder->path);
     cask_free(folder->checkpoints);
     cask_free(folder->student);
     cask_free(folder->result);
     cask_free(folder->metrics);
     cask_free(folder->settings);
-    *folder = (struct cask_run_folder){0};
+    *folder = (struct cask_run_folder){.lock = -1};
 }

@@ -5,6 +5,7 @@
  *   checkpoints/         the last two states (train/checkpoint.h)
  *   student.safetensors  the network, when the run has ended
  *   result.json          summary, written last: its presence means the run has ended
+ *   lock                 held by the process that works here; empty, and freed by its death
  */
 #ifndef CASK_TRAIN_RUN_FOLDER_H
 #define CASK_TRAIN_RUN_FOLDER_H
@@ -17,10 +18,12 @@ struct cask_run_folder {
     char *path, *checkpoints, *student, *result, *metrics; /* owned */
     char identity[CASK_SHA256_HEX]; /* SHA-256 of the settings that shape the result */
     char *settings;                 /* owned: the text for config.yaml */
+    int lock;                       /* file descriptor, or -1 */
 };
 
 /* Creates RUN. A folder that holds a run with other settings is refused with the lines that differ
- * (CASK_ERR_MISMATCH); one that holds other things, and no config.yaml, too. */
+ * (CASK_ERR_MISMATCH); one that holds other things, and no config.yaml, too;
+ * so is one in which another process is at work. */
 enum cask_status cask_run_folder_open(struct cask_run_folder *folder,
                                       const struct cask_train_config *config,
                                       struct cask_error *err);

@@ -291,10 +291,18 @@ static void fill_cached(struct arrays *arrays, const float **centers)
 
 /* -------------------------------------------------------------------- step */
 
+/* The losses without the head, which is the same on both sides and would hide a difference. */
 struct outcome {
-    double loss, head_squares;
+    double loss;
     float gradient[BATCH * DIM];
 };
+
+static double head_value(const struct cask_criterion *criterion)
+{
+    const struct cask_term *terms = NULL;
+    assert_true(cask_criterion_terms(criterion, &terms) >= 1);
+    return terms[0].weight * terms[0].value;
+}
 
 static void learn(const char *setting, const struct cask_teacher *teacher, struct outcome *outcome)
 {
@@ -328,55 +336,54 @@ static void learn(const char *setting, const struct cask_teacher *teacher, struc
     assert_ok(cask_criterion_step(criterion, world.student, world.labels, BATCH, teacher,
                                   (struct cask_progress_point){.epoch = 20, .fraction = 0.5}, true,
                                   outcome->gradient, &outcome->loss, &err));
-    outcome->head_squares = cask_criterion_gradient_squares(criterion);
+    outcome->loss -= head_value(criterion);
     cask_criterion_free(criterion);
     cask_config_free(config);
     cask_criterion_config_free(options);
 }
 
-static double relative(const float *got, const float *want, int count)
+/* |got - want| / |want - head| */
+static double relative(const float *got, const float *want, const float *head, int count)
 {
     double difference = 0, size = 0;
     for (int i = 0; i < count; i++) {
         difference += ((double)got[i] - want[i]) * ((double)got[i] - want[i]);
-        size += (double)want[i] * want[i];
+        size += ((double)want[i] - head[i]) * ((double)want[i] - head[i]);
     }
     return sqrt(difference / size);
 }
 
-/* Relative differences of the cached step against the online one. */
-static void compare(const char *setting, bool exact, double *worst)
+/* The larger relative difference, of loss and gradient, of the cached step against the online one.
+ */
+static double compare(const char *setting, bool exact)
 {
     static struct arrays online, cached;
-    static struct outcome want, got;
+    static struct outcome want, got, head;
     const float *centers = NULL;
     fill_online(&online);
     fill_cached(&cached, &centers);
     const struct cask_teacher beside = teacher_of(&online, world.centers);
     const struct cask_teacher stored = teacher_of(&cached, exact ? centers : NULL);
+    learn("", &beside, &head);
     learn(setting, &beside, &want);
     learn(setting, &stored, &got);
     const double loss = fabs(got.loss - want.loss) / fabs(want.loss);
-    const double gradient = relative(got.gradient, want.gradient, BATCH * DIM);
-    const double head =
-        fabs(sqrt(got.head_squares) - sqrt(want.head_squares)) / (sqrt(want.head_squares) + 1e-30);
-    printf(
-        "%-5s mode, %-70s loss %.6g, differs by %.2e; gradient of f by %.2e, of W (norm) by %.2e\n",
-        exact ? "exact" : "top-k", setting, want.loss, loss, gradient, head);
+    const double gradient = relative(got.gradient, want.gradient, head.gradient, BATCH * DIM);
+    printf("%-5s mode, %-50s loss %.6g, differs by %.2e; gradient by %.2e\n",
+           exact ? "exact" : "top-k", setting, want.loss, loss, gradient);
     assert_true(want.loss > 0);
-    *worst = fmax(loss, fmax(gradient, head));
-    if (!(loss <= 1e300) || !(gradient <= 1e300)) {
+    if (!isfinite(loss) || !isfinite(gradient)) {
         fail_msg("%s: not a number", setting);
     }
+    return fmax(loss, gradient);
 }
 
-#define ALONE "head.weight=0 "
 static const char *const settings[] = {
-    ALONE "loss.embedding.weight=1",
-    ALONE "loss.kd.weight=1 loss.kd.temperature=4",
-    ALONE "loss.kd.weight=1 loss.kd.temperature=1",
-    ALONE "loss.gkd.weight=1 loss.gkd.variant=code",
-    ALONE "loss.gkd.weight=1 loss.gkd.variant=paper",
+    "loss.embedding.weight=1",
+    "loss.kd.weight=1 loss.kd.temperature=4",
+    "loss.kd.weight=1 loss.kd.temperature=1",
+    "loss.gkd.weight=1 loss.gkd.variant=code",
+    "loss.gkd.weight=1 loss.gkd.variant=paper",
     "loss.gkd.weight=1 loss.embedding.weight=5",
 };
 
@@ -384,8 +391,7 @@ static void exact_mode_agrees(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
-        double worst = NAN;
-        compare(settings[i], true, &worst);
+        double worst = compare(settings[i], true);
         if (!(worst <= 1e-3)) {
             fail_msg("%s: %.3g is over 1e-3", settings[i], worst);
         }
@@ -396,8 +402,7 @@ static void topk_mode_is_reported(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
-        double worst = NAN;
-        compare(settings[i], false, &worst);
+        (void)compare(settings[i], false);
     }
 }
 
