@@ -13,13 +13,11 @@ static const char *const files[] = {"conv", "batchnorm", "activation", "reduce",
 
 static int find_operand(const struct op_spec *spec, const char *name)
 {
-    for (int i = 0; i < spec->count; i++) {
-        if (spec->operands[i].name != NULL && strcmp(spec->operands[i].name, name) == 0) {
-            return i;
-        }
+    int index = op_find(spec, name);
+    if (index < 0) {
+        fail_msg("no operand \"%s\"", name);
     }
-    fail_msg("no operand \"%s\"", name);
-    return -1;
+    return index;
 }
 
 /* The numbers of an operand, whose count must be the operand's. The caller frees. */

@@ -127,6 +127,16 @@ size_t op_count(const struct op_operand *o)
     return (size_t)o->n * (size_t)o->h * (size_t)o->w * (size_t)o->c;
 }
 
+int op_find(const struct op_spec *spec, const char *name)
+{
+    for (int i = 0; i < spec->count; i++) {
+        if (spec->operands[i].name != NULL && strcmp(spec->operands[i].name, name) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
 enum cask_status op_values_alloc(const struct op_spec *spec, struct op_values *values,
                                  struct cask_error *err)
 {

@@ -75,7 +75,8 @@ struct op_spec {
     int count;
 };
 
-size_t op_count(const struct op_operand *operand); /* elements */
+size_t op_count(const struct op_operand *operand);         /* elements */
+int op_find(const struct op_spec *spec, const char *name); /* index, or -1 */
 
 /* ---------------------------------------------------------------- running */
 
