@@ -24,9 +24,9 @@
 
 enum cask_layer_kind {
     CASK_LAYER_CONV,
-    CASK_LAYER_LINEAR,       /* a convolution whose kernel is the whole input */
+    CASK_LAYER_LINEAR, /* a convolution whose kernel is the whole input */
     CASK_LAYER_BATCHNORM,
-    CASK_LAYER_AFFINE,       /* y = scale_c * x + offset_c with constants: normalisation inside a file */
+    CASK_LAYER_AFFINE, /* y = scale_c * x + offset_c with constants: normalisation inside a file */
     CASK_LAYER_ACTIVATION,
     CASK_LAYER_ADD,
     CASK_LAYER_SUBSAMPLE,    /* every stride-th pixel */
@@ -65,13 +65,13 @@ enum { CASK_NODE_INPUTS = 2, CASK_GRAPH_INPUT = 0 };
 struct cask_node {
     enum cask_layer_kind kind;
     const char *name;
-    int inputs[CASK_NODE_INPUTS]; /* values; -1: none */
-    int output;                   /* value */
-    int params[CASK_SLOTS];       /* parameters; -1: none */
-    struct cask_conv_spec conv;   /* CONV, LINEAR */
-    double eps, momentum;         /* BATCHNORM */
+    int inputs[CASK_NODE_INPUTS];    /* values; -1: none */
+    int output;                      /* value */
+    int params[CASK_SLOTS];          /* parameters; -1: none */
+    struct cask_conv_spec conv;      /* CONV, LINEAR */
+    double eps, momentum;            /* BATCHNORM */
     enum cask_activation activation; /* ACTIVATION */
-    int stride;                   /* SUBSAMPLE */
+    int stride;                      /* SUBSAMPLE */
 };
 
 struct cask_value {
@@ -96,41 +96,57 @@ struct cask_graph {
     struct cask_param_info *params;
     int node_count, value_count, param_count;
     int node_room, value_room, param_room;
-    int output; /* value */
+    int output;                /* value */
     struct cask_error problem; /* the first one; status CASK_OK: none */
 };
 
 /* A graph that is not trainable (ONNX) has no num_batches_tracked and no trained parameters. */
-enum cask_status cask_graph_begin(const char *name, bool trainable, int channels, int height, int width, struct cask_graph **graph, struct cask_error *err);
-/* Checks that `output` is C x 1 x 1 and that names are unique. On failure the caller still frees. */
+enum cask_status cask_graph_begin(const char *name, bool trainable, int channels, int height,
+                                  int width, struct cask_graph **graph, struct cask_error *err);
+/* Checks that `output` is C x 1 x 1 and that names are unique. On failure the caller still frees.
+ */
 enum cask_status cask_graph_finish(struct cask_graph *graph, int output, struct cask_error *err);
 
-int cask_graph_add_conv(struct cask_graph *graph, int x, const char *name, const struct cask_conv_spec *spec);
+int cask_graph_add_conv(struct cask_graph *graph, int x, const char *name,
+                        const struct cask_conv_spec *spec);
 int cask_graph_add_linear(struct cask_graph *graph, int x, const char *name, int out, bool bias);
-int cask_graph_add_batchnorm(struct cask_graph *graph, int x, const char *name, double eps, enum cask_affine affine);
-int cask_graph_add_affine(struct cask_graph *graph, int x, const char *name); /* NAME.weight, NAME.bias */
-int cask_graph_add_activation(struct cask_graph *graph, int x, const char *name, enum cask_activation activation);
+int cask_graph_add_batchnorm(struct cask_graph *graph, int x, const char *name, double eps,
+                             enum cask_affine affine);
+int cask_graph_add_affine(struct cask_graph *graph, int x,
+                          const char *name); /* NAME.weight, NAME.bias */
+int cask_graph_add_activation(struct cask_graph *graph, int x, const char *name,
+                              enum cask_activation activation);
 int cask_graph_add_add(struct cask_graph *graph, int a, int b, const char *name);
 int cask_graph_add_subsample(struct cask_graph *graph, int x, const char *name, int stride);
 int cask_graph_add_average_pool(struct cask_graph *graph, int x, const char *name);
 int cask_graph_add_scale(struct cask_graph *graph, int x, int gate, const char *name);
 
 /* Text that lives as long as the graph, for names; "" when memory is out (finish reports it). */
-const char *cask_graph_text(struct cask_graph *graph, const char *format, ...) __attribute__((format(printf, 2, 3)));
+const char *cask_graph_text(struct cask_graph *graph, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 /* Remembers a problem found by a builder; returns -1. */
-int cask_graph_fail(struct cask_graph *graph, enum cask_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int cask_graph_fail(struct cask_graph *graph, enum cask_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /* The shape of a value; never NULL (a zeroed one for -1). */
 const struct cask_value *cask_graph_value(const struct cask_graph *graph, int value);
 
 /* For the layer files. */
-struct cask_node *cask_graph_append(struct cask_graph *graph, enum cask_layer_kind kind, const char *name, int a, int b);
-void cask_graph_append_param(struct cask_graph *graph, struct cask_node *node, enum cask_slot slot, const char *suffix, enum cask_param_role role, bool trained, int rank, const int64_t shape[4]);
+struct cask_node *cask_graph_append(struct cask_graph *graph, enum cask_layer_kind kind,
+                                    const char *name, int a, int b);
+void cask_graph_append_param(struct cask_graph *graph, struct cask_node *node, enum cask_slot slot,
+                             const char *suffix, enum cask_param_role role, bool trained, int rank,
+                             const int64_t shape[4]);
 int cask_graph_append_output(struct cask_graph *graph, struct cask_node *node, int c, int h, int w);
 
 /* Network builders, one a file. */
-typedef enum cask_status (*cask_network_builder)(const char *name, int embedding, int height, int width, struct cask_graph **graph, struct cask_error *err);
-enum cask_status cask_build_iresnet(const char *name, int embedding, int height, int width, struct cask_graph **graph, struct cask_error *err);
-enum cask_status cask_build_mobilefacenet(const char *name, int embedding, int height, int width, struct cask_graph **graph, struct cask_error *err);
-enum cask_status cask_build_mbf(const char *name, int embedding, int height, int width, struct cask_graph **graph, struct cask_error *err);
+typedef enum cask_status (*cask_network_builder)(const char *name, int embedding, int height,
+                                                 int width, struct cask_graph **graph,
+                                                 struct cask_error *err);
+enum cask_status cask_build_iresnet(const char *name, int embedding, int height, int width,
+                                    struct cask_graph **graph, struct cask_error *err);
+enum cask_status cask_build_mobilefacenet(const char *name, int embedding, int height, int width,
+                                          struct cask_graph **graph, struct cask_error *err);
+enum cask_status cask_build_mbf(const char *name, int embedding, int height, int width,
+                                struct cask_graph **graph, struct cask_error *err);
 
 #endif

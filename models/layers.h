@@ -13,7 +13,8 @@ struct cask_step;
 
 struct cask_layer {
     const char *name;
-    int64_t (*macs)(const struct cask_graph *, const struct cask_node *); /* per image; NULL: none */
+    int64_t (*macs)(const struct cask_graph *,
+                    const struct cask_node *); /* per image; NULL: none */
 
     /* What the planner must know. */
     bool keeps[CASK_NODE_INPUTS]; /* backward reads this input again */

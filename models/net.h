@@ -21,11 +21,13 @@ void *cask_net_slot(struct cask_net *net, const struct cask_node *node, enum cas
 void *cask_net_slot_grad(struct cask_net *net, const struct cask_node *node, enum cask_slot slot);
 
 /* `count` elements of a parameter from `first` on, as doubles. */
-void cask_net_read(const struct cask_net *net, int param, int64_t first, int64_t count, double *out);
+void cask_net_read(const struct cask_net *net, int param, int64_t first, int64_t count,
+                   double *out);
 /* One more batch was seen by a batch norm (num_batches_tracked). */
 void cask_net_count_batch(struct cask_net *net, const struct cask_node *node);
 
-/* init.c: values of parameter `param` by the graph's rule; a pure function of (seed, param, element). */
+/* init.c: values of parameter `param` by the graph's rule; a pure function of (seed, param,
+ * element). */
 void cask_init_values(const struct cask_graph *graph, int param, uint64_t seed, float *values);
 
 #endif

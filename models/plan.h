@@ -29,7 +29,8 @@ struct cask_memory {
     int count, room;
     size_t bytes; /* of the whole allocation, after cask_memory_place */
 };
-enum cask_status cask_memory_add(struct cask_memory *memory, size_t bytes, int first, int last, int *buffer, struct cask_error *err);
+enum cask_status cask_memory_add(struct cask_memory *memory, size_t bytes, int first, int last,
+                                 int *buffer, struct cask_error *err);
 /* Gives every buffer an offset so that buffers alive at the same moment do not overlap. */
 enum cask_status cask_memory_place(struct cask_memory *memory, struct cask_error *err);
 void cask_memory_release(struct cask_memory *memory);
@@ -54,8 +55,8 @@ struct cask_step {
 };
 
 struct cask_plan {
-    struct cask_net *net;           /* borrowed */
-    struct cask_device *device;     /* borrowed, the net's */
+    struct cask_net *net;       /* borrowed */
+    struct cask_device *device; /* borrowed, the net's */
     const struct cask_ops *ops;
     int batch;
     enum cask_mode mode;
@@ -63,7 +64,7 @@ struct cask_plan {
     int step_count;
     struct cask_tensor *tensors, *gradients; /* by value; data NULL where it does not exist */
     int *value_buffers, *gradient_buffers;   /* by value; -1: none */
-    int pixel_buffer, embedding_buffer;      /* float32 staging; -1 where the device computes in it */
+    int pixel_buffer, embedding_buffer; /* float32 staging; -1 where the device computes in it */
     struct cask_memory memory;
     char *allocation; /* device */
     uint64_t packed_version, packed_statistics;
@@ -93,7 +94,9 @@ static inline int cask_moment_backward(const struct cask_plan *plan, int step)
 
 /* cask_plan_create with a choice that only tests make: `fold` false keeps batch norms as steps of
  * their own in eval. */
-enum cask_status cask_plan_create_folded(struct cask_net *net, int batch, enum cask_mode mode, bool fold, struct cask_plan **plan, struct cask_error *err);
+enum cask_status cask_plan_create_folded(struct cask_net *net, int batch, enum cask_mode mode,
+                                         bool fold, struct cask_plan **plan,
+                                         struct cask_error *err);
 
 enum cask_status cask_plan_fuse(struct cask_plan *plan, bool fold, struct cask_error *err);
 enum cask_status cask_plan_live(struct cask_plan *plan, struct cask_error *err);
