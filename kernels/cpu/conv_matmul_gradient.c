@@ -1,0 +1,144 @@
+/* kernels/cpu/conv_matmul_gradient.c - weight gradient of a dense convolution.
+ *
+ * dW[out][tap, in] = sum over rows of dy[row][out] * lowered[row][tap, in], a product with dy
+ * transposed. A tile of whole taps is kept in cache while rows stream by; where there are few tiles the
+ * rows are cut into groups, each with its own sum, added in order at the end.
+ */
+#include <string.h>
+
+#include "common/mem.h"
+#include "kernels/cpu/conv_matmul.h"
+
+enum { TILE_BYTES = 384 * 1024, CHUNK_BYTES = 256 * 1024, CHUNK_LEAST_ROWS = 64, TASKS = 16 };
+
+static void choose_tiles(const struct cask_conv_desc *d, struct cask_matmul_gradient *g)
+{
+    int taps = d->kernel_h * d->kernel_w;
+    int64_t tap_bytes = (int64_t)d->out_c * d->in_c * (int64_t)sizeof(float);
+    g->tile_taps = taps * tap_bytes <= TILE_BYTES ? taps : d->kernel_w * tap_bytes <= TILE_BYTES ? d->kernel_w : 1;
+    g->tiles = taps / g->tile_taps;
+    int64_t row_bytes = ((int64_t)g->tile_taps * d->in_c + d->out_c) * (int64_t)cask_dtype_size(g->lowering.dtype);
+    int64_t target = CHUNK_BYTES / row_bytes;
+    target = target < CHUNK_LEAST_ROWS ? CHUNK_LEAST_ROWS : target;
+    int64_t chunks = (g->rows + target - 1) / target;
+    g->groups = g->tiles >= TASKS / 2 ? 1 : TASKS / g->tiles;
+    if (g->groups > chunks) {
+        g->groups = (int)chunks;
+    }
+    chunks = (chunks + g->groups - 1) / g->groups * g->groups;
+    g->chunk = (g->rows + chunks - 1) / chunks;
+    g->chunks = (g->rows + g->chunk - 1) / g->chunk;
+    g->partial_bytes = (size_t)(g->tile_taps * tap_bytes);
+}
+
+enum cask_status cask_matmul_gradient_open(struct cask_conv *conv, struct cask_matmul_gradient *g, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    const struct cask_conv_desc *d = &conv->desc;
+    struct cask_cpu *cpu = conv->cpu;
+    g->lowering = (struct cask_lowering){cpu->dtype, d->h,       d->w,        d->in_c,     d->kernel_h, d->kernel_w,
+                                         d->stride,  d->pad_top, d->pad_left, conv->out_h, conv->out_w};
+    g->input_as_is = cask_lowering_is_input(&g->lowering);
+    g->rows = (int64_t)d->n * conv->out_h * conv->out_w;
+    choose_tiles(d, g);
+    int64_t tile = (int64_t)g->tile_taps * d->in_c;
+    int64_t last = g->rows - (g->chunks - 1) * g->chunk;
+    int64_t lowered = g->input_as_is ? (int64_t)d->kernel_h * d->kernel_w * d->in_c : tile;
+    struct cask_product_desc desc = {.m = d->out_c,
+                                     .n = tile,
+                                     .k = g->chunk,
+                                     .src_strides = {1, d->out_c},
+                                     .weight_strides = {lowered, 1},
+                                     .dst_strides = {tile, 1},
+                                     .accumulate = true,
+                                     .alpha = 1,
+                                     .beta = 1,
+                                     .in_dtype = cpu->dtype,
+                                     .out_dtype = CASK_F32};
+    CASK_TRY(cask_product_open(cpu, &desc, NULL, &g->sum[0], err));
+    if (last != g->chunk) {
+        desc.k = last;
+        CASK_TRY(cask_product_open(cpu, &desc, NULL, &g->sum[1], err));
+    }
+    CASK_TRY(cask_cpu_reserve(cpu, cpu->block_scratch, (size_t)(g->chunk * tile) * cask_dtype_size(cpu->dtype), err));
+    size_t partials = g->partial_bytes * (size_t)g->tiles * (size_t)g->groups;
+    if (cask_scratch_take(&cpu->shared, partials) == NULL) {
+        CASK_TRY(cask_error_memory(err, partials, "partial weight gradients"));
+    }
+done:
+    return st;
+}
+
+void cask_matmul_gradient_close(struct cask_matmul_gradient *g)
+{
+    cask_product_close(g->sum[0]);
+    cask_product_close(g->sum[1]);
+}
+
+struct gradient_run {
+    struct cask_conv *conv;
+    const struct cask_matmul_gradient *g;
+    const void *x, *dy;
+    char *partials;
+    float *dweight;
+    bool failed;
+};
+
+static void sum_tile(void *user, int64_t index, int thread)
+{
+    struct gradient_run *run = user;
+    const struct cask_matmul_gradient *g = run->g;
+    enum cask_dtype dtype = g->lowering.dtype;
+    int tile = (int)(index / g->groups), group = (int)(index % g->groups);
+    int64_t chunks_each = (g->chunks + g->groups - 1) / g->groups;
+    int64_t end = (group + 1) * chunks_each < g->chunks ? (group + 1) * chunks_each : g->chunks;
+    void *partial = run->partials + (size_t)index * g->partial_bytes;
+    memset(partial, 0, g->partial_bytes);
+    for (int64_t chunk = group * chunks_each; chunk < end; chunk++) {
+        int64_t row = chunk * g->chunk;
+        int64_t rows = g->rows - row < g->chunk ? g->rows - row : g->chunk;
+        const void *lowered = run->conv->cpu->block_scratch[thread].data;
+        if (g->input_as_is) {
+            int64_t width = (int64_t)g->lowering.kernel_h * g->lowering.kernel_w * g->lowering.src_c;
+            lowered = cask_at(run->x, dtype, row * width + (int64_t)tile * g->tile_taps * g->lowering.src_c);
+        } else {
+            cask_lowering_gather(&g->lowering, run->x, row, rows, tile * g->tile_taps, g->tile_taps, run->conv->cpu->block_scratch[thread].data);
+        }
+        const void *dy = cask_at(run->dy, dtype, row * run->conv->desc.out_c);
+        if (!cask_product_run(g->sum[rows == g->chunk ? 0 : 1], thread, dy, lowered, NULL, partial)) {
+            __atomic_store_n(&run->failed, true, __ATOMIC_RELAXED);
+        }
+    }
+}
+
+/* dW[out][in][tap] += the partial sums of its tile, groups in order. */
+static void add_out(void *user, int64_t out, int thread)
+{
+    struct gradient_run *run = user;
+    const struct cask_matmul_gradient *g = run->g;
+    const struct cask_conv_desc *d = &run->conv->desc;
+    int64_t taps = (int64_t)d->kernel_h * d->kernel_w, in_c = d->in_c;
+    float *dweight = run->dweight + out * taps * in_c;
+    (void)thread;
+    for (int64_t tap = 0; tap < taps; tap++) {
+        int64_t tile = tap / g->tile_taps, at = (out * g->tile_taps + tap % g->tile_taps) * in_c;
+        for (int group = 0; group < g->groups; group++) {
+            const float *partial = (const float *)(const void *)(run->partials + (size_t)(tile * g->groups + group) * g->partial_bytes) + at;
+            for (int64_t i = 0; i < in_c; i++) {
+                dweight[i * taps + tap] += partial[i];
+            }
+        }
+    }
+}
+
+enum cask_status cask_matmul_gradient_run(struct cask_conv *conv, const struct cask_matmul_gradient *g, const void *x, const void *dy,
+                                          float *dweight, struct cask_error *err)
+{
+    struct gradient_run run = {conv, g, x, dy, conv->cpu->shared.data, dweight, false};
+    cask_cpu_for(conv->cpu, (int64_t)g->tiles * g->groups, sum_tile, &run);
+    if (run.failed) {
+        return cask_error_set(err, CASK_ERR_DEVICE, "oneDNN: a matrix product failed (%s)", cask_product_name(g->sum[0]));
+    }
+    cask_cpu_for(conv->cpu, conv->desc.out_c, add_out, &run);
+    return CASK_OK;
+}

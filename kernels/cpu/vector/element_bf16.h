@@ -1,0 +1,28 @@
+/* kernels/cpu/vector/element_bf16.h - activations are bfloat16: the upper half of a float. */
+#ifndef CASK_KERNELS_CPU_ELEMENT_H
+#define CASK_KERNELS_CPU_ELEMENT_H
+
+#include <stdint.h>
+#include <string.h>
+
+typedef uint16_t element;
+
+static inline float element_get(element stored)
+{
+    uint32_t bits = (uint32_t)stored << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* Round to nearest, ties to even. A NaN stays a NaN: rounding could carry it into infinity. */
+static inline element element_put(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    uint32_t rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
+    uint32_t quiet_nan = (bits >> 16) | 0x40U;
+    return (element)((bits & 0x7fffffffU) > 0x7f800000U ? quiet_nan : rounded);
+}
+
+#endif

@@ -1,0 +1,12 @@
+/* kernels/cpu/vector/table.c - all kernels of one element type and one instruction set. */
+#include "kernels/cpu/kernel_table.h"
+#include "kernels/cpu/vector/vector.h"
+
+extern const struct cask_batchnorm_kernels KERNEL(batchnorm);
+extern const struct cask_activation_kernels KERNEL(activation);
+extern const struct cask_depthwise_kernels KERNEL(depthwise);
+extern const struct cask_elementwise_kernels KERNEL(elementwise);
+extern const struct cask_row_kernels KERNEL(rows);
+
+const struct cask_cpu_kernels KERNEL(kernels) = {&KERNEL(batchnorm), &KERNEL(activation), &KERNEL(depthwise),
+                                                 &KERNEL(elementwise), &KERNEL(rows)};
