@@ -155,6 +155,12 @@ static void refusals_name_place_and_way_out(void **state)
     }
 }
 
+/* main's argv may be written to, literals may not; the parser writes to neither. */
+static char **argv_of(const char *const *words)
+{
+    return (char **)(uintptr_t)words;
+}
+
 static void flags_are_rows(void **state)
 {
     (void)state;
@@ -162,24 +168,24 @@ static void flags_are_rows(void **state)
     struct cask_error err = {0};
     bool stop = true;
     bind(&f);
-    char *good[] = {"p",       "--batch", "8",     "--no-on",         "--files=a",
-                    "--files", "b",       "--set", "loss.gkd.rate=3", NULL};
-    assert_ok(cask_cli_parse(f.config, 9, good, "usage", &stop, &err));
+    const char *const good[] = {"p",       "--batch", "8",     "--no-on",         "--files=a",
+                                "--files", "b",       "--set", "loss.gkd.rate=3", NULL};
+    assert_ok(cask_cli_parse(f.config, 9, argv_of(good), "usage", &stop, &err));
     assert_false(stop);
     assert_int_equal(f.top.batch, 8);
     assert_false(f.top.on);
     assert_int_equal(f.top.files.count, 2);
     assert_string_equal(f.top.files.values[1], "b");
     assert_close(f.inner.rate, 3, 0);
-    char *unknown[] = {"p", "--bach", "8", NULL};
+    const char *const unknown[] = {"p", "--bach", "8", NULL};
     assert_refused(CASK_ERR_USAGE, "unknown flag 'bach'; did you mean 'batch'",
-                   cask_cli_parse(f.config, 3, unknown, "u", &stop, &err));
-    char *missing[] = {"p", "--batch", NULL};
+                   cask_cli_parse(f.config, 3, argv_of(unknown), "u", &stop, &err));
+    const char *const missing[] = {"p", "--batch", NULL};
     assert_refused(CASK_ERR_USAGE, "expected a value",
-                   cask_cli_parse(f.config, 2, missing, "u", &stop, &err));
-    char *stray[] = {"p", "file", NULL};
+                   cask_cli_parse(f.config, 2, argv_of(missing), "u", &stop, &err));
+    const char *const stray[] = {"p", "file", NULL};
     assert_refused(CASK_ERR_USAGE, "expected a flag",
-                   cask_cli_parse(f.config, 2, stray, "u", &stop, &err));
+                   cask_cli_parse(f.config, 2, argv_of(stray), "u", &stop, &err));
     drop(&f);
 }
 
