@@ -212,16 +212,10 @@ static void fill_row(struct distiller *d, const struct cask_dataset *dataset,
                                    .label = d->labels[i],
                                    .flags = rows->bad[at + i] ? CASK_ROW_BAD : 0};
     for (int v = 0; v < CASK_CACHE_VIEWS; v++) {
-        const uint32_t *found = d->topk_index[v] + i * d->topk;
-        bool inside = d->labels[i] == CASK_NO_LABEL;
-        for (int j = 0; j < d->topk; j++) {
-            inside = inside || found[j] == d->labels[i];
-        }
-        row->flags |= inside ? 0 : CASK_ROW_LABEL_OUTSIDE_TOPK;
         row->views[v] =
             (struct cask_cache_view){.embedding = rows->unit[v] + (size_t)(at + i) * (size_t)d->dim,
                                      .norm = rows->norm[v][at + i],
-                                     .topk_index = found,
+                                     .topk_index = d->topk_index[v] + i * d->topk,
                                      .topk_cosine = d->topk_cosine[v] + i * d->topk,
                                      .label_cosine = d->label[v][i],
                                      .lse = d->lse[v] + i * d->temperature_count};

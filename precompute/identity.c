@@ -30,12 +30,8 @@ static void hash_architecture(const struct cask_graph *graph, char hex[CASK_SHA2
 
 void manifest_set_centers(struct cask_manifest *manifest, const struct centers *centers)
 {
-    struct cask_sha256 hash;
-    cask_sha256_init(&hash);
-    cask_sha256_update_u64(&hash, (uint64_t)centers->classes);
-    cask_sha256_update(&hash, centers->rows,
-                       (size_t)centers->classes * (size_t)manifest->embedding * sizeof(float));
-    cask_sha256_final_hex(&hash, manifest->centers_sha256);
+    cask_centers_sha256(centers->rows, centers->classes, manifest->embedding,
+                        manifest->centers_sha256);
     snprintf(manifest->centers_origin, sizeof manifest->centers_origin, "%s", centers->origin);
 }
 

@@ -112,7 +112,7 @@ static enum cask_status embed_batch(struct teacher *teacher, const struct cask_b
     size_t image = (size_t)teacher->preprocess.width * (size_t)teacher->preprocess.height * 3;
     size_t dim = (size_t)teacher->dim;
     for (int v = 0; v < CASK_CACHE_VIEWS; v++) {
-        const float *pixels = batch->pixels + (size_t)(v * teacher->batch) * image;
+        const float *pixels = batch->pixels + (size_t)(v * batch->count) * image;
         float *unit = rows->unit[v] + (size_t)at * dim;
         CASK_TRY(cask_plan_forward(teacher->plan, pixels, batch->count, unit, err));
         for (int i = 0; i < batch->count; i++) {
