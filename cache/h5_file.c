@@ -4,8 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cache/bytes.h"
 #include "cache/lz4_frame.h"
 #include "cache/manifest.h"
+#include "common/mem.h"
 
 /* The innermost description of libhdf5's error stack. */
 static herr_t keep_first(unsigned depth, const H5E_error2_t *error, void *user)
@@ -51,15 +53,76 @@ hid_t cask_h5_type(enum cask_element element)
     return half;
 }
 
-enum cask_status cask_h5_create(const char *path, size_t increment, hid_t *file, struct cask_error *err)
+/* libhdf5's in-memory driver keeps its buffer through these callbacks. Taking the buffer at close, and
+ * not H5Fget_file_image before it, matters: the latter clears a flag in the superblock without
+ * renewing its checksum, and such a file does not open. */
+static void *image_allocate(size_t bytes, H5FD_file_image_op_t op, void *user)
+{
+    struct cask_h5_image *image = user;
+    (void)op;
+    image->data = cask_alloc(bytes, 1);
+    image->room = image->data != NULL ? bytes : 0;
+    return image->data;
+}
+
+static void *image_resize(void *data, size_t bytes, H5FD_file_image_op_t op, void *user)
+{
+    struct cask_h5_image *image = user;
+    uint8_t *grown = cask_grow(data, image->room, bytes, 1);
+    (void)op;
+    if (grown != NULL) {
+        image->data = grown;
+        image->room = bytes;
+    }
+    return grown;
+}
+
+static herr_t image_keep(void *data, H5FD_file_image_op_t op, void *user)
+{
+    (void)data;
+    (void)op;
+    (void)user;
+    return 0;
+}
+
+static void *image_user(void *user)
+{
+    return user;
+}
+
+static herr_t image_user_free(void *user)
+{
+    (void)user;
+    return 0;
+}
+
+static bool keep_in_memory(hid_t access, struct cask_h5_image *image, size_t increment)
+{
+    H5FD_file_image_callbacks_t callbacks = {
+        .image_malloc = image_allocate,
+        .image_realloc = image_resize,
+        .image_free = image_keep,
+        .udata_copy = image_user,
+        .udata_free = image_user_free,
+        .udata = image,
+    };
+    return H5Pset_fapl_core(access, increment, 0) >= 0 && H5Pset_file_image_callbacks(access, &callbacks) >= 0;
+}
+
+size_t cask_h5_image_bytes(const struct cask_h5_image *image)
+{
+    size_t bytes = image->room >= 48 ? (size_t)cask_get_le64(image->data + 28) : 0;
+    return bytes <= image->room ? bytes : 0;
+}
+
+enum cask_status cask_h5_create(const char *path, struct cask_h5_image *image, size_t increment, hid_t *file, struct cask_error *err)
 {
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* libraries do not print */
     hid_t access = H5Pcreate(H5P_FILE_ACCESS), create = H5Pcreate(H5P_FILE_CREATE);
     bool ok = access >= 0 && create >= 0 && H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110) >= 0 &&
               H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0 && H5Pset_obj_track_times(create, 0) >= 0 &&
               /* All attributes stay in the root's own header: no fractal heap, nothing to get lost in. */
-              H5Pset_attr_phase_change(create, 64, 0) >= 0 &&
-              (increment == 0 || H5Pset_fapl_core(access, increment, 0) >= 0);
+              H5Pset_attr_phase_change(create, 64, 0) >= 0 && (image == NULL || keep_in_memory(access, image, increment));
     *file = ok ? H5Fcreate(path, H5F_ACC_TRUNC, create, access) : H5I_INVALID_HID;
     enum cask_status st = *file < 0 ? cask_h5_error(err, path, "cannot create") : CASK_OK;
     H5Pclose(access);

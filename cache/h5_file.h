@@ -15,8 +15,16 @@ enum cask_status cask_h5_register_lz4(struct cask_error *err);
 /* Raises what libhdf5 complained of: "shard-00001.h5: cannot write orig/lse: ..." */
 enum cask_status cask_h5_error(struct cask_error *err, const char *file, const char *what);
 
-/* In memory (path is only a name; *increment* is the growth step), or on disk where increment is 0. */
-enum cask_status cask_h5_create(const char *path, size_t increment, hid_t *file, struct cask_error *err);
+/* Receives a file that libhdf5 composes in memory; `data` is the caller's to free after closing. */
+struct cask_h5_image {
+    uint8_t *data;
+    size_t room;
+};
+/* In memory, where `image` is given (path is then only a name in messages; `increment` is the step by
+ * which the image grows), else on disk. */
+enum cask_status cask_h5_create(const char *path, struct cask_h5_image *image, size_t increment, hid_t *file, struct cask_error *err);
+/* Size of a closed file's image, from its superblock: the buffer may be larger. */
+size_t cask_h5_image_bytes(const struct cask_h5_image *image);
 enum cask_status cask_h5_create_group(hid_t file, const char *path, const char *name, struct cask_error *err);
 /* Root attributes: the manifest's identity, then file kind, shard and its rows. */
 enum cask_status cask_h5_put_attributes(hid_t file, const char *path, const struct cask_manifest *manifest, const char *kind, int64_t shard, uint64_t rows, struct cask_error *err);

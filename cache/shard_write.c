@@ -14,7 +14,7 @@
 #include "common/mem.h"
 
 /* Chunks that the pool encodes at a time: enough for any pool, little enough to stay in cache. */
-enum { BATCH = 32, GROWTH_BYTES = 1 << 22 };
+enum { BATCH = 32 };
 
 struct encoder {
     const struct cask_array *array;
@@ -79,13 +79,13 @@ done:
     return st;
 }
 
-/* The whole HDF5 file in memory; *image is the caller's. */
-static enum cask_status compose(const char *path, const struct cask_manifest *manifest, int64_t shard, const struct cask_layout *layout, uint8_t *const *arrays, struct cask_pool *pool, uint8_t **image, size_t *bytes, struct cask_error *err)
+/* The whole HDF5 file in memory; image->data is the caller's. */
+static enum cask_status compose(const char *path, const struct cask_manifest *manifest, int64_t shard, const struct cask_layout *layout, uint8_t *const *arrays, struct cask_pool *pool, struct cask_h5_image *image, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     hid_t file = H5I_INVALID_HID;
     CASK_TRY(cask_h5_register_lz4(err));
-    CASK_TRY(cask_h5_create(path, GROWTH_BYTES, &file, err));
+    CASK_TRY(cask_h5_create(path, image, (size_t)cask_layout_file_bound(layout), &file, err));
     CASK_TRY(cask_h5_put_attributes(file, path, manifest, "shard", shard, layout->rows, err));
     CASK_TRY(cask_h5_create_group(file, path, "orig", err));
     CASK_TRY(cask_h5_create_group(file, path, "hflip", err));
@@ -100,22 +100,11 @@ static enum cask_status compose(const char *path, const struct cask_manifest *ma
             CASK_TRY(write_chunked(file, path, array, layout->rows, arrays[i], pool, err));
         }
     }
-    ssize_t size = H5Fflush(file, H5F_SCOPE_GLOBAL) < 0 ? -1 : H5Fget_file_image(file, NULL, 0);
-    if (size <= 0) {
-        CASK_TRY(cask_h5_error(err, path, "cannot flush"));
-    }
-    *image = cask_alloc((size_t)size, 1);
-    if (*image == NULL) {
-        CASK_TRY(cask_error_memory(err, (size_t)size, path));
-    }
-    *bytes = (size_t)size;
-    if (H5Fget_file_image(file, *image, *bytes) != size) {
-        CASK_TRY(cask_h5_error(err, path, "cannot take the file's image"));
-    }
+    CASK_TRY(cask_h5_close(&file, path, err));
 done:
     if (file >= 0) {
         struct cask_error ignored;
-        cask_h5_close(&file, path, st == CASK_OK ? err : &ignored);
+        cask_h5_close(&file, path, &ignored);
     }
     return st;
 }
@@ -145,17 +134,18 @@ done:
 enum cask_status cask_shard_write(const char *stem, const struct cask_manifest *manifest, int64_t shard, const struct cask_layout *layout, uint8_t *const *arrays, struct cask_pool *pool, struct cask_record *record, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    uint8_t *image = NULL;
-    size_t bytes = 0;
+    struct cask_h5_image image = {0};
+    size_t bytes;
     char *path = cask_format("%s.h5", stem), *index_path = cask_format("%s.idx", stem);
     if (path == NULL || index_path == NULL) {
         CASK_TRY(cask_error_memory(err, strlen(stem), "file name"));
     }
-    CASK_TRY(compose(path, manifest, shard, layout, arrays, pool, &image, &bytes, err));
-    CASK_TRY(cask_file_write_all(path, image, bytes, err));
-    CASK_TRY(write_sidecar(index_path, image, bytes, CASK_SIDECAR_SHARD, shard, layout, record, err));
+    CASK_TRY(compose(path, manifest, shard, layout, arrays, pool, &image, err));
+    bytes = cask_h5_image_bytes(&image);
+    CASK_TRY(cask_file_write_all(path, image.data, bytes, err));
+    CASK_TRY(write_sidecar(index_path, image.data, bytes, CASK_SIDECAR_SHARD, shard, layout, record, err));
 done:
-    cask_free(image);
+    cask_free(image.data);
     cask_free(path);
     cask_free(index_path);
     return st;
@@ -172,7 +162,7 @@ enum cask_status cask_centers_write(const char *stem, const struct cask_manifest
         CASK_TRY(cask_error_memory(err, strlen(stem), "file name"));
     }
     cask_layout_centers(manifest, &layout);
-    CASK_TRY(cask_h5_create(temp, 0, &file, err));
+    CASK_TRY(cask_h5_create(temp, NULL, 0, &file, err));
     CASK_TRY(cask_h5_put_attributes(file, path, manifest, "centers", 0, layout.rows, err));
     CASK_TRY(cask_h5_write_array(file, path, &layout.arrays[0], layout.rows, centers, err));
     CASK_TRY(cask_h5_close(&file, path, err));
