@@ -12,7 +12,7 @@ static void choose_chunks(struct cask_matmul_pass *pass)
     int64_t target = CHUNK_BYTES / row_bytes;
     target = target < CHUNK_LEAST_ROWS ? CHUNK_LEAST_ROWS : target;
     pass->blocks = 1;
-    if (pass->rows <= FEW_ROWS && pass->input_as_is) {
+    if (pass->rows <= FEW_ROWS && pass->input_as_is && pass->dense) {
         target = pass->rows;
         while (pass->blocks < 16 && pass->n % (pass->blocks * 2) == 0 && pass->n / (pass->blocks * 2) >= 64) {
             pass->blocks *= 2;

@@ -56,7 +56,7 @@ static void normalise_row_back(void *user, int64_t row, int thread)
     double norm = (double)run->norm_in[row], inverse = 1 / (norm < 1e-12 ? 1e-12 : norm);
     double along = run->kernels->dot(unit, gradient, run->a->c);
     (void)thread;
-    run->kernels->combine((float)inverse, gradient, (float)(-along * inverse), unit, (float *)run->y->data + row * run->y->c, run->a->c, run->accumulate);
+    run->kernels->combine((float)inverse, gradient, (float)-along, unit, (float *)run->y->data + row * run->y->c, run->a->c, run->accumulate);
 }
 
 CASK_OP(l2norm_backward)(struct cask_device *device, const struct cask_tensor *unit, const void *norm, const struct cask_tensor *dunit,

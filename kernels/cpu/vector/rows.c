@@ -33,14 +33,14 @@ static double dot(const void *first, const void *second, int64_t count)
     return total_of(lane);
 }
 
-/* y (+)= alpha * x + beta * e */
+/* y (+)= alpha * (x + beta * e) */
 static void combine(float alpha, const void *first, float beta, const void *second, void *result, int64_t count, bool accumulate)
 {
     const element *x = first, *e = second;
     element *y = result;
 #pragma omp simd
     for (int64_t i = 0; i < count; i++) {
-        float value = alpha * element_get(x[i]) + beta * element_get(e[i]);
+        float value = alpha * (element_get(x[i]) + beta * element_get(e[i]));
         y[i] = element_put(accumulate ? element_get(y[i]) + value : value);
     }
 }
