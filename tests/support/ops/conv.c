@@ -68,14 +68,15 @@ done:
     return st;
 }
 
+static enum cask_status pack(struct op_run *run, struct cask_error *err)
+{
+    return run->ops->conv_set_weights(run->conv, op_data(run, W), op_data(run, BIAS), err);
+}
+
 static enum cask_status forward(struct op_run *run, struct cask_error *err)
 {
-    enum cask_status st = CASK_OK;
     struct cask_tensor x = op_tensor(run, X), y = op_tensor(run, Y);
-    CASK_TRY(run->ops->conv_set_weights(run->conv, op_data(run, W), op_data(run, BIAS), err));
-    CASK_TRY(run->ops->conv_forward(run->conv, &x, &y, err));
-done:
-    return st;
+    return run->ops->conv_forward(run->conv, &x, &y, err);
 }
 
 static enum cask_status backward(struct op_run *run, bool accumulate, struct cask_error *err)
@@ -102,6 +103,7 @@ const struct op_family op_family_conv = {
     .exact = true,
     .declare = declare,
     .open = open_conv,
+    .prepare = pack,
     .forward = forward,
     .backward = backward,
     .close = close_conv,

@@ -1,6 +1,6 @@
 /* tests/support/ops/elementwise.c
  *
- *     add n2 c5 h3 w3 inplace        y is a
+ *     add n2 c5 h3 w3 onto_a|onto_b  y is a, or b
  *     scale n2 c5 h3 w3              channel gates
  *     convert n2 c5 h3 w3 narrow     activation to parameter type; narrow: the other way
  */
@@ -20,7 +20,8 @@ enum { ADD_A, ADD_B, ADD_Y };
 
 static void declare_add(struct op_case *parsed, struct op_spec *spec)
 {
-    op_flag(parsed, "inplace");
+    op_flag(parsed, "onto_a");
+    op_flag(parsed, "onto_b");
     declare_image(parsed, spec, ADD_A, "a", OP_INPUT);
     declare_image(parsed, spec, ADD_B, "b", OP_INPUT);
     declare_image(parsed, spec, ADD_Y, "y", OP_OUTPUT);
@@ -30,9 +31,13 @@ static enum cask_status forward_add(struct op_run *run, struct cask_error *err)
 {
     struct cask_tensor a = op_tensor(run, ADD_A), b = op_tensor(run, ADD_B);
     struct cask_tensor y = op_tensor(run, ADD_Y);
-    if (op_flag(run->parsed, "inplace")) {
+    if (op_flag(run->parsed, "onto_a")) {
         op_copy(run, ADD_Y, ADD_A);
         a = y;
+    }
+    if (op_flag(run->parsed, "onto_b")) {
+        op_copy(run, ADD_Y, ADD_B);
+        b = y;
     }
     return run->ops->add(run->device, &a, &b, &y, err);
 }

@@ -103,7 +103,8 @@ struct op_family {
     bool exact; /* integers in give integers out: compared bit by bit on small integers */
     bool once;  /* its gradient is only ever written: there is no second backward */
     void (*declare)(struct op_case *, struct op_spec *);
-    enum cask_status (*open)(struct op_run *, struct cask_error *); /* may be NULL */
+    enum cask_status (*open)(struct op_run *, struct cask_error *);    /* may be NULL */
+    enum cask_status (*prepare)(struct op_run *, struct cask_error *); /* packs; may be NULL */
     enum cask_status (*forward)(struct op_run *, struct cask_error *);
     enum cask_status (*backward)(struct op_run *, bool accumulate,
                                  struct cask_error *); /* may be NULL */
@@ -149,7 +150,7 @@ void op_run_close(struct op_run *run); /* accepts a zeroed run */
 void op_upload(struct op_run *run, int index, const double *values);
 void op_download(const struct op_run *run, int index, double *values);
 void op_fill_nan(struct op_run *run, int index);
-/* Calls the op, then looks at every red zone and every input. */
+/* Prepares and calls the op, then looks at every red zone and every input. */
 enum cask_status op_forward(struct op_run *run, struct cask_error *err);
 enum cask_status op_backward(struct op_run *run, bool accumulate, struct cask_error *err);
 

@@ -191,6 +191,9 @@ enum cask_status op_forward(struct op_run *run, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     uint64_t hash = hash_of_inputs(run);
+    if (run->family->prepare != NULL) {
+        CASK_TRY(run->family->prepare(run, err));
+    }
     CASK_TRY(run->family->forward(run, err));
     CASK_TRY(check_after(run, hash, "forward", err));
 done:

@@ -158,7 +158,8 @@ const char *const op_cases[] = {
 
     "add n1 c1 h1 w1",
     "add n2 c5 h3 w7",
-    "add n1 c17 h3 w3 inplace",
+    "add n1 c17 h3 w3 onto_a",
+    "add n3 c31 h2 w2 onto_b",
     "add n2 c64 h7 w7",
     "scale n1 c1 h1 w1",
     "scale n2 c5 h3 w3",
@@ -178,7 +179,7 @@ const char *const op_cases[] = {
     "average_pool n3 c17 h7 w7",
     "average_pool n2 c64 h4 w4",
 
-    "l2norm n1 c1",
+    "l2norm n1 c2",
     "l2norm n3 c7",
     "l2norm n5 c17",
     "l2norm n2 c128",
