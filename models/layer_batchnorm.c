@@ -57,11 +57,10 @@ static enum cask_status open(struct cask_plan *plan, struct cask_step *step, str
 {
     const struct cask_tensor *x = &plan->tensors[step->inputs[0]];
     if (plan->mode == CASK_MODE_TRAIN && (int64_t)x->n * x->h * x->w < 2) {
-        return cask_error_set(
-            err, CASK_ERR_RANGE,
-            "%s: a batch of %d leaves one sample a channel, which has no variance; "
-            "train with a batch of at least 2",
-            step->node->name, plan->batch);
+        return cask_error_set(err, CASK_ERR_RANGE,
+                              "a batch of %d leaves one sample a channel, which has no variance; "
+                              "train with a batch of at least 2",
+                              plan->batch);
     }
     if (step->saved_buffer >= 0) {
         const struct cask_plan_buffer *buffer = &plan->memory.buffers[step->saved_buffer];

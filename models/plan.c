@@ -61,7 +61,8 @@ static enum cask_status open_steps(struct cask_plan *plan, struct cask_error *er
         }
         enum cask_status st = layer->open(plan, &plan->steps[i], err);
         if (st != CASK_OK) {
-            cask_error_prefix(err, "network %s", plan->net->graph->name);
+            cask_error_prefix(err, "network %s, layer %s", plan->net->graph->name,
+                              plan->steps[i].node->name);
             return st;
         }
     }
