@@ -1,0 +1,105 @@
+/* The weights of an ONNX graph: each parameter of the graph has a source in the file. */
+#include <string.h>
+
+#include "models/onnx.h"
+
+enum cask_status cask_onnx_bind(struct cask_onnx_import *import, enum cask_slot slot,
+                                const struct cask_onnx_source *source, struct cask_error *err)
+{
+    const struct cask_graph *graph = import->graph;
+    if (graph->problem.status != CASK_OK) {
+        *err = graph->problem;
+        return err->status;
+    }
+    int param = graph->nodes[graph->node_count - 1].params[slot];
+    if (param >= import->source_room) {
+        int room = 2 * graph->param_count;
+        struct cask_onnx_source *larger =
+            cask_grow(import->sources, (size_t)import->source_room, (size_t)room, sizeof *larger);
+        if (larger == NULL) {
+            return cask_error_memory(err, (size_t)room * sizeof *larger, "the graph's weights");
+        }
+        import->sources = larger;
+        import->source_room = room;
+    }
+    import->sources[param] = *source;
+    /* A tensor of one number is spread over all channels. */
+    int64_t count = source->tensor != NULL ? cask_onnx_count(source->tensor) : 1;
+    if (count != graph->params[param].count && count != 1) {
+        return cask_error_set(err, CASK_ERR_FORMAT, "%s: expected %lld numbers, found %lld",
+                              graph->params[param].name, (long long)graph->params[param].count,
+                              (long long)count);
+    }
+    return CASK_OK;
+}
+
+static void follow(const struct cask_onnx_source *source, const struct cask_param_info *info,
+                   float *scratch, float *out)
+{
+    int64_t count = source->tensor != NULL ? cask_onnx_count(source->tensor) : 0;
+    if (source->tensor != NULL) {
+        cask_onnx_floats(source->tensor, scratch);
+    }
+    int64_t rows = source->transposed ? info->shape[0] : 1;
+    int64_t columns = info->count / rows;
+    for (int64_t i = 0; i < info->count; i++) {
+        /* transposed: out[r][c] = in[c][r] */
+        int64_t from = source->transposed ? i % columns * rows + i / columns : i;
+        double value = count == 0 ? 1 : (double)scratch[count == 1 ? 0 : from];
+        value = source->reciprocal ? source->factor / value : source->factor * value;
+        out[i] = (float)(value + source->offset);
+    }
+}
+
+static enum cask_status fill(struct cask_net *net, const struct cask_onnx_import *import,
+                             struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    const struct cask_graph *want = cask_net_graph(net), *have = import->graph;
+    float *scratch = NULL, *values = NULL;
+    int64_t largest = 1;
+    bool same = want->param_count == have->param_count;
+    for (int i = 0; same && i < have->param_count; i++) {
+        same = strcmp(want->params[i].name, have->params[i].name) == 0 &&
+               want->params[i].count == have->params[i].count;
+        largest = have->params[i].count > largest ? have->params[i].count : largest;
+    }
+    if (!same) {
+        CASK_TRY(cask_error_set(err, CASK_ERR_MISMATCH,
+                                "the network was not built from this ONNX file"));
+    }
+    scratch = cask_alloc((size_t)largest, sizeof *scratch);
+    values = cask_alloc((size_t)largest, sizeof *values);
+    if (scratch == NULL || values == NULL) {
+        CASK_TRY(cask_error_memory(err, (size_t)largest * sizeof *values, "weights"));
+    }
+    for (int i = 0; i < have->param_count; i++) {
+        follow(&import->sources[i], &have->params[i], scratch, values);
+        CASK_TRY(cask_net_set(net, i, values, err));
+    }
+done:
+    cask_free(scratch);
+    cask_free(values);
+    return st;
+}
+
+enum cask_status cask_onnx_fill(struct cask_net *net, const char *path, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    struct cask_map map = {0};
+    struct cask_onnx_import import = {0};
+    Cask__Onnx__Model *model = NULL;
+    CASK_TRY(cask_map_open(&map, path, err));
+    CASK_TRY(cask_onnx_unpack(map.data, map.bytes, &model, err));
+    CASK_TRY(cask_onnx_import(&import, model, err));
+    CASK_TRY(fill(net, &import, err));
+done:
+    if (st != CASK_OK && map.bytes > 0) {
+        cask_error_prefix(err, "%s", path);
+    }
+    cask_graph_free(import.graph);
+    cask_onnx_release(&import);
+    cask_onnx_close(model);
+    cask_map_close(&map);
+    return st;
+}
