@@ -51,7 +51,8 @@ static inline const struct cask_cpu_kernels *cask_cpu_kernels_of(const struct ca
     return cask_isa_kernels(cpu->isa, dtype);
 }
 
-/* task(user, index, thread) for every index below count; each thread gets one run of neighbours. */
+/* task(user, index, thread) for every index below count, in any order. What a task computes may not
+ * depend on `thread`, which only chooses its scratch. */
 void cask_cpu_for(const struct cask_cpu *cpu, int64_t count, cask_task task, void *user);
 
 /* At least `bytes` for each thread, now; a smaller or equal take inside a task cannot fail then. */

@@ -8,12 +8,19 @@ void cask_cpu_for(const struct cask_cpu *cpu, int64_t count, cask_task task, voi
 {
     int threads = count < cpu->threads ? (int)count : cpu->threads;
     if (threads <= 1) {
+        /* Outside a parallel region some oneDNN primitives would start threads of their own. */
+        int outer = omp_get_max_threads();
+        omp_set_num_threads(1);
         for (int64_t index = 0; index < count; index++) {
             task(user, index, 0);
         }
+        omp_set_num_threads(outer);
         return;
     }
-#pragma omp parallel for schedule(static) num_threads(threads)
+    /* By turns, a few indices at a time: cores differ in speed, and a task's result does not depend
+     * on the thread that runs it. */
+    int turn = (int)(count / (threads * 16) > 1 ? count / (threads * 16) : 1);
+#pragma omp parallel for schedule(dynamic, turn) num_threads(threads)
     for (int64_t index = 0; index < count; index++) {
         task(user, index, omp_get_thread_num());
     }

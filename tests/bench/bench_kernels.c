@@ -1,0 +1,322 @@
+/* tests/bench/bench_kernels.c - how fast the cpu backend's ops are, beside the matmul peak of the same run.
+ *
+ *     bench_kernels [--net mobilefacenet|ir18|ir50|all] [--batch 64] [--threads 2] [--precision fp32|bf16]
+ *
+ * One line per layer shape of the networks: milliseconds for forward, backward data and backward
+ * weights, the rate, and the fraction of the peak. The sum at the end counts every shape as often
+ * as the network has it. Times are the best of a few runs. With one thread they are CPU time, so
+ * that a busy machine does not matter much; with more they are wall time and it should be idle.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "kernels/kernels.h"
+#include "kernels/shapes.h"
+
+struct layer {
+    const char *net;
+    char kind; /* c convolution, b batchnorm + PReLU, n batchnorm alone, a add */
+    int size, in_c, out_c, kernel, stride, groups, count;
+};
+
+static const struct layer layers[] = {
+    {"mobilefacenet", 'c', 112, 3, 64, 3, 2, 1, 1},     {"mobilefacenet", 'c', 56, 64, 64, 3, 1, 64, 1},
+    {"mobilefacenet", 'c', 56, 64, 128, 1, 1, 1, 1},    {"mobilefacenet", 'c', 56, 128, 128, 3, 2, 128, 1},
+    {"mobilefacenet", 'c', 28, 128, 64, 1, 1, 1, 5},    {"mobilefacenet", 'c', 28, 64, 128, 1, 1, 1, 4},
+    {"mobilefacenet", 'c', 28, 128, 128, 3, 1, 128, 4}, {"mobilefacenet", 'c', 28, 64, 256, 1, 1, 1, 1},
+    {"mobilefacenet", 'c', 28, 256, 256, 3, 2, 256, 1}, {"mobilefacenet", 'c', 14, 256, 128, 1, 1, 1, 7},
+    {"mobilefacenet", 'c', 14, 128, 256, 1, 1, 1, 6},   {"mobilefacenet", 'c', 14, 256, 256, 3, 1, 256, 6},
+    {"mobilefacenet", 'c', 14, 128, 512, 1, 1, 1, 1},   {"mobilefacenet", 'c', 14, 512, 512, 3, 2, 512, 1},
+    {"mobilefacenet", 'c', 7, 512, 128, 1, 1, 1, 1},    {"mobilefacenet", 'c', 7, 128, 256, 1, 1, 1, 2},
+    {"mobilefacenet", 'c', 7, 256, 256, 3, 1, 256, 2},  {"mobilefacenet", 'c', 7, 256, 128, 1, 1, 1, 2},
+    {"mobilefacenet", 'c', 7, 128, 512, 1, 1, 1, 1},    {"mobilefacenet", 'c', 7, 512, 512, 7, 1, 512, 1},
+    {"mobilefacenet", 'c', 1, 512, 512, 1, 1, 1, 1},    {"mobilefacenet", 'b', 56, 64, 64, 0, 0, 0, 2},
+    {"mobilefacenet", 'b', 56, 128, 128, 0, 0, 0, 1},   {"mobilefacenet", 'b', 28, 128, 128, 0, 0, 0, 9},
+    {"mobilefacenet", 'n', 28, 64, 64, 0, 0, 0, 5},     {"mobilefacenet", 'b', 28, 256, 256, 0, 0, 0, 1},
+    {"mobilefacenet", 'b', 14, 256, 256, 0, 0, 0, 13},  {"mobilefacenet", 'n', 14, 128, 128, 0, 0, 0, 7},
+    {"mobilefacenet", 'b', 14, 512, 512, 0, 0, 0, 1},   {"mobilefacenet", 'b', 7, 512, 512, 0, 0, 0, 2},
+    {"mobilefacenet", 'b', 7, 256, 256, 0, 0, 0, 4},    {"mobilefacenet", 'n', 7, 128, 128, 0, 0, 0, 3},
+    {"mobilefacenet", 'a', 28, 64, 64, 0, 0, 0, 4},     {"mobilefacenet", 'a', 14, 128, 128, 0, 0, 0, 6},
+    {"ir18", 'c', 112, 3, 64, 3, 1, 1, 1},              {"ir18", 'c', 112, 64, 64, 3, 1, 1, 1},
+    {"ir18", 'c', 112, 64, 64, 3, 2, 1, 1},             {"ir18", 'c', 112, 64, 64, 1, 2, 1, 1},
+    {"ir18", 'c', 56, 64, 64, 3, 1, 1, 2},              {"ir18", 'c', 56, 64, 128, 3, 1, 1, 1},
+    {"ir18", 'c', 56, 128, 128, 3, 2, 1, 1},            {"ir18", 'c', 56, 64, 128, 1, 2, 1, 1},
+    {"ir18", 'c', 28, 128, 128, 3, 1, 1, 2},            {"ir18", 'c', 28, 128, 256, 3, 1, 1, 1},
+    {"ir18", 'c', 28, 256, 256, 3, 2, 1, 1},            {"ir18", 'c', 28, 128, 256, 1, 2, 1, 1},
+    {"ir18", 'c', 14, 256, 256, 3, 1, 1, 2},            {"ir18", 'c', 14, 256, 512, 3, 1, 1, 1},
+    {"ir18", 'c', 14, 512, 512, 3, 2, 1, 1},            {"ir18", 'c', 14, 256, 512, 1, 2, 1, 1},
+    {"ir18", 'c', 7, 512, 512, 3, 1, 1, 2},             {"ir18", 'c', 7, 512, 512, 7, 1, 1, 1},
+    {"ir18", 'b', 112, 64, 64, 0, 0, 0, 2},             {"ir18", 'n', 112, 64, 64, 0, 0, 0, 1},
+    {"ir18", 'b', 56, 64, 64, 0, 0, 0, 1},              {"ir18", 'n', 56, 64, 64, 0, 0, 0, 5},
+    {"ir18", 'b', 56, 128, 128, 0, 0, 0, 1},            {"ir18", 'n', 28, 128, 128, 0, 0, 0, 5},
+    {"ir18", 'b', 28, 128, 128, 0, 0, 0, 1},            {"ir18", 'n', 14, 256, 256, 0, 0, 0, 5},
+    {"ir18", 'b', 14, 256, 256, 0, 0, 0, 1},            {"ir18", 'n', 7, 512, 512, 0, 0, 0, 6},
+    {"ir18", 'a', 56, 64, 64, 0, 0, 0, 2},              {"ir18", 'a', 28, 128, 128, 0, 0, 0, 2},
+};
+
+struct bench {
+    struct cask_device *device;
+    const struct cask_ops *ops;
+    int batch;
+    double peak; /* GFLOP/s */
+    double sums[3];
+    struct cask_error err;
+};
+
+enum { RUNS = 4 };
+
+struct operands {
+    struct cask_tensor x, y, dx, dy;
+    float *weight, *dweight;
+    struct cask_conv *conv;
+    struct cask_batchnorm bn;
+    struct cask_batchnorm_grads grads;
+};
+
+typedef enum cask_status (*operation)(struct bench *bench, struct operands *at);
+
+static double now(const struct bench *bench)
+{
+    return cask_device_threads(bench->device) == 1 ? cask_cpu_now() : cask_now();
+}
+
+/* Best milliseconds of a few runs; -1 if it fails. */
+static double best_ms(struct bench *bench, operation run, struct operands *at)
+{
+    double best = -1;
+    for (int i = 0; i < RUNS; i++) {
+        double start = now(bench);
+        if (run(bench, at) != CASK_OK) {
+            (void)fprintf(stderr, "%s\n", bench->err.message);
+            return -1;
+        }
+        double ms = (now(bench) - start) * 1e3;
+        best = best < 0 || ms < best ? ms : best;
+    }
+    return best;
+}
+
+static void *filled(struct bench *bench, size_t count, enum cask_dtype dtype, float low, float high)
+{
+    void *memory = cask_buffer_alloc(bench->device, count * cask_dtype_size(dtype));
+    uint32_t state = 12345;
+    for (size_t i = 0; memory != NULL && i < count; i++) {
+        state = state * 1664525U + 1013904223U;
+        float value = low + (high - low) * (float)(state >> 8) / 16777216.0F;
+        if (dtype == CASK_F32) {
+            ((float *)memory)[i] = value;
+        } else {
+            uint32_t bits;
+            memcpy(&bits, &value, sizeof bits);
+            ((uint16_t *)memory)[i] = (uint16_t)(bits >> 16);
+        }
+    }
+    return memory;
+}
+
+static struct cask_tensor tensor(struct bench *bench, int size, int c)
+{
+    struct cask_tensor made = {NULL, cask_device_activation_dtype(bench->device), bench->batch, size, size, c};
+    made.data = filled(bench, cask_tensor_count(&made), made.dtype, -1, 1);
+    return made;
+}
+
+static void release(struct bench *bench, struct operands *at)
+{
+    void *memory[] = {at->x.data, at->y.data, at->dx.data, at->dy.data, at->weight, at->dweight, at->bn.saved_mean};
+    bench->ops->conv_close(at->conv);
+    for (size_t i = 0; i < sizeof memory / sizeof memory[0]; i++) {
+        cask_buffer_free(bench->device, memory[i]);
+    }
+}
+
+/* ------------------------------------------------------------ operations */
+
+static enum cask_status conv_forward(struct bench *b, struct operands *at)
+{
+    return b->ops->conv_forward(at->conv, &at->x, &at->y, &b->err);
+}
+
+static enum cask_status conv_data(struct bench *b, struct operands *at)
+{
+    return b->ops->conv_backward_data(at->conv, &at->dy, &at->dx, false, &b->err);
+}
+
+static enum cask_status conv_weights(struct bench *b, struct operands *at)
+{
+    return b->ops->conv_backward_weights(at->conv, &at->x, &at->dy, at->dweight, NULL, &b->err);
+}
+
+static enum cask_status conv_pack(struct bench *b, struct operands *at)
+{
+    return b->ops->conv_set_weights(at->conv, at->weight, NULL, &b->err);
+}
+
+static enum cask_status bn_forward(struct bench *b, struct operands *at)
+{
+    return b->ops->batchnorm_train(b->device, &at->bn, &at->x, &at->y, &b->err);
+}
+
+static enum cask_status bn_backward(struct bench *b, struct operands *at)
+{
+    return b->ops->batchnorm_backward(b->device, &at->bn, &at->x, &at->dy, &at->dx, false, &at->grads, &b->err);
+}
+
+static enum cask_status add(struct bench *b, struct operands *at)
+{
+    return b->ops->add(b->device, &at->x, &at->dx, &at->y, &b->err);
+}
+
+/* ------------------------------------------------------------------ lines */
+
+static void bench_conv(struct bench *b, const struct layer *layer)
+{
+    int pad = layer->kernel == 3 ? 1 : 0;
+    struct cask_conv_desc desc = {.n = b->batch,
+                                  .h = layer->size,
+                                  .w = layer->size,
+                                  .in_c = layer->in_c,
+                                  .out_c = layer->out_c,
+                                  .kernel_h = layer->kernel,
+                                  .kernel_w = layer->kernel,
+                                  .stride = layer->stride,
+                                  .pad_top = pad,
+                                  .pad_left = pad,
+                                  .pad_bottom = pad,
+                                  .pad_right = pad,
+                                  .groups = layer->groups};
+    struct operands at = {.x = tensor(b, layer->size, layer->in_c), .dx = tensor(b, layer->size, layer->in_c)};
+    at.y = tensor(b, cask_conv_out_h(&desc), layer->out_c);
+    at.dy = tensor(b, cask_conv_out_h(&desc), layer->out_c);
+    at.weight = filled(b, cask_conv_weight_count(&desc), CASK_F32, -0.1F, 0.1F);
+    at.dweight = filled(b, cask_conv_weight_count(&desc), CASK_F32, 0, 0);
+    if (b->ops->conv_open(b->device, &desc, &at.conv, &b->err) != CASK_OK) {
+        (void)fprintf(stderr, "%s\n", b->err.message);
+        release(b, &at);
+        return;
+    }
+    double pack = best_ms(b, conv_pack, &at), ms[3];
+    ms[0] = best_ms(b, conv_forward, &at);
+    ms[1] = layer->in_c == 3 ? 0 : best_ms(b, conv_data, &at);
+    ms[2] = best_ms(b, conv_weights, &at);
+    double gflop = 2e-9 * (double)cask_conv_macs(&desc);
+    printf("conv %3d^2 %4d>%-4d k%d s%d g%-4d x%-2d", layer->size, layer->in_c, layer->out_c, layer->kernel, layer->stride, layer->groups, layer->count);
+    for (int i = 0; i < 3; i++) {
+        double rate = ms[i] > 0 ? gflop / ms[i] * 1e3 : 0;
+        printf(" | %8.2f ms %6.1f GF/s %3.0f%%", ms[i], rate, 100 * rate / b->peak);
+        b->sums[i] += ms[i] * layer->count;
+    }
+    b->sums[0] += pack * layer->count;
+    printf(" | pack %.2f ms | %s\n", pack, b->ops->conv_describe(at.conv));
+    release(b, &at);
+}
+
+static void bench_batchnorm(struct bench *b, const struct layer *layer, bool prelu)
+{
+    size_t c = (size_t)layer->in_c;
+    struct operands at = {.x = tensor(b, layer->size, layer->in_c), .y = tensor(b, layer->size, layer->in_c), .dy = tensor(b, layer->size, layer->in_c)};
+    float *p = filled(b, 10 * c, CASK_F32, 0.2F, 1);
+    at.dx = tensor(b, layer->size, layer->in_c);
+    at.bn = (struct cask_batchnorm){1e-5, 0.1, prelu ? CASK_ACT_PRELU : CASK_ACT_NONE, p + c, p + 2 * c, p + 3 * c, p + 4 * c, p + 5 * c, p, p + 6 * c};
+    at.grads = (struct cask_batchnorm_grads){p + 7 * c, p + 8 * c, prelu ? p + 9 * c : NULL};
+    double forward = best_ms(b, bn_forward, &at), backward = best_ms(b, bn_backward, &at);
+    double gb = 1e-9 * (double)cask_tensor_bytes(&at.x);
+    /* forward reads x twice and writes y; backward reads x and dy twice and writes dx */
+    printf("batchnorm%s %3d^2 %4d x%-2d | %8.2f ms %6.1f GB/s | %8.2f ms %6.1f GB/s\n", prelu ? "+prelu" : "      ", layer->size, layer->in_c,
+           layer->count, forward, 3 * gb / forward * 1e3, backward, 5 * gb / backward * 1e3);
+    b->sums[0] += forward * layer->count;
+    b->sums[1] += backward * layer->count;
+    release(b, &at);
+}
+
+static void bench_add(struct bench *b, const struct layer *layer)
+{
+    struct operands at = {.x = tensor(b, layer->size, layer->in_c), .y = tensor(b, layer->size, layer->in_c), .dx = tensor(b, layer->size, layer->in_c)};
+    double ms = best_ms(b, add, &at), gb = 1e-9 * (double)cask_tensor_bytes(&at.x);
+    printf("add              %3d^2 %4d x%-2d | %8.2f ms %6.1f GB/s\n", layer->size, layer->in_c, layer->count, ms, 3 * gb / ms * 1e3);
+    b->sums[0] += ms * layer->count;
+    release(b, &at);
+}
+
+static void bench_network(struct bench *b, const char *net)
+{
+    const char *parts[] = {"convolution", "batchnorm", "add"};
+    double total = 0;
+    printf("\n%s, batch %d: forward | backward data | backward weights\n", net, b->batch);
+    for (int part = 0; part < 3; part++) {
+        memset(b->sums, 0, sizeof b->sums);
+        for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
+            const struct layer *layer = &layers[i];
+            bool conv = layer->kind == 'c', sum = layer->kind == 'a';
+            if (strcmp(layer->net, net) != 0 || part != (conv ? 0 : sum ? 2 : 1)) {
+                continue;
+            }
+            if (conv) {
+                bench_conv(b, layer);
+            } else if (sum) {
+                bench_add(b, layer);
+            } else {
+                bench_batchnorm(b, layer, layer->kind == 'b');
+            }
+        }
+        printf("sum %s: %.1f + %.1f + %.1f ms\n", parts[part], b->sums[0], b->sums[1], b->sums[2]);
+        total += b->sums[0] + b->sums[1] + b->sums[2];
+    }
+    printf("%s training step, sum of ops: %.0f ms, %.1f images/s\n", net, total, b->batch / total * 1e3);
+}
+
+static enum cask_status square(struct bench *b, struct operands *at)
+{
+    struct cask_gemm gemm = {.m = 512, .n = 512, .k = 512, .alpha = 1, .in_dtype = at->x.dtype, .out_dtype = CASK_F32};
+    return b->ops->gemm(b->device, &gemm, at->x.data, at->dx.data, at->y.data, &b->err);
+}
+
+static void measure_peak(struct bench *b)
+{
+    enum cask_dtype dtype = cask_device_activation_dtype(b->device);
+    struct operands at = {.x = {filled(b, 512 * 512, dtype, -1, 1), dtype, 512, 1, 1, 512}, .dx = {filled(b, 512 * 512, dtype, -1, 1), dtype, 512, 1, 1, 512}};
+    at.y.data = filled(b, 512 * 512, CASK_F32, 0, 0);
+    for (int i = 0; i < 20; i++) {
+        double rate = 2e-6 * 512 * 512 * 512 / best_ms(b, square, &at);
+        b->peak = rate > b->peak ? rate : b->peak;
+    }
+    printf("matmul 512^3: %.0f GFLOP/s\n", b->peak);
+    release(b, &at);
+}
+
+static const char *option(int argc, char **argv, const char *name, const char *otherwise)
+{
+    for (int i = 1; i + 1 < argc; i += 2) {
+        if (strcmp(argv[i], name) == 0) {
+            return argv[i + 1];
+        }
+    }
+    return otherwise;
+}
+
+int main(int argc, char **argv)
+{
+    struct bench bench = {.batch = atoi(option(argc, argv, "--batch", "64"))};
+    const char *net = option(argc, argv, "--net", "all");
+    struct cask_device_options options = {.backend = "cpu", .threads = atoi(option(argc, argv, "--threads", "0"))};
+    options.precision = strcmp(option(argc, argv, "--precision", "fp32"), "bf16") == 0 ? CASK_PRECISION_BF16 : CASK_PRECISION_FP32;
+    if (cask_device_open(&options, &bench.device, &bench.err) != CASK_OK) {
+        cask_error_print(&bench.err, "bench_kernels");
+        return cask_status_exit_code(bench.err.status);
+    }
+    char name[160];
+    cask_device_describe(bench.device, name, sizeof name);
+    printf("%s\n", name);
+    bench.ops = cask_device_ops(bench.device);
+    measure_peak(&bench);
+    const char *const nets[] = {"mobilefacenet", "ir18"};
+    for (int i = 0; i < 2; i++) {
+        if (strcmp(net, "all") == 0 || strcmp(net, nets[i]) == 0) {
+            bench_network(&bench, nets[i]);
+        }
+    }
+    cask_device_close(bench.device);
+    return 0;
+}
