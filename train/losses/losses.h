@@ -63,8 +63,12 @@ struct loss {
     int (*arrays)(void *state, struct cask_engine_array *arrays, int limit);
 };
 
-/* All losses, in the order of their terms; ends with a NULL name. */
-extern const struct loss NAME(cask_loss_kd), NAME(cask_loss_dkd), NAME(cask_loss_gkd), NAME(cask_loss_embedding);
+/* All losses; registry.c lists them in the order of their terms. */
+extern const struct loss NAME(cask_loss_kd), NAME(cask_loss_dkd), NAME(cask_loss_gkd);
+extern const struct loss NAME(cask_loss_ekd), NAME(cask_loss_pwr), NAME(cask_loss_darkrank);
+extern const struct loss NAME(cask_loss_rkd_d), NAME(cask_loss_rkd_a), NAME(cask_loss_rkd_da);
+extern const struct loss NAME(cask_loss_sp), NAME(cask_loss_cckd), NAME(cask_loss_triplet);
+extern const struct loss NAME(cask_loss_embedding);
 
 const struct loss *NAME(cask_loss_at)(int index); /* NULL behind the last */
 

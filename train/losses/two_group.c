@@ -305,15 +305,15 @@ double two_group_finish(struct two_group *rule, const struct classes *classes, i
     double value = l1 * primary + l2 * binary + l3 * secondary;
     double factor = rule->t_squared ? t * t : 1;
     double slope = rule->weight * factor * fa / classes->batch;
-    state->u_in = (real)(slope * (l1 + l2 * (q - p)));
-    state->v_in = (real)(slope * l1);
-    state->u_out = (real)(slope * (l3 - l2 * (q - p)));
-    state->v_out = (real)(slope * l3);
+    state->u_in = slope * (l1 + l2 * (q - p));
+    state->v_in = slope * l1;
+    state->u_out = slope * (l3 - l2 * (q - p));
+    state->v_out = slope * l3;
     if (classes->labels[row].known) {
         bool inside = label_in(state, &sides);
         const struct group *group = inside ? in : out;
         double b = isnan(state->label_b) ? (double)sides.tail : state->label_b;
-        double u = (double)(inside ? state->u_in : state->u_out), v = (double)(inside ? state->v_in : state->v_out);
+        double u = inside ? state->u_in : state->u_out, v = inside ? state->v_in : state->v_out;
         double ea = exp((state->label_a - (double)group->max_a) * fa) / group->sum_a;
         double eb = v != 0 && b > (double)REAL_FLOOR ? exp((b - (double)group->max_b) * fb) / group->sum_b : 0;
         label_value(rule, &classes->labels[row], &slope);
@@ -329,10 +329,10 @@ static void gradient_run(const struct sides *s, const struct row_state *state, c
     const real threshold = s->threshold, floor = s->floor, tail = s->tail, fa = s->fa, fb = s->fb;
     const real in_a = state->in.max_a, in_b = state->in.max_b;
     const real out_a = state->out.max_a, out_b = state->out.max_b;
-    const real u_in = state->in.sum_a > 0 ? state->u_in / (real)state->in.sum_a : 0;
-    const real u_out = state->out.sum_a > 0 ? state->u_out / (real)state->out.sum_a : 0;
-    const real v_in = state->in.sum_b > 0 ? state->v_in / (real)state->in.sum_b : 0;
-    const real v_out = state->out.sum_b > 0 ? state->v_out / (real)state->out.sum_b : 0;
+    const real u_in = state->in.sum_a > 0 ? (real)(state->u_in / state->in.sum_a) : 0;
+    const real u_out = state->out.sum_a > 0 ? (real)(state->u_out / state->out.sum_a) : 0;
+    const real v_in = state->in.sum_b > 0 ? (real)(state->v_in / state->in.sum_b) : 0;
+    const real v_out = state->out.sum_b > 0 ? (real)(state->v_out / state->out.sum_b) : 0;
     SIMD()
     for (int j = 0; j < count; j++) {
         real b = y[j] > REAL_FLOOR ? y[j] : tail;

@@ -57,7 +57,7 @@ struct row_state {
     double log_total;     /* teacher's LSE where it is not the sum of what is seen; NAN: it is */
     double captured;      /* teacher mass that was known */
     /* gradient: u exp(a - A) - v exp(b - B) per group */
-    real u_in, v_in, u_out, v_out;
+    double u_in, v_in, u_out, v_out;
     double label_gradient; /* dL/dx of the label's entry, before the margin's slope */
     double label_a, label_b; /* label's values in units of x; label_b NAN: unknown */
 };
