@@ -62,6 +62,7 @@ static enum cask_status take_scratch(struct cask_cache *cache, struct cask_scrat
     (*scratch)->next = NULL;
     /* What was decoded for an earlier call is stale news: with `always` it must be checked again. */
     memset((*scratch)->last, 0, sizeof (*scratch)->last);
+    memset((*scratch)->recent, 0, sizeof (*scratch)->recent);
     return CASK_OK;
 }
 
@@ -77,13 +78,13 @@ static void give_scratch(struct cask_cache *cache, struct cask_scratch *scratch)
 
 /* ---------------------------------------------------------------- one field of one row */
 
-static enum cask_status get_embedding(struct cask_shard *shard, int view, uint64_t row, float *out, struct cask_error *err)
+static enum cask_status get_embedding(struct cask_shard *shard, int view, uint64_t row, struct cask_scratch *scratch, float *out, struct cask_error *err)
 {
     int slot = CASK_ARRAY_VIEW(view, CASK_FIELD_EMBEDDING);
     const struct cask_array *array = &shard->layout->arrays[slot];
     const uint8_t *chunk, *data = NULL;
     size_t bytes;
-    enum cask_status st = cask_shard_touch(shard, slot, row, &chunk, &bytes, err);
+    enum cask_status st = cask_shard_touch(shard, slot, row, scratch->recent, &chunk, &bytes, err);
     if (st != CASK_OK) {
         return st;
     }
@@ -99,12 +100,12 @@ static enum cask_status get_embedding(struct cask_shard *shard, int view, uint64
     return CASK_OK;
 }
 
-static enum cask_status get_floats(struct cask_shard *shard, int view, enum cask_view_field field, uint64_t row, float *out, struct cask_error *err)
+static enum cask_status get_floats(struct cask_shard *shard, int view, enum cask_view_field field, uint64_t row, struct cask_scratch *scratch, float *out, struct cask_error *err)
 {
     int slot = CASK_ARRAY_VIEW(view, field);
     const uint8_t *rows;
     size_t bytes, row_bytes = shard->layout->arrays[slot].row_bytes;
-    enum cask_status st = cask_shard_touch(shard, slot, row, &rows, &bytes, err);
+    enum cask_status st = cask_shard_touch(shard, slot, row, scratch->recent, &rows, &bytes, err);
     if (st == CASK_OK) {
         memcpy(out, rows + row * row_bytes, row_bytes);
     }
@@ -125,7 +126,7 @@ static enum cask_status get_planes(struct cask_shard *shard, int view, int which
         return CASK_OK;
     }
     last->shard = NULL;
-    enum cask_status st = cask_shard_touch(shard, slot, row, &chunk, &bytes, err);
+    enum cask_status st = cask_shard_touch(shard, slot, row, scratch->recent, &chunk, &bytes, err);
     if (st != CASK_OK) {
         return st;
     }
@@ -189,10 +190,10 @@ static enum cask_status gather_row(struct cask_cache *cache, int64_t row, int vi
     uint64_t inside;
     struct cask_shard *shard = cask_cache_locate(cache, row, &inside);
     if (out->embedding != NULL) {
-        CASK_TRY(get_embedding(shard, view, inside, out->embedding + to * d, err));
+        CASK_TRY(get_embedding(shard, view, inside, scratch, out->embedding + to * d, err));
     }
     if (out->norm != NULL) {
-        CASK_TRY(get_floats(shard, view, CASK_FIELD_NORM, inside, out->norm + to, err));
+        CASK_TRY(get_floats(shard, view, CASK_FIELD_NORM, inside, scratch, out->norm + to, err));
     }
     if (out->topk_index != NULL) {
         CASK_TRY(get_indices(cache, shard, view, inside, scratch, out->topk_index + to * k, err));
@@ -201,10 +202,10 @@ static enum cask_status gather_row(struct cask_cache *cache, int64_t row, int vi
         CASK_TRY(get_cosines(shard, view, inside, scratch, out->topk_cosine + to * k, err));
     }
     if (out->label_cosine != NULL) {
-        CASK_TRY(get_floats(shard, view, CASK_FIELD_LABEL_COSINE, inside, out->label_cosine + to, err));
+        CASK_TRY(get_floats(shard, view, CASK_FIELD_LABEL_COSINE, inside, scratch, out->label_cosine + to, err));
     }
     if (out->lse != NULL) {
-        CASK_TRY(get_floats(shard, view, CASK_FIELD_LSE, inside, out->lse + to * t, err));
+        CASK_TRY(get_floats(shard, view, CASK_FIELD_LSE, inside, scratch, out->lse + to * t, err));
     }
 done:
     return st;

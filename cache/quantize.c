@@ -163,16 +163,24 @@ int16_t cask_quantize_cosine(float cosine)
 double cask_cosine_distance(const float *x, const float *y, size_t count)
 {
     double xy[LANES] = {0}, xx[LANES] = {0}, yy[LANES] = {0};
-    for (size_t i = 0; i < count; i++) {
-        size_t lane = i % LANES;
-        xy[lane] += (double)x[i] * (double)y[i];
-        xx[lane] += (double)x[i] * (double)x[i];
-        yy[lane] += (double)y[i] * (double)y[i];
+    size_t whole = count - count % LANES;
+    for (size_t i = 0; i < whole; i += LANES) {
+        for (size_t j = 0; j < LANES; j++) {
+            double a = (double)x[i + j], b = (double)y[i + j];
+            xy[j] += a * b;
+            xx[j] += a * a;
+            yy[j] += b * b;
+        }
     }
-    for (size_t lane = 1; lane < LANES; lane++) {
-        xy[0] += xy[lane];
-        xx[0] += xx[lane];
-        yy[0] += yy[lane];
+    for (size_t i = whole; i < count; i++) {
+        xy[0] += (double)x[i] * (double)y[i];
+        xx[0] += (double)x[i] * (double)x[i];
+        yy[0] += (double)y[i] * (double)y[i];
+    }
+    for (size_t j = 1; j < LANES; j++) {
+        xy[0] += xy[j];
+        xx[0] += xx[j];
+        yy[0] += yy[j];
     }
     return xx[0] > 0 && yy[0] > 0 ? 1.0 - xy[0] / sqrt(xx[0] * yy[0]) : 0.0;
 }

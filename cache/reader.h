@@ -17,6 +17,7 @@ struct cask_scratch {
         uint64_t chunk;
         const uint8_t *planes; /* `decoded`, or the mapped file where the chunk is stored as it is */
     } last[CASK_CACHE_VIEWS][2];
+    struct cask_recent_span recent[CASK_ARRAYS];
 };
 
 struct cask_cache {

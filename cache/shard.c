@@ -88,7 +88,7 @@ static enum cask_status check_span(struct cask_shard *shard, int slot, uint32_t 
     return CASK_OK;
 }
 
-enum cask_status cask_shard_touch(struct cask_shard *shard, int slot, uint64_t row, const uint8_t **data, size_t *bytes, struct cask_error *err)
+enum cask_status cask_shard_touch(struct cask_shard *shard, int slot, uint64_t row, struct cask_recent_span *recent, const uint8_t **data, size_t *bytes, struct cask_error *err)
 {
     const struct cask_array *array = &shard->layout->arrays[slot];
     uint32_t chunk_number = (uint32_t)(row / array->chunk_rows);
@@ -100,7 +100,13 @@ enum cask_status cask_shard_touch(struct cask_shard *shard, int slot, uint64_t r
     bool known = shard->verify == CASK_VERIFY_OFF ||
                  (shard->verify == CASK_VERIFY_FIRST &&
                   atomic_load_explicit(&shard->verified[index / 8], memory_order_relaxed) >> index % 8 & 1u);
-    return known ? CASK_OK : check_span(shard, slot, chunk_number, span, err);
+    if (known || (recent[slot].shard == shard && recent[slot].span == index)) {
+        return CASK_OK;
+    }
+    recent[slot] = (struct cask_recent_span){shard, index};
+    enum cask_status st = check_span(shard, slot, chunk_number, span, err);
+    recent[slot].shard = st == CASK_OK ? shard : NULL;
+    return st;
 }
 
 enum cask_status cask_shard_check_array(struct cask_shard *shard, int slot, struct cask_error *err)

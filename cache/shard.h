@@ -27,9 +27,16 @@ struct cask_shard {
 enum cask_status cask_shard_open(struct cask_shard *shard, const char *stem, const struct cask_record *record, const struct cask_layout *layout, enum cask_verify verify, struct cask_error *err);
 void cask_shard_close(struct cask_shard *shard); /* accepts a zeroed one */
 
+/* The span that one caller checked last, one for each array: neighbours in a batch share it. Zero it at
+ * the start of a batch. */
+struct cask_recent_span {
+    const struct cask_shard *shard;
+    uint32_t span;
+};
+
 /* The stored chunk that holds `row` of array `slot`, once the span that covers the row is known to be
- * undamaged (as `verify` asks). */
-enum cask_status cask_shard_touch(struct cask_shard *shard, int slot, uint64_t row, const uint8_t **chunk, size_t *bytes, struct cask_error *err);
+ * undamaged (as `verify` asks). `recent` has CASK_ARRAYS elements. */
+enum cask_status cask_shard_touch(struct cask_shard *shard, int slot, uint64_t row, struct cask_recent_span *recent, const uint8_t **chunk, size_t *bytes, struct cask_error *err);
 /* Hashes every span of an array, whatever `verify` says. */
 enum cask_status cask_shard_check_array(struct cask_shard *shard, int slot, struct cask_error *err);
 /* The rows of a contiguous array, unverified: for arrays that have been checked. */

@@ -21,10 +21,11 @@ static const double NORM_TOLERANCE = 1e-3;
 
 static enum cask_status check_embedding(const float *x, int count, struct cask_error *err)
 {
-    double sum = 0;
+    double lanes[4] = {0};
     for (int i = 0; i < count; i++) {
-        sum += (double)x[i] * (double)x[i];
+        lanes[i % 4] += (double)x[i] * (double)x[i];
     }
+    double sum = (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
     if (!(fabs(sqrt(sum) - 1.0) <= NORM_TOLERANCE)) {
         return cask_error_set(err, CASK_ERR_RANGE, "embedding has length %.9g, expected 1", sqrt(sum));
     }
