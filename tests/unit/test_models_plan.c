@@ -9,13 +9,17 @@
 
 static struct cask_error err;
 
-static struct cask_device *open_device(const char *backend)
+static struct cask_device *open_with(const char *backend, enum cask_precision precision)
 {
     struct cask_device *device = NULL;
-    const struct cask_device_options options = {.backend = backend,
-                                                .precision = CASK_PRECISION_FP32};
+    const struct cask_device_options options = {.backend = backend, .precision = precision};
     assert_ok(cask_device_open(&options, &device, &err));
     return device;
+}
+
+static struct cask_device *open_device(const char *backend)
+{
+    return open_with(backend, CASK_PRECISION_FP32);
 }
 
 static struct cask_graph *build(const char *name, int size)
@@ -296,7 +300,7 @@ static double element(const struct cask_net *net, const void *plane, size_t i)
 
 /* One training step on `backend`: embedding, and the net with its gradients. */
 static struct cask_net *one_step(const struct cask_graph *graph, struct cask_device *device,
-                                 int batch, float *embedding)
+                                 int batch, int passes, float *embedding)
 {
     struct cask_net *net = filled(graph, device, true);
     struct cask_plan *plan = NULL;
@@ -304,8 +308,7 @@ static struct cask_net *one_step(const struct cask_graph *graph, struct cask_dev
     float *pixels = noise((size_t)batch * image_floats(graph), "pixels"),
           *seed = noise(outputs, "seed");
     assert_ok(cask_plan_create(net, batch, CASK_MODE_TRAIN, &plan, &err));
-    /* Twice, on buffers that were zeroed in between: backward must leave nothing behind. */
-    for (int pass = 0; pass < 2; pass++) {
+    for (int pass = 0; pass < passes; pass++) {
         assert_ok(cask_net_zero_grads(net, &err));
         memset(plan->allocation, 0xff, plan->memory.bytes);
         assert_ok(cask_plan_forward(plan, pixels, batch, embedding, &err));
@@ -352,8 +355,9 @@ static void check_training(const char *network, int size, double tolerance)
     struct cask_device *cpu = open_device("cpu"), *oracle = open_device("ref64");
     struct cask_graph *graph = build(network, size);
     float got[BATCH * D], want[BATCH * D];
-    struct cask_net *a = one_step(graph, cpu, BATCH, got),
-                    *b = one_step(graph, oracle, BATCH, want);
+    /* Twice on the cpu, over memory full of NaN: a step must leave nothing behind. */
+    struct cask_net *a = one_step(graph, cpu, BATCH, 2, got);
+    struct cask_net *b = one_step(graph, oracle, BATCH, 1, want);
     assert_all_close_f32(got, want, BATCH * D, tolerance);
     double worst = worst_gradient(graph, a, b);
     printf("%s %d: worst relative gradient difference of cpu to ref64 %.2g\n", network, size,
@@ -372,6 +376,81 @@ static void test_training_on_cpu(void **state)
     check_training("mobilefacenet", 32, 2e-3);
     check_training("mbf", 32, 2e-3);
     check_training("ir18", 16, 2e-3);
+}
+
+static double cosine(size_t count, const float *a, const float *b)
+{
+    double ab = 0, aa = 0, bb = 0;
+    for (size_t i = 0; i < count; i++) {
+        ab += (double)a[i] * (double)b[i];
+        aa += (double)a[i] * (double)a[i];
+        bb += (double)b[i] * (double)b[i];
+    }
+    return ab / sqrt(aa * bb);
+}
+
+enum { BF16_BATCH = 4, BF16_D = 64 };
+
+static void check_bf16_eval(const struct cask_graph *graph, struct cask_device *half,
+                            struct cask_device *full)
+{
+    struct cask_device *const devices[2] = {half, full};
+    float embeddings[2][BF16_BATCH * BF16_D];
+    float *pixels = noise(BF16_BATCH * image_floats(graph), "pixels");
+    for (int i = 0; i < 2; i++) {
+        struct cask_net *net = filled(graph, devices[i], false);
+        struct cask_plan *plan = NULL;
+        assert_ok(cask_plan_create(net, BF16_BATCH, CASK_MODE_EVAL, &plan, &err));
+        assert_ok(cask_plan_forward(plan, pixels, BF16_BATCH - 1, embeddings[i], &err));
+        cask_plan_free(plan);
+        cask_net_free(net);
+    }
+    for (int r = 0; r < BF16_BATCH - 1; r++) {
+        double same = cosine(BF16_D, embeddings[0] + r * BF16_D, embeddings[1] + r * BF16_D);
+        if (!(same > 0.999)) {
+            fail_msg("%s row %d: cosine of bf16 to fp32 %.6f", cask_graph_name(graph), r, same);
+        }
+    }
+    cask_free(pixels);
+}
+
+/* bf16 keeps 8 bits: embeddings and gradients point the same way, no more is promised. */
+static void check_bf16(const char *network, int size, const char *head)
+{
+    struct cask_device *half = open_with("cpu", CASK_PRECISION_BF16), *full = open_device("cpu");
+    struct cask_graph *graph = build(network, size);
+    float got[BF16_BATCH * BF16_D], want[BF16_BATCH * BF16_D];
+    check_bf16_eval(graph, half, full);
+    struct cask_net *a = one_step(graph, half, BF16_BATCH, 1, got);
+    struct cask_net *b = one_step(graph, full, BF16_BATCH, 1, want);
+    const int last = cask_graph_find_param(graph, head);
+    const size_t count = (size_t)cask_graph_param(graph, last)->count;
+    double embedding = cosine(BF16_BATCH * BF16_D, got, want);
+    double top = cosine(count, cask_net_grad(a, last), cask_net_grad(b, last));
+    double stem = cosine(64 * 27, cask_net_grad(a, 0), cask_net_grad(b, 0));
+    printf(
+        "%s %d, bf16 to fp32: cosine of embedding %.5f, head gradient %.5f, stem gradient %.5f\n",
+        network, size, embedding, top, stem);
+    assert_true(embedding > 0.99 && top > 0.97 && stem > 0.85);
+    cask_net_free(a);
+    cask_net_free(b);
+    cask_graph_free(graph);
+    cask_device_close(half);
+    cask_device_close(full);
+}
+
+static void test_bf16(void **state)
+{
+    struct cask_device *device = NULL;
+    const struct cask_device_options options = {.backend = "cpu", .precision = CASK_PRECISION_BF16};
+    (void)state;
+    if (cask_device_open(&options, &device, &err) == CASK_ERR_UNSUPPORTED) {
+        printf("bf16 not tested: %s\n", err.message);
+        skip();
+    }
+    cask_device_close(device);
+    check_bf16("mobilefacenet", 32, "output_layer.linear.weight");
+    check_bf16("ir18", 32, "fc.weight");
 }
 
 /* ----------------------------------------------------------------- refusals */
@@ -506,6 +585,7 @@ int main(void)
         cmocka_unit_test(test_running_statistics),
         cmocka_unit_test(test_affine),
         cmocka_unit_test(test_training_on_cpu),
+        cmocka_unit_test(test_bf16),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
