@@ -83,7 +83,11 @@ static void the_program_writes_what_the_readers_read(void **state)
     static uint8_t rgb[PIXELS], want[PIXELS];
     char folder[256], command[1200], text[300], name[100];
     test_make_folder(folder);
-    snprintf(command, sizeof command, "'%s/synth-faces' --out '%s/f' --identities 6 --images 4 --size 48 --seed 9 --first-identity 10 --pairs '%s/pairs.txt' --pairs-per-fold 5 --folds 3 > /dev/null 2>&1", getenv("CASK_BIN"), folder, folder);
+    snprintf(
+        command, sizeof command,
+        "'%s/synth-faces' --out '%s/f' --identities 6 --images 4 --size 48 --seed 9 "
+        "--first-identity 10 --pairs '%s/pairs.txt' --pairs-per-fold 5 --folds 3 > /dev/null 2>&1",
+        getenv("CASK_BIN"), folder, folder);
     assert_int_equal(system(command), 0);
     snprintf(command, sizeof command, "%s/f", folder);
     snprintf(text, sizeof text, "%s/pairs.txt", folder);
