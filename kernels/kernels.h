@@ -18,7 +18,8 @@
  * PyTorch's.
  *
  * Aliasing. Outputs overlap no input except where a comment says "may be".
- * NaN. A NaN in an input reaches every output that depends on it (ReLU, too, keeps it).
+ * NaN. A NaN in an input reaches every output that depends on it (ReLU, too, keeps it); where an
+ * activation is flat nothing goes back, and that may hold for a NaN.
  *
  * Shapes are checked by the caller once (kernels/shapes.h); kernels assert them.
  * Every function returns CASK_OK or CASK_ERR_DEVICE / CASK_ERR_UNSUPPORTED / CASK_ERR_MEMORY.

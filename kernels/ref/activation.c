@@ -28,25 +28,26 @@ double REF(activation_value)(enum cask_activation activation, double slope, doub
     return NAN;
 }
 
-/* At a kink the derivative is a convention; these are PyTorch's. (Hard-swish at 3: there PyTorch's
- * own loops disagree; this is the value its scalar loop has.) */
-double REF(activation_slope)(enum cask_activation activation, double slope, double z)
+/* dy f'(z). At a kink the derivative is a convention; these are PyTorch's. (Hard-swish at 3: there
+ * PyTorch's own loops disagree; this is the value its scalar loop has.) Where f is flat nothing
+ * goes back, not even a NaN. */
+double REF(activation_gradient)(enum cask_activation activation, double slope, double z, double dy)
 {
     switch (activation) {
     case CASK_ACT_NONE:
-        return 1;
+        return dy;
     case CASK_ACT_RELU:
-        return z <= 0 ? 0 : 1;
+        return z <= 0 ? 0 : dy;
     case CASK_ACT_PRELU:
-        return z > 0 ? 1 : slope;
+        return z > 0 ? dy : slope * dy;
     case CASK_ACT_SIGMOID: {
         double y = 1 / (1 + exp(-z));
-        return y * (1 - y);
+        return dy * y * (1 - y);
     }
     case CASK_ACT_HARD_SIGMOID:
-        return z <= -3 || z >= 3 ? 0 : 1.0 / 6;
-    case CASK_ACT_HARD_SWISH: /* (z relu6(z + 3) / 6)' = (2z + 3) / 6 between the kinks */
-        return z < -3 ? 0 : z > 3 ? 1 : z / 3 + 0.5;
+        return z <= -3 || z >= 3 ? 0 : dy / 6;
+    case CASK_ACT_HARD_SWISH: /* (z (z + 3) / 6)' = z / 3 + 1 / 2 between the kinks */
+        return z < -3 ? 0 : z > 3 ? dy : dy * (z / 3 + 0.5);
     }
     return NAN;
 }
@@ -88,7 +89,7 @@ enum cask_status REF(activation_backward)(struct cask_device *device,
         for (size_t j = c; j < cask_tensor_count(x); j += (size_t)x->c) {
             double z = (double)from[j], d = (double)gradient[j];
             slope_sum += z > 0 ? 0 : z * d;
-            ref_give(&to[j], accumulate, d * REF(activation_slope)(activation, a, z));
+            ref_give(&to[j], accumulate, REF(activation_gradient)(activation, a, z, d));
         }
         if (dslope != NULL) {
             ref_give((real *)dslope + c, true, slope_sum);

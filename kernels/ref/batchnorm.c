@@ -112,14 +112,14 @@ static void backward_channel(const struct cask_batchnorm *bn, const struct chann
     double m = (double)ref_rows(x), dgamma = 0, dbeta = 0, dslope = 0;
     for (size_t j = (size_t)c; j < cask_tensor_count(x); j += (size_t)x->c) {
         double h = hat(ch, (double)from[j]), z = ch->gamma * h + ch->beta;
-        double dz = (double)gradient[j] * REF(activation_slope)(bn->activation, ch->slope, z);
+        double dz = REF(activation_gradient)(bn->activation, ch->slope, z, (double)gradient[j]);
         dbeta += dz;
         dgamma += dz * h;
         dslope += z > 0 ? 0 : z * (double)gradient[j];
     }
     for (size_t j = (size_t)c; j < cask_tensor_count(x); j += (size_t)x->c) {
         double h = hat(ch, (double)from[j]), z = ch->gamma * h + ch->beta;
-        double dz = (double)gradient[j] * REF(activation_slope)(bn->activation, ch->slope, z);
+        double dz = REF(activation_gradient)(bn->activation, ch->slope, z, (double)gradient[j]);
         ref_give(&to[j], accumulate, ch->gamma * ch->inv_std * (dz - dbeta / m - h * dgamma / m));
     }
     if (grads->gamma != NULL) {

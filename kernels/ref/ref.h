@@ -40,9 +40,9 @@ static inline void ref_give(real *target, bool accumulate, double value)
     *target = (real)(accumulate ? (double)*target + value : value);
 }
 
-/* activation.c, used by batchnorm.c too: the value at z, and its derivative. */
+/* activation.c, used by batchnorm.c too: f(z), and dy f'(z). */
 double REF(activation_value)(enum cask_activation activation, double slope, double z);
-double REF(activation_slope)(enum cask_activation activation, double slope, double z);
+double REF(activation_gradient)(enum cask_activation activation, double slope, double z, double dy);
 
 /* conv.c */
 enum cask_status REF(conv_open)(struct cask_device *, const struct cask_conv_desc *,

@@ -210,18 +210,19 @@ void op_values_fill(const struct op_case *parsed, const struct op_spec *spec, en
                     bool bf16, struct op_values *values)
 {
     uint64_t seed = seed_of(parsed->text);
-    bool poisoned = fill != OP_FILL_NAN;
     for (int i = 0; i < spec->count; i++) {
         const struct op_operand *o = &spec->operands[i];
+        bool rounded = bf16 && (o->type == OP_ACTIVATION || o->packed);
         for (size_t j = 0; j < op_count(o); j++) {
             double value = draw(o, fill, cask_rng_uniform(seed, (uint64_t)i, j));
-            bool rounded = bf16 && (o->type == OP_ACTIVATION || o->packed);
             values->of[i][j] = rounded ? round_to_bf16(value) : (double)(float)value;
         }
-        /* The last channel of the first pixel: a lane that vector code treats on its own. */
-        if (!poisoned && o->name != NULL && o->type != OP_LABELS) {
-            values->of[i][o->padded ? 0 : o->c - 1] = NAN;
-            poisoned = true;
-        }
     }
+}
+
+/* The last channel of the first pixel: a lane that vector code treats on its own. */
+void op_values_poison(const struct op_spec *spec, int index, struct op_values *values)
+{
+    const struct op_operand *o = &spec->operands[index];
+    values->of[index][o->padded ? 0 : o->c - 1] = NAN;
 }

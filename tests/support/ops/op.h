@@ -129,7 +129,6 @@ struct op_values {
 enum op_fill {
     OP_FILL_REAL,
     OP_FILL_INTEGER, /* small integers */
-    OP_FILL_NAN,     /* real, with one NaN in the first input */
 };
 enum cask_status op_values_alloc(const struct op_spec *spec, struct op_values *values,
                                  struct cask_error *err);
@@ -138,6 +137,8 @@ void op_values_free(struct op_values *values);
  * text gives the same values. `bf16`: values that a bf16 device would round are rounded here. */
 void op_values_fill(const struct op_case *parsed, const struct op_spec *spec, enum op_fill fill,
                     bool bf16, struct op_values *values);
+/* Puts one NaN into operand `index`. */
+void op_values_poison(const struct op_spec *spec, int index, struct op_values *values);
 
 /* Finds the family, declares, and refuses words that nobody read. */
 enum cask_status op_spec_build(struct op_case *parsed, const struct op_family **family,

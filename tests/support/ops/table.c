@@ -88,7 +88,7 @@ const char *const op_cases[] = {
     "conv n1 c256 h4 w4 k80 r3 s2 p1",
     "conv n1 c512 h2 w2 k96 r3 p1",
     "conv n1 c128 h7 w7 k256 r1",
-    "conv n2 c512 h7 w7 k24 r7 bias",
+    "conv n2 c512 h7 w7 k9 r7 bias",
     "conv n2 c128 h14 w14 k128 r3 p1 g128",
     "conv n2 c512 h7 w7 k512 r7 g512",
     "conv n2 c3 h9 w9 k16 r3 s2 p1 bias inference",
