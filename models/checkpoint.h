@@ -27,8 +27,8 @@ struct cask_checkpoint {
     const char *container;
     const uint8_t *data;
     size_t bytes;
-    struct cask_map map;      /* empty for checkpoints in memory */
-    struct cask_arena arena;  /* names, metadata, tensors that had to be made contiguous */
+    struct cask_map map;     /* empty for checkpoints in memory */
+    struct cask_arena arena; /* names, metadata, tensors that had to be made contiguous */
     size_t copied_bytes;
     struct cask_tensor_list tensors; /* the network's */
     struct cask_tensor_list others;  /* of other maps in the file, named MAP/KEY: classifiers */
@@ -39,7 +39,9 @@ struct cask_checkpoint {
 };
 
 /* For programs and tests that have the bytes already (fuzzing); `data` is borrowed until close. */
-enum cask_status cask_checkpoint_open_memory(const char *name, const void *data, size_t bytes, struct cask_checkpoint **checkpoint, struct cask_error *err);
+enum cask_status cask_checkpoint_open_memory(const char *name, const void *data, size_t bytes,
+                                             struct cask_checkpoint **checkpoint,
+                                             struct cask_error *err);
 
 /* Readers of containers: fill tensors, others and metadata. Messages do not name the file. */
 enum cask_status cask_safetensors_read(struct cask_checkpoint *c, struct cask_error *err);
@@ -48,8 +50,11 @@ enum cask_status cask_torch_legacy_read(struct cask_checkpoint *c, struct cask_e
 bool cask_torch_legacy_sniff(const uint8_t *data, size_t bytes);
 
 /* Appends a copy of *tensor whose name is copied, too. count is computed here from shape. */
-enum cask_status cask_checkpoint_add(struct cask_checkpoint *c, struct cask_tensor_list *list, const struct cask_file_tensor *tensor, const char *name, size_t name_bytes, struct cask_error *err);
-enum cask_status cask_checkpoint_add_entry(struct cask_checkpoint *c, const char *key, const char *value, struct cask_error *err);
+enum cask_status cask_checkpoint_add(struct cask_checkpoint *c, struct cask_tensor_list *list,
+                                     const struct cask_file_tensor *tensor, const char *name,
+                                     size_t name_bytes, struct cask_error *err);
+enum cask_status cask_checkpoint_add_entry(struct cask_checkpoint *c, const char *key,
+                                           const char *value, struct cask_error *err);
 
 size_t cask_file_dtype_size(enum cask_file_dtype dtype);
 const char *cask_file_dtype_name(enum cask_file_dtype dtype); /* safetensors' names: "F32", ... */
@@ -74,11 +79,18 @@ struct cask_torch_storages {
 };
 
 /* Parses the pickle of the saved object. `used` may be NULL. */
-enum cask_status cask_torch_parse(const uint8_t *data, size_t bytes, size_t base, struct cask_pickle **pickle, size_t *used, struct cask_error *err);
+enum cask_status cask_torch_parse(const uint8_t *data, size_t bytes, size_t base,
+                                  struct cask_pickle **pickle, size_t *used,
+                                  struct cask_error *err);
 /* The storages a pickle mentions. */
-enum cask_status cask_torch_list_storages(const struct cask_pickle *pickle, struct cask_torch_storages *storages, struct cask_error *err);
-struct cask_torch_storage *cask_torch_find_storage(const struct cask_torch_storages *storages, const uint8_t *key, size_t key_bytes);
+enum cask_status cask_torch_list_storages(const struct cask_pickle *pickle,
+                                          struct cask_torch_storages *storages,
+                                          struct cask_error *err);
+struct cask_torch_storage *cask_torch_find_storage(const struct cask_torch_storages *storages,
+                                                   const uint8_t *key, size_t key_bytes);
 /* Chooses the state_dict in the object and fills the checkpoint. */
-enum cask_status cask_torch_collect(struct cask_checkpoint *c, const struct cask_pickle *pickle, const struct cask_torch_storages *storages, struct cask_error *err);
+enum cask_status cask_torch_collect(struct cask_checkpoint *c, const struct cask_pickle *pickle,
+                                    const struct cask_torch_storages *storages,
+                                    struct cask_error *err);
 
 #endif

@@ -38,9 +38,9 @@ enum cask_onnx_kind {
 
 struct cask_onnx_value {
     enum cask_onnx_kind kind;
-    int id;    /* ACTIVATION: the graph's value */
-    bool flat; /* ACTIVATION: seen as [batch, C*H*W] */
-    bool gate; /* ACTIVATION: hard-sigmoid of `id`, not in the graph yet */
+    int id;     /* ACTIVATION: the graph's value */
+    bool flat;  /* ACTIVATION: seen as [batch, C*H*W] */
+    bool gate;  /* ACTIVATION: hard-sigmoid of `id`, not in the graph yet */
     bool input; /* ACTIVATION: the picture, perhaps normalised */
     const Cask__Onnx__Tensor *tensor;
     struct cask_onnx_ints ints;
@@ -74,30 +74,41 @@ struct cask_onnx_import {
 
 /* --- onnx_file.c --- */
 /* Unpacks and checks; the message is freed with cask_onnx_close. Messages do not name the file. */
-enum cask_status cask_onnx_unpack(const uint8_t *data, size_t bytes, Cask__Onnx__Model **model, struct cask_error *err);
+enum cask_status cask_onnx_unpack(const uint8_t *data, size_t bytes, Cask__Onnx__Model **model,
+                                  struct cask_error *err);
 void cask_onnx_close(Cask__Onnx__Model *model); /* accepts NULL */
 
 /* --- onnx_load.c --- */
 /* Runs the whole import; release in any case. The graph belongs to the caller. */
-enum cask_status cask_onnx_import(struct cask_onnx_import *import, const Cask__Onnx__Model *model, struct cask_error *err);
+enum cask_status cask_onnx_import(struct cask_onnx_import *import, const Cask__Onnx__Model *model,
+                                  struct cask_error *err);
 void cask_onnx_release(struct cask_onnx_import *import);
 /* Load from bytes (fuzzing). */
-enum cask_status cask_onnx_load_memory(const void *data, size_t bytes, struct cask_graph **graph, bool *normalises, struct cask_error *err);
+enum cask_status cask_onnx_load_memory(const void *data, size_t bytes, struct cask_graph **graph,
+                                       bool *normalises, struct cask_error *err);
 
 /* --- onnx_values.c --- */
 enum cask_status cask_onnx_init_names(struct cask_onnx_import *import, struct cask_error *err);
 struct cask_onnx_name *cask_onnx_lookup(struct cask_onnx_import *import, const char *name);
 /* Input `index` of a node; NULL: left out. A name that nothing has made is an error. */
-enum cask_status cask_onnx_input(struct cask_onnx_import *import, const Cask__Onnx__Node *node, size_t index, const struct cask_onnx_value **value, struct cask_error *err);
+enum cask_status cask_onnx_input(struct cask_onnx_import *import, const Cask__Onnx__Node *node,
+                                 size_t index, const struct cask_onnx_value **value,
+                                 struct cask_error *err);
 /* The same, but it must be an activation (pending gates are put into the graph) or a constant. */
-enum cask_status cask_onnx_activation(struct cask_onnx_import *import, const Cask__Onnx__Node *node, size_t index, struct cask_onnx_value *value, struct cask_error *err);
-enum cask_status cask_onnx_constant(struct cask_onnx_import *import, const Cask__Onnx__Node *node, size_t index, const Cask__Onnx__Tensor **tensor, struct cask_error *err);
+enum cask_status cask_onnx_activation(struct cask_onnx_import *import, const Cask__Onnx__Node *node,
+                                      size_t index, struct cask_onnx_value *value,
+                                      struct cask_error *err);
+enum cask_status cask_onnx_constant(struct cask_onnx_import *import, const Cask__Onnx__Node *node,
+                                    size_t index, const Cask__Onnx__Tensor **tensor,
+                                    struct cask_error *err);
 /* Sets output 0. */
-void cask_onnx_output(struct cask_onnx_import *import, const Cask__Onnx__Node *node, const struct cask_onnx_value *value);
+void cask_onnx_output(struct cask_onnx_import *import, const Cask__Onnx__Node *node,
+                      const struct cask_onnx_value *value);
 /* "Conv \"conv_1\"" for messages. */
 const char *cask_onnx_label(const Cask__Onnx__Node *node, char *buffer, size_t bytes);
 /* A unique name for the node's layer in the graph. */
-const char *cask_onnx_layer_name(struct cask_onnx_import *import, const Cask__Onnx__Node *node, const char *suffix);
+const char *cask_onnx_layer_name(struct cask_onnx_import *import, const Cask__Onnx__Node *node,
+                                 const char *suffix);
 
 const Cask__Onnx__Attribute *cask_onnx_attribute(const Cask__Onnx__Node *node, const char *name);
 int64_t cask_onnx_attribute_int(const Cask__Onnx__Node *node, const char *name, int64_t otherwise);
@@ -110,16 +121,20 @@ int64_t cask_onnx_count(const Cask__Onnx__Tensor *tensor);
 /* Checks type and length of the data of a float tensor. */
 enum cask_status cask_onnx_check_floats(const Cask__Onnx__Tensor *tensor, struct cask_error *err);
 void cask_onnx_floats(const Cask__Onnx__Tensor *tensor, float *out); /* after the check */
-enum cask_status cask_onnx_tensor_ints(const Cask__Onnx__Tensor *tensor, struct cask_onnx_ints *ints, struct cask_error *err);
+enum cask_status cask_onnx_tensor_ints(const Cask__Onnx__Tensor *tensor,
+                                       struct cask_onnx_ints *ints, struct cask_error *err);
 /* One number from a constant of one element. */
-enum cask_status cask_onnx_scalar(const Cask__Onnx__Tensor *tensor, double *out, struct cask_error *err);
+enum cask_status cask_onnx_scalar(const Cask__Onnx__Tensor *tensor, double *out,
+                                  struct cask_error *err);
 
 /* --- onnx_fill.c --- */
 /* Remembers the source of the parameter in `slot` of the node added last. */
-enum cask_status cask_onnx_bind(struct cask_onnx_import *import, enum cask_slot slot, const struct cask_onnx_source *source, struct cask_error *err);
+enum cask_status cask_onnx_bind(struct cask_onnx_import *import, enum cask_slot slot,
+                                const struct cask_onnx_source *source, struct cask_error *err);
 
 /* --- operators --- */
-typedef enum cask_status cask_onnx_op(struct cask_onnx_import *import, const Cask__Onnx__Node *node, struct cask_error *err);
+typedef enum cask_status cask_onnx_op(struct cask_onnx_import *import, const Cask__Onnx__Node *node,
+                                      struct cask_error *err);
 cask_onnx_op cask_onnx_conv, cask_onnx_gemm, cask_onnx_matmul, cask_onnx_batchnorm, cask_onnx_prelu,
     cask_onnx_relu, cask_onnx_sigmoid, cask_onnx_hard_sigmoid, cask_onnx_hard_swish, cask_onnx_clip,
     cask_onnx_average_pool, cask_onnx_identity, cask_onnx_constant_node, cask_onnx_add,

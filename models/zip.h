@@ -25,8 +25,10 @@ struct cask_zip {
 };
 
 /* `data` is borrowed. A missing end record is reported as a truncated download. */
-enum cask_status cask_zip_open(struct cask_zip *zip, const uint8_t *data, size_t bytes, struct cask_error *err);
+enum cask_status cask_zip_open(struct cask_zip *zip, const uint8_t *data, size_t bytes,
+                               struct cask_error *err);
 void cask_zip_close(struct cask_zip *zip); /* accepts a zeroed one */
-const struct cask_zip_member *cask_zip_find(const struct cask_zip *zip, const char *name, size_t name_bytes);
+const struct cask_zip_member *cask_zip_find(const struct cask_zip *zip, const char *name,
+                                            size_t name_bytes);
 
 #endif

@@ -1,0 +1,160 @@
+/* A model file of any kind as an eval network. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/checkpoint.h"
+#include "models/detect.h"
+#include "models/graph.h"
+
+/* An ONNX file starts with field 1 (ir_version) of its protobuf. */
+static enum cask_status is_onnx(const char *path, bool *onnx, struct cask_error *err)
+{
+    struct cask_map map;
+    enum cask_status st = cask_map_open(&map, path, err);
+    if (st == CASK_OK) {
+        *onnx = map.bytes >= 4 && map.data[0] == 0x08 && map.data[1] < 0x40;
+        cask_map_close(&map);
+    }
+    return st;
+}
+
+static enum cask_status open_onnx(struct cask_device *device, const char *path,
+                                  struct cask_preprocess *preprocess, bool *from_metadata,
+                                  struct cask_model *model, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    bool normalises = false;
+    CASK_TRY(cask_onnx_load(path, &model->graph, &normalises, err));
+    CASK_TRY(cask_net_create(model->graph, device, false, &model->net, err));
+    CASK_TRY(cask_onnx_fill(model->net, path, err));
+    if (normalises) {
+        preprocess->mean = 0;
+        preprocess->scale = 1;
+        *from_metadata = true;
+    }
+done:
+    return st;
+}
+
+/* Pixels as the file's own metadata wants them; all of it or nothing. */
+static enum cask_status read_preprocess(const struct cask_checkpoint *c,
+                                        struct cask_preprocess *preprocess, bool *from_metadata,
+                                        struct cask_error *err)
+{
+    const char *order = cask_checkpoint_metadata(c, "channel_order");
+    const char *mean = cask_checkpoint_metadata(c, "mean");
+    const char *scale = cask_checkpoint_metadata(c, "scale");
+    if (order == NULL || mean == NULL || scale == NULL) {
+        return CASK_OK;
+    }
+    char text[160];
+    snprintf(text, sizeof text, "%.8s:%.60s:%.60s", order, mean, scale);
+    enum cask_status st = cask_preprocess_parse(text, preprocess, err);
+    if (st != CASK_OK) {
+        cask_error_prefix(err, "%s: metadata channel_order, mean, scale", c->path);
+        return st;
+    }
+    *from_metadata = true;
+    return CASK_OK;
+}
+
+static enum cask_status check_eps(const struct cask_checkpoint *c, struct cask_error *err)
+{
+    const char *text = cask_checkpoint_metadata(c, "eps");
+    double eps = text != NULL ? atof(text) : 1e-5;
+    if (!(fabs(eps - 1e-5) < 1e-9)) {
+        return cask_error_set(err, CASK_ERR_UNSUPPORTED,
+                              "%s: metadata eps is %.40s; the registry's networks use 1e-05",
+                              c->path, text);
+    }
+    return CASK_OK;
+}
+
+static enum cask_status choose_network(const struct cask_checkpoint *c, const char *asked,
+                                       struct cask_detected *detected, struct cask_error *err)
+{
+    cask_detect(c, detected);
+    if (asked != NULL) {
+        /* Embedding and size of another network say nothing about the one that was asked for. */
+        if (strcmp(detected->network, asked) != 0) {
+            *detected = (struct cask_detected){0};
+        }
+        snprintf(detected->network, sizeof detected->network, "%s", asked);
+        return CASK_OK;
+    }
+    if (detected->network[0] == '\0') {
+        const char *first = c->tensors.count > 0 ? c->tensors.items[0].name : "nothing";
+        return cask_error_set(
+            err, CASK_ERR_UNSUPPORTED,
+            "%s: cannot tell the network from its %d tensors (first: %.100s)%s%s; "
+            "name it, or export it to ONNX",
+            c->path, c->tensors.count, first, detected->family != NULL ? "; it looks like " : "",
+            detected->family != NULL ? detected->family : "");
+    }
+    return CASK_OK;
+}
+
+static enum cask_status open_checkpoint(struct cask_device *device, const char *network,
+                                        const char *path, struct cask_preprocess *preprocess,
+                                        bool *from_metadata, struct cask_model *model,
+                                        struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    struct cask_detected detected;
+    CASK_TRY(cask_checkpoint_open(path, &model->checkpoint, err));
+    CASK_TRY(choose_network(model->checkpoint, network, &detected, err));
+    const struct cask_graph_options options = {
+        .embedding = detected.embedding, .width = detected.width, .height = detected.height};
+    st = cask_graph_build(detected.network, &options, &model->graph, err);
+    if (st != CASK_OK) {
+        cask_error_prefix(err, "%s", path);
+        CASK_TRY(st);
+    }
+    CASK_TRY(check_eps(model->checkpoint, err));
+    CASK_TRY(cask_net_create(model->graph, device, false, &model->net, err));
+    CASK_TRY(cask_net_load(model->net, model->checkpoint, err));
+    CASK_TRY(read_preprocess(model->checkpoint, preprocess, from_metadata, err));
+done:
+    return st;
+}
+
+enum cask_status cask_model_open(struct cask_device *device, const char *network, const char *path,
+                                 struct cask_preprocess *preprocess, bool *from_metadata,
+                                 struct cask_model *model, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    bool onnx = false, any = network == NULL || network[0] == '\0' || strcmp(network, "auto") == 0;
+    bool wants_onnx = !any && strcmp(network, "onnx") == 0;
+    *model = (struct cask_model){0};
+    *from_metadata = false;
+    CASK_TRY(is_onnx(path, &onnx, err));
+    if (!any && onnx != wants_onnx) {
+        CASK_TRY(cask_error_set(err, CASK_ERR_USAGE,
+                                "%s: the network was given as \"%s\", but the "
+                                "file is %s; \"auto\" takes either",
+                                path, network, onnx ? "an ONNX graph" : "not ONNX"));
+    }
+    if (onnx) {
+        CASK_TRY(open_onnx(device, path, preprocess, from_metadata, model, err));
+    } else {
+        CASK_TRY(open_checkpoint(device, any ? NULL : network, path, preprocess, from_metadata,
+                                 model, err));
+    }
+    preprocess->width = cask_graph_input_width(model->graph);
+    preprocess->height = cask_graph_input_height(model->graph);
+done:
+    if (st != CASK_OK) {
+        cask_model_close(model);
+    }
+    return st;
+}
+
+void cask_model_close(struct cask_model *model)
+{
+    cask_net_free(model->net);
+    cask_graph_free(model->graph);
+    cask_checkpoint_close(model->checkpoint);
+    *model = (struct cask_model){0};
+}
