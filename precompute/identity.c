@@ -28,13 +28,6 @@ static void hash_architecture(const struct cask_graph *graph, char hex[CASK_SHA2
     cask_sha256_final_hex(&hash, hex);
 }
 
-void manifest_set_centers(struct cask_manifest *manifest, const struct centers *centers)
-{
-    cask_centers_sha256(centers->rows, centers->classes, manifest->embedding,
-                        manifest->centers_sha256);
-    snprintf(manifest->centers_origin, sizeof manifest->centers_origin, "%s", centers->origin);
-}
-
 static void set_teacher(const struct precompute_options *options, const struct teacher *teacher,
                         struct cask_manifest *manifest)
 {

@@ -121,8 +121,10 @@ enum cask_status distiller_write(struct distiller *distiller, const struct cask_
 struct staging {
     char folder[4096];
 };
+/* Names the folder; it is made by the first save and gone once the cache is finished. */
 enum cask_status staging_open(const char *out, const struct cask_manifest *manifest,
                               struct staging *staging, struct cask_error *err);
+bool staging_exists(const struct staging *staging);
 bool staging_has(const struct staging *staging, int64_t shard);
 enum cask_status staging_save(const struct staging *staging, int64_t shard,
                               const struct shard_rows *rows, struct cask_error *err);
@@ -136,7 +138,6 @@ void staging_remove(const struct staging *staging, int64_t shards);
 enum cask_status manifest_begin(const struct precompute_options *options, struct teacher *teacher,
                                 const struct cask_dataset *dataset, struct cask_manifest *manifest,
                                 struct cask_error *err);
-void manifest_set_centers(struct cask_manifest *manifest, const struct centers *centers);
 
 enum cask_status precompute_run(const struct precompute_options *options, struct cask_error *err);
 

@@ -107,21 +107,6 @@ done:
     return st;
 }
 
-static enum cask_status list_bad_rows(struct build *b, struct cask_error *err)
-{
-    enum cask_status st = CASK_OK;
-    for (int64_t i = 0; i < b->rows.count; i++) {
-        if (b->rows.bad[i]) {
-            char name[256];
-            cask_dataset_name(b->dataset, b->rows.first + i, name, sizeof name);
-            CASK_TRY(cask_cache_writer_bad(b->writer, b->rows.first + i, name,
-                                           "could not be decoded", err));
-        }
-    }
-done:
-    return st;
-}
-
 /* `staging` is NULL where the centres were known from the start. */
 static enum cask_status write_shards(struct build *b, const struct staging *staging,
                                      struct cask_error *err)
@@ -144,7 +129,6 @@ static enum cask_status write_shards(struct build *b, const struct staging *stag
         CASK_TRY(cask_interrupt_check(err));
         if (staging != NULL) {
             CASK_TRY(staging_load(staging, s, shard_first(b, s), shard_count(b, s), &b->rows, err));
-            CASK_TRY(list_bad_rows(b, err));
         } else {
             CASK_TRY(embed_shard(b, s, err));
         }
@@ -196,6 +180,32 @@ static void report(const struct build *b)
     }
 }
 
+/* The writer compares the whole manifest with what is in the folder, before any work is done. Class
+ * means are not known yet then; the writer adds their hash when it gets them. */
+static enum cask_status open_writer(struct build *b, int threads, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    const char *origin = b->centers.rows != NULL ? b->centers.origin : "mean";
+    snprintf(b->manifest.centers_origin, sizeof b->manifest.centers_origin, "%s", origin);
+    if (b->centers.rows != NULL) {
+        cask_centers_sha256(b->centers.rows, b->centers.classes, b->manifest.embedding,
+                            b->manifest.centers_sha256);
+    }
+    CASK_TRY(cask_cache_writer_open(b->options->out, &b->manifest, threads, &b->writer, err));
+done:
+    return st;
+}
+
+static bool all_shards_there(const struct build *b)
+{
+    for (int64_t s = 0; s < b->shards; s++) {
+        if (!cask_cache_writer_has(b->writer, s)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 enum cask_status precompute_run(const struct precompute_options *options, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
@@ -204,13 +214,16 @@ enum cask_status precompute_run(const struct precompute_options *options, struct
     int threads = options->threads > 0 ? (int)options->threads : cask_cpu_count();
     CASK_TRY(check_options(options, err));
     CASK_TRY(open_build(&b, err));
+    CASK_TRY(open_writer(&b, threads, err));
     bool staged = b.centers.rows == NULL;
     if (staged) {
         CASK_TRY(staging_open(options->out, &b.manifest, &staging, err));
+        if (all_shards_there(&b) && !staging_exists(&staging)) {
+            cask_log_info("%s: already complete", options->out);
+            goto done;
+        }
         CASK_TRY(stage_embeddings(&b, &staging, err));
     }
-    manifest_set_centers(&b.manifest, &b.centers);
-    CASK_TRY(cask_cache_writer_open(options->out, &b.manifest, threads, &b.writer, err));
     CASK_TRY(cask_cache_writer_centers(b.writer, b.centers.rows, err));
     CASK_TRY(
         distiller_create(b.teacher.device, &b.manifest, &b.centers, threads, &b.distiller, err));

@@ -35,10 +35,14 @@ enum cask_status staging_open(const char *out, const struct cask_manifest *manif
         PATH_MAX - 32) {
         CASK_TRY(cask_error_set(err, CASK_ERR_USAGE, "--out %.200s...: the path is too long", out));
     }
-    CASK_TRY(cask_folder_create(staging->folder, err));
     CASK_TRY(cask_folder_sweep_temporaries(staging->folder, err));
 done:
     return st;
+}
+
+bool staging_exists(const struct staging *staging)
+{
+    return cask_path_is_folder(staging->folder);
 }
 
 static void stage_path(const struct staging *staging, int64_t shard, char path[PATH_MAX])
@@ -90,6 +94,7 @@ enum cask_status staging_save(const struct staging *staging, int64_t shard,
         header.checksum = chain(header.checksum, &parts[i]);
     }
     stage_path(staging, shard, path);
+    CASK_TRY(cask_folder_create(staging->folder, err));
     CASK_TRY(cask_file_begin(&file, path, err));
     CASK_TRY(cask_file_write(&file, &header, sizeof header, err));
     for (int i = 0; i < PARTS; i++) {
