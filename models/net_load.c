@@ -78,7 +78,7 @@ static void append_list(char *text, size_t bytes, const struct key_list *list)
     size_t used = strlen(text);
     if (list->count > 0) {
         snprintf(text + used, bytes - used, "; %d %s: %s%s", list->count, list->title, list->text,
-                 list->count > SHOWN ? ", ..." : "");
+                 list->count > SHOWN ? " and others" : "");
     }
 }
 

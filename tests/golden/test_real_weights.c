@@ -117,6 +117,83 @@ static void refused(void **state)
     print_message("%s\n", err.message);
 }
 
+/* OpenCV 4.6's DNN module on the same pixels: pattern() as BGR, (p - 127.5) / 127.5. */
+static void faceplugin_onnx(void **state)
+{
+    (void)state;
+    enum { SIZE = 112, DIM = 512 };
+    static const float first[16] = {-0.0705811f, 0.0690089f,  -0.0124808f, -0.0611208f,
+                                    0.0667343f,  -0.0020268f, -0.0918059f, 0.0675358f,
+                                    -0.0784716f, -0.0169249f, 0.0480596f,  -0.1419945f,
+                                    0.0044623f,  0.1161698f,  -0.1107082f, -0.2280914f};
+    static float pixels[SIZE * SIZE * 3], out[DIM];
+    struct cask_error err;
+    struct cask_device *device = NULL;
+    struct cask_model model;
+    struct cask_plan *plan = NULL;
+    struct cask_preprocess preprocess = cask_preprocess_default();
+    bool known = true;
+    double squares = 0, sum = 0;
+    const struct cask_device_options options = {.backend = "ref", .threads = 1};
+    assert_ok(cask_device_open(&options, &device, &err));
+    assert_ok(cask_model_open(device, "auto", weights_path("faceplugin_fr_feature.onnx"),
+                              &preprocess, &known, &model, &err));
+    assert_false(known);
+    assert_false(cask_graph_trainable(model.graph));
+    assert_int_equal(cask_graph_embedding(model.graph), DIM);
+    assert_int_equal(cask_graph_macs(model.graph), 221161984);
+    for (int i = 0; i < SIZE * SIZE * 3; i++) {
+        int y = i / (3 * SIZE), x = i / 3 % SIZE, c = i % 3;
+        pixels[i] = ((float)((7 * y + 13 * x + 29 * c + x * y) % 256) - 127.5f) / 127.5f;
+    }
+    assert_ok(cask_plan_create(model.net, 1, CASK_MODE_EVAL, &plan, &err));
+    assert_ok(cask_plan_forward(plan, pixels, 1, out, &err));
+    for (int i = 0; i < DIM; i++) {
+        squares += (double)out[i] * (double)out[i];
+        sum += (double)out[i];
+    }
+    for (int i = 0; i < 16; i++) {
+        assert_close((double)out[i], (double)first[i], 2e-6);
+    }
+    assert_close(sqrt(squares), 2.0320716, 5e-6);
+    assert_close(sum, -3.1126451, 2e-5);
+    cask_plan_free(plan);
+    cask_model_close(&model);
+    assert_refused(CASK_ERR_USAGE, "is an ONNX graph",
+                   cask_model_open(device, "ir50", weights_path("faceplugin_fr_feature.onnx"),
+                                   &preprocess, &known, &model, &err));
+    cask_device_close(device);
+}
+
+static void other_networks_are_refused(void **state)
+{
+    (void)state;
+    struct cask_error err;
+    struct cask_device *device = NULL;
+    struct cask_model model;
+    struct cask_preprocess preprocess = cask_preprocess_default();
+    bool known = true;
+    const struct cask_device_options options = {.backend = "ref", .threads = 1};
+    assert_ok(cask_device_open(&options, &device, &err));
+    assert_refused(CASK_ERR_MISMATCH, "unknown: conv1.0.weight",
+                   cask_model_open(device, "mobilefacenet",
+                                   weights_path("foamliu_mobilefacenetv2_legacy.pt"), &preprocess,
+                                   &known, &model, &err));
+    print_message("%s\n", err.message);
+    assert_refused(CASK_ERR_UNSUPPORTED, "MobileNetV2",
+                   cask_model_open(device, NULL, weights_path("foamliu_mobilefacenetv2_legacy.pt"),
+                                   &preprocess, &known, &model, &err));
+    assert_refused(CASK_ERR_MISMATCH, "missing: conv1.weight",
+                   cask_model_open(device, "ir18", weights_path("mnist_tinygrad_model.safetensors"),
+                                   &preprocess, &known, &model, &err));
+    print_message("%s\n", err.message);
+    assert_refused(CASK_ERR_UNSUPPORTED, "Xiaoccer",
+                   cask_model_open(device, "auto",
+                                   weights_path("xiaoccer_mobilefacenet_112x96_legacy.ckpt"),
+                                   &preprocess, &known, &model, &err));
+    cask_device_close(device);
+}
+
 static void safetensors_of_another_net(void **state)
 {
     (void)state;
@@ -139,6 +216,8 @@ int main(void)
         cmocka_unit_test(xiaoccer_legacy),
         cmocka_unit_test(foamliu_legacy),
         cmocka_unit_test(refused),
+        cmocka_unit_test(faceplugin_onnx),
+        cmocka_unit_test(other_networks_are_refused),
         cmocka_unit_test(safetensors_of_another_net),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
