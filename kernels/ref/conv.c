@@ -116,8 +116,7 @@ enum cask_status REF(conv_forward)(struct cask_conv *conv, const struct cask_ten
     return CASK_OK;
 }
 
-/* dx[n,h,w,c] = sum over all (p,q,o,r,s) with pS-T+r = h and qS-L+s = w of dy[n,p,q,o] * w[o,i,r,s]
- */
+/* dx[n,h,w,c] = sum of dy[n,p,q,o] * w[o,i,r,s] over all (p,q,o,r,s) with pS-T+r = h, qS-L+s = w */
 static double backward_one(const struct cask_conv *conv, const struct cask_tensor *dy, int n, int h,
                            int w, int c)
 {

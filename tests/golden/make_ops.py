@@ -65,7 +65,7 @@ def linear(case, n, c, h, w, k):
 
 
 def batchnorm(case, n, c, h, w, activation=None):
-    """Two training steps (running statistics go on), then nothing else."""
+    """Two training steps: the second finds the running statistics of the first."""
     mean, var = draw(c), draw(c, low=0.5, high=2.0)
     gamma, beta = draw(c, low=0.5, high=1.5).requires_grad_(), draw(c).requires_grad_()
     slope = draw(c, low=0.1, high=0.4).requires_grad_()

@@ -1,7 +1,10 @@
 /* tests/support/ops/gemm.c - matrix product.
  *
- *     gemm m5 n7 k3 ta tb beta wide single  ta, tb: transposed; beta: adds half of C; wide: rows
- * with gaps; single: parameter type even on a bf16 device
+ *     gemm m5 n7 k3 ta tb alpha beta wide single
+ *          ta, tb         A, B transposed
+ *          alpha, beta    times -2; plus half of what C was
+ *          wide           rows with gaps
+ *          single         parameter type even on a bf16 device
  */
 #include "tests/support/ops/op.h"
 
