@@ -184,11 +184,20 @@ done:
     return st;
 }
 
+/* Of integers: a scalar becomes a vector. Of a float constant (a PReLU slope on its way from [C] to
+ * [C,1,1]) only the view changes. */
 enum cask_status cask_onnx_unsqueeze(struct cask_onnx_import *import, const Cask__Onnx__Node *node,
                                      struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
+    const struct cask_onnx_value *value = NULL;
     struct cask_onnx_ints ints;
+    CASK_TRY(cask_onnx_input(import, node, 0, &value, err));
+    if (value != NULL && value->kind == CASK_ONNX_TENSOR && cask_onnx_is_float(value->tensor)) {
+        const struct cask_onnx_value copy = *value;
+        cask_onnx_output(import, node, &copy);
+        goto done;
+    }
     CASK_TRY(read_ints(import, node, 0, &ints, err));
     if (!ints.scalar) {
         CASK_TRY(REFUSE(CASK_ERR_UNSUPPORTED, "%s", "its input is not a scalar"));
