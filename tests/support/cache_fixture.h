@@ -14,6 +14,8 @@
 #include <string.h>
 
 #include "cache/cache.h"
+#include "common/file.h"
+#include "common/mem.h"
 #include "common/rng.h"
 
 struct fixture {
@@ -154,6 +156,32 @@ static inline enum cask_status fixture_build(const char *folder, const struct ca
     cask_cache_writer_close(writer);
     fixture_close(&fixture);
     return st;
+}
+
+/* Two folders hold the same files with the same bytes; the journal is history and may differ. Leaves
+ * the first difference in `what`. */
+static inline bool fixture_same_folders(const char *a, const char *b, char what[512])
+{
+    struct cask_error err = {0};
+    char **names[2] = {NULL, NULL};
+    size_t counts[2] = {0, 0};
+    bool same = cask_folder_list(a, &names[0], &counts[0], &err) == CASK_OK && cask_folder_list(b, &names[1], &counts[1], &err) == CASK_OK && counts[0] == counts[1];
+    snprintf(what, 512, "%zu files in %s, %zu in %s", counts[0], a, counts[1], b);
+    for (size_t i = 0; same && i < counts[0]; i++) {
+        char path[2][600], *data[2] = {NULL, NULL};
+        size_t bytes[2] = {0, 0};
+        snprintf(path[0], sizeof path[0], "%s/%s", a, names[0][i]);
+        snprintf(path[1], sizeof path[1], "%s/%s", b, names[1][i]);
+        same = strcmp(names[0][i], names[1][i]) == 0 && cask_file_read_all(path[0], 1 << 28, &data[0], &bytes[0], &err) == CASK_OK &&
+               cask_file_read_all(path[1], 1 << 28, &data[1], &bytes[1], &err) == CASK_OK &&
+               (strcmp(names[0][i], "journal.jsonl") == 0 || (bytes[0] == bytes[1] && memcmp(data[0], data[1], bytes[0]) == 0));
+        snprintf(what, 512, "%.200s and %.200s", names[0][i], names[1][i]);
+        cask_free(data[0]);
+        cask_free(data[1]);
+    }
+    cask_folder_list_free(names[0], counts[0]);
+    cask_folder_list_free(names[1], counts[1]);
+    return same;
 }
 
 #endif
