@@ -81,7 +81,7 @@ static const struct cask_config_row train_rows[] = {
     {"precision", CASK_CONFIG_ENUM, AT(precision), "auto", 0, 0, precisions, NULL,
      "auto: bf16 where the CPU has AMX, else fp32"},
     {"backend", CASK_CONFIG_TEXT, AT(backend), "cpu", 0, 0, NULL, "NAME",
-     "cpu, or ref and ref64 (slow oracles)"},
+     "cpu, or ref (the slow oracle)"},
     {"loader_threads", CASK_CONFIG_INT, AT(loader_threads), "0", 0, 256, NULL, "N",
      "threads that decode images; 0: one per CPU, at most 4"},
     {"verify", CASK_CONFIG_ENUM, AT(verify), "first", 0, 0, verify_modes, NULL,
