@@ -29,6 +29,7 @@ struct cask_matmul_gradient {
     bool input_as_is;
     int64_t rows, chunk, chunks;
     int tile_taps, tiles, groups;
+    bool swapped; /* partial sums are [tap, in][out], not [out][tap, in] */
     struct cask_product *sum[2]; /* of full chunks, of the last one */
     size_t partial_bytes;        /* of one tile and group */
 };

@@ -1,7 +1,7 @@
 /* kernels/cpu/conv_matmul_gradient.c - weight gradient of a dense convolution.
  *
- * dW[out][tap, in] = sum over rows of dy[row][out] * lowered[row][tap, in], a product with dy
- * transposed. A tile of whole taps is kept in cache while rows stream by; where there are few tiles the
+ * dW[out][tap, in] = sum over rows of dy[row][out] * lowered[row][tap, in]: a product whose first
+ * operand is transposed, which costs; the narrower of the two is taken for it. A tile of whole taps is kept in cache while rows stream by; where there are few tiles the
  * rows are cut into groups, each with its own sum, added in order at the end.
  */
 #include <string.h>
@@ -38,18 +38,18 @@ enum cask_status cask_matmul_gradient_open(struct cask_conv *conv, struct cask_m
     struct cask_cpu *cpu = conv->cpu;
     g->lowering = (struct cask_lowering){cpu->dtype, d->h,       d->w,        d->in_c,     d->kernel_h, d->kernel_w,
                                          d->stride,  d->pad_top, d->pad_left, conv->out_h, conv->out_w};
-    g->input_as_is = cask_lowering_is_input(&g->lowering);
+    g->input_as_is = cask_lowering_is_input(&g->lowering) && d->kernel_h * d->kernel_w == 1;
     g->rows = (int64_t)d->n * conv->out_h * conv->out_w;
     choose_tiles(d, g);
     int64_t tile = (int64_t)g->tile_taps * d->in_c;
     int64_t last = g->rows - (g->chunks - 1) * g->chunk;
-    int64_t lowered = g->input_as_is ? (int64_t)d->kernel_h * d->kernel_w * d->in_c : tile;
-    struct cask_product_desc desc = {.m = d->out_c,
-                                     .n = tile,
+    g->swapped = d->out_c > tile;
+    struct cask_product_desc desc = {.m = g->swapped ? tile : d->out_c,
+                                     .n = g->swapped ? d->out_c : tile,
                                      .k = g->chunk,
-                                     .src_strides = {1, d->out_c},
-                                     .weight_strides = {lowered, 1},
-                                     .dst_strides = {tile, 1},
+                                     .src_strides = {1, g->swapped ? tile : d->out_c},
+                                     .weight_strides = {g->swapped ? d->out_c : tile, 1},
+                                     .dst_strides = {g->swapped ? d->out_c : tile, 1},
                                      .accumulate = true,
                                      .alpha = 1,
                                      .beta = 1,
@@ -84,6 +84,15 @@ struct gradient_run {
     bool failed;
 };
 
+/* The product walks its first operand by columns, which the hardware does not foresee. */
+static void fetch(const void *data, int64_t bytes)
+{
+    const char *line = data;
+    for (int64_t at = 0; at < bytes; at += 64) {
+        __builtin_prefetch(line + at, 0, 2);
+    }
+}
+
 static void sum_tile(void *user, int64_t index, int thread)
 {
     struct gradient_run *run = user;
@@ -99,13 +108,16 @@ static void sum_tile(void *user, int64_t index, int thread)
         int64_t rows = g->rows - row < g->chunk ? g->rows - row : g->chunk;
         const void *lowered = run->conv->cpu->block_scratch[thread].data;
         if (g->input_as_is) {
-            int64_t width = (int64_t)g->lowering.kernel_h * g->lowering.kernel_w * g->lowering.src_c;
-            lowered = cask_at(run->x, dtype, row * width + (int64_t)tile * g->tile_taps * g->lowering.src_c);
+            lowered = cask_at(run->x, dtype, row * g->lowering.src_c);
         } else {
             cask_lowering_gather(&g->lowering, run->x, row, rows, tile * g->tile_taps, g->tile_taps, run->conv->cpu->block_scratch[thread].data);
         }
         const void *dy = cask_at(run->dy, dtype, row * run->conv->desc.out_c);
-        if (!cask_product_run(g->sum[rows == g->chunk ? 0 : 1], thread, dy, lowered, NULL, partial)) {
+        const void *first = g->swapped ? lowered : dy, *second = g->swapped ? dy : lowered;
+        if (!g->swapped || g->input_as_is) {
+            fetch(first, rows * (g->swapped ? g->lowering.src_c : run->conv->desc.out_c) * (int64_t)cask_dtype_size(dtype));
+        }
+        if (!cask_product_run(g->sum[rows == g->chunk ? 0 : 1], thread, first, second, NULL, partial)) {
             __atomic_store_n(&run->failed, true, __ATOMIC_RELAXED);
         }
     }
@@ -117,15 +129,18 @@ static void add_out(void *user, int64_t out, int thread)
     struct gradient_run *run = user;
     const struct cask_matmul_gradient *g = run->g;
     const struct cask_conv_desc *d = &run->conv->desc;
-    int64_t taps = (int64_t)d->kernel_h * d->kernel_w, in_c = d->in_c;
+    int64_t taps = (int64_t)d->kernel_h * d->kernel_w, in_c = d->in_c, width = g->tile_taps * in_c;
+    int64_t step = g->swapped ? d->out_c : 1;
     float *dweight = run->dweight + out * taps * in_c;
     (void)thread;
     for (int64_t tap = 0; tap < taps; tap++) {
-        int64_t tile = tap / g->tile_taps, at = (out * g->tile_taps + tap % g->tile_taps) * in_c;
+        int64_t column = tap % g->tile_taps * in_c;
+        int64_t at = g->swapped ? column * d->out_c + out : out * width + column;
         for (int group = 0; group < g->groups; group++) {
-            const float *partial = (const float *)(const void *)(run->partials + (size_t)(tile * g->groups + group) * g->partial_bytes) + at;
+            const char *tile = run->partials + (size_t)(tap / g->tile_taps * g->groups + group) * g->partial_bytes;
+            const float *partial = (const float *)(const void *)tile + at;
             for (int64_t i = 0; i < in_c; i++) {
-                dweight[i * taps + tap] += partial[i];
+                dweight[i * taps + tap] += partial[i * step];
             }
         }
     }

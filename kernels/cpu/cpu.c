@@ -5,6 +5,7 @@
 
 #include "common/mem.h"
 #include "kernels/cpu/onednn.h"
+#include "kernels/cpu/team.h"
 
 static enum cask_status choose_dtype(enum cask_precision precision, enum cask_isa isa, enum cask_dtype *dtype, struct cask_error *err)
 {
@@ -35,6 +36,7 @@ static void cpu_close(struct cask_device *device)
     if (cpu == NULL) {
         return;
     }
+    cask_team_free(cpu->team);
     cask_gemm_cache_free(cpu->gemms);
     cask_dnnl_close(cpu->dnnl);
     free_scratch(cpu->primitive_scratch, cpu->threads);
@@ -60,6 +62,7 @@ static enum cask_status cpu_open(const struct cask_device_options *options, stru
     if (cpu->primitive_scratch == NULL || cpu->block_scratch == NULL) {
         CASK_TRY(cask_error_memory(err, (size_t)cpu->threads * sizeof *cpu->block_scratch, "scratch of threads"));
     }
+    CASK_TRY(cask_team_create(cpu->threads, &cpu->team, err));
     CASK_TRY(cask_dnnl_open(cpu, err));
     device->threads = cpu->threads;
     device->activation_dtype = cpu->dtype;

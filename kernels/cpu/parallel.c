@@ -1,29 +1,13 @@
-/* kernels/cpu/parallel.c - threads, blocks and scratch memory. The only file that starts threads. */
-#include <omp.h>
-
+/* kernels/cpu/parallel.c - how an op is cut into blocks, and its scratch memory. */
 #include "common/mem.h"
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/team.h"
 
 void cask_cpu_for(const struct cask_cpu *cpu, int64_t count, cask_task task, void *user)
 {
-    int threads = count < cpu->threads ? (int)count : cpu->threads;
-    if (threads <= 1) {
-        /* Outside a parallel region some oneDNN primitives would start threads of their own. */
-        int outer = omp_get_max_threads();
-        omp_set_num_threads(1);
-        for (int64_t index = 0; index < count; index++) {
-            task(user, index, 0);
-        }
-        omp_set_num_threads(outer);
-        return;
-    }
-    /* By turns, a few indices at a time: cores differ in speed, and a task's result does not depend
-     * on the thread that runs it. */
-    int turn = (int)(count / (threads * 16) > 1 ? count / (threads * 16) : 1);
-#pragma omp parallel for schedule(dynamic, turn) num_threads(threads)
-    for (int64_t index = 0; index < count; index++) {
-        task(user, index, omp_get_thread_num());
-    }
+    /* A few indices at a time: cores differ in speed, so halves fixed in advance would end unevenly. */
+    int64_t turn = count / ((int64_t)cpu->threads * 16);
+    cask_team_run(cpu->team, count, turn > 1 ? turn : 1, task, user);
 }
 
 void *cask_scratch_take(struct cask_scratch *scratch, size_t bytes)

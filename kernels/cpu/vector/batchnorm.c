@@ -65,12 +65,12 @@ static void apply(const struct cask_bn_block *bn, const void *x, void *y, int64_
     }
 }
 
-/* dz: the gradient before the activation. */
+/* dz: the gradient before the activation. A product with 0, not a 0: what is NaN stays NaN. */
 static inline __attribute__((always_inline)) float
 through_activation(enum cask_activation activation, float z, float dy, float slope)
 {
     if (activation == CASK_ACT_RELU) {
-        return z <= 0 ? 0 : dy;
+        return dy * (z <= 0 ? 0.0F : 1.0F);
     }
     if (activation == CASK_ACT_PRELU) {
         float low = dy * slope;

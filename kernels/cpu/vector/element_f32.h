@@ -14,4 +14,14 @@ static inline element element_put(float value)
     return value;
 }
 
+static inline __attribute__((always_inline)) vec vec_load(const element *from)
+{
+    return *(const loose_vec *)from;
+}
+
+static inline __attribute__((always_inline)) void vec_store(element *to, vec value)
+{
+    *(loose_vec *)to = value;
+}
+
 #endif

@@ -16,16 +16,16 @@
 #define QUOTE(text) QUOTE_(text)
 #define ELEMENT_HEADER_(element) QUOTE(kernels/cpu/vector/element_##element.h)
 #define ELEMENT_HEADER(element) ELEMENT_HEADER_(element)
+/* Sixteen floats. The compiler splits the type into what the instruction set has. */
+enum { LANES = 16 };
+typedef float vec __attribute__((vector_size(64)));
+typedef float loose_vec __attribute__((vector_size(64), aligned(4), may_alias));
+
 #include ELEMENT_HEADER(CASK_ELEMENT)
 
 #define KERNEL__(name, element, isa) cask_##name##_##element##_##isa
 #define KERNEL_(name, element, isa) KERNEL__(name, element, isa)
 #define KERNEL(name) KERNEL_(name, CASK_ELEMENT, CASK_ISA)
-
-/* Sixteen floats. The compiler splits the type into what the instruction set has. */
-enum { LANES = 16 };
-typedef float vec __attribute__((vector_size(64)));
-typedef float loose_vec __attribute__((vector_size(64), aligned(4), may_alias));
 
 static inline __attribute__((always_inline)) vec vec_load_f32(const float *from)
 {
@@ -35,22 +35,6 @@ static inline __attribute__((always_inline)) vec vec_load_f32(const float *from)
 static inline __attribute__((always_inline)) void vec_store_f32(float *to, vec value)
 {
     *(loose_vec *)to = value;
-}
-
-static inline __attribute__((always_inline)) vec vec_load(const element *from)
-{
-    vec value;
-    for (int i = 0; i < LANES; i++) {
-        value[i] = element_get(from[i]);
-    }
-    return value;
-}
-
-static inline __attribute__((always_inline)) void vec_store(element *to, vec value)
-{
-    for (int i = 0; i < LANES; i++) {
-        to[i] = element_put(value[i]);
-    }
 }
 
 #endif
