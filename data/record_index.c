@@ -67,6 +67,12 @@ static enum cask_status sort_by_key(const char *path, struct cask_record_entry *
                                     int64_t count, struct cask_error *err)
 {
     bool sorted = true;
+    if (count > 1 && entries[count - 1].key < entries[0].key) {
+        /* insightface writes key 0 last: put that one line first before sorting millions */
+        struct cask_record_entry last = entries[count - 1];
+        memmove(entries + 1, entries, (size_t)(count - 1) * sizeof *entries);
+        entries[0] = last;
+    }
     for (int64_t i = 1; i < count && sorted; i++) {
         sorted = entries[i - 1].key < entries[i].key;
     }
