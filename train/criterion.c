@@ -25,30 +25,42 @@ struct cask_criterion {
     struct cask_state_array arrays[CASK_CONFIG_LIST];
 };
 
-static void log_size(const struct cask_criterion *criterion, const struct cask_criterion_options *options)
+static void log_size(const struct cask_criterion *criterion,
+                     const struct cask_criterion_options *options)
 {
     size_t step, all = criterion->api->bytes(criterion->engine, &step);
     double matrix = (double)options->batch * (double)options->classes * sizeof(float);
-    cask_log_info("criterion: %s, %d losses beside the head, %.1f MB; of these %.1f MB for a step, %.2f of the B x C cosines",
-                  criterion->api->name, criterion->term_count, (double)all / 1e6, (double)step / 1e6, (double)step / matrix);
+    cask_log_info("criterion: %s, %d losses beside the head, %.1f MB; of these %.1f MB for a step, "
+                  "%.2f of the B x C cosines",
+                  criterion->api->name, criterion->term_count, (double)all / 1e6,
+                  (double)step / 1e6, (double)step / matrix);
 }
 
-static enum cask_status create_engine(struct cask_criterion *criterion, const struct cask_criterion_options *options, struct cask_error *err)
+static enum cask_status create_engine(struct cask_criterion *criterion,
+                                      const struct cask_criterion_options *options,
+                                      struct cask_error *err)
 {
     const struct cask_criterion_config *config = criterion->config;
     struct cask_engine_term terms[CASK_MAX_LOSSES];
     for (int i = 0; i < config->loss_count; i++) {
         if (config->losses[i].share.weight != 0) {
             criterion->term_loss[criterion->term_count] = i;
-            terms[criterion->term_count++] = (struct cask_engine_term){i, config->losses[i].options};
+            terms[criterion->term_count++] =
+                (struct cask_engine_term){i, config->losses[i].options};
         }
     }
     const struct cask_engine_options engine = {
         .device = options->device,
         .pool = criterion->pool,
-        .facts = {.classes = options->classes, .batch = options->batch, .dim = options->dim, .teacher_dim = options->teacher_dim,
-                  .topk = options->teacher_topk, .centers = options->teacher_has_centers, .teacher_scale = options->teacher_scale,
-                  .temperatures = criterion->temperatures, .temperature_count = criterion->temperature_count},
+        .facts = {.classes = options->classes,
+                  .batch = options->batch,
+                  .dim = options->dim,
+                  .teacher_dim = options->teacher_dim,
+                  .topk = options->teacher_topk,
+                  .centers = options->teacher_has_centers,
+                  .teacher_scale = options->teacher_scale,
+                  .temperatures = criterion->temperatures,
+                  .temperature_count = criterion->temperature_count},
         .head = &config->head,
         .terms = terms,
         .term_count = criterion->term_count,
@@ -57,7 +69,9 @@ static enum cask_status create_engine(struct cask_criterion *criterion, const st
     return criterion->api->create(&engine, &criterion->engine, err);
 }
 
-enum cask_status cask_criterion_create(const struct cask_criterion_config *config, const struct cask_criterion_options *options, struct cask_criterion **out, struct cask_error *err)
+enum cask_status cask_criterion_create(const struct cask_criterion_config *config,
+                                       const struct cask_criterion_options *options,
+                                       struct cask_criterion **out, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_criterion *criterion = cask_alloc(1, sizeof *criterion);
@@ -68,18 +82,26 @@ enum cask_status cask_criterion_create(const struct cask_criterion_config *confi
     criterion->device = options->device;
     criterion->api = cask_engine_for(options->device);
     if (criterion->api->real_bytes != sizeof(float)) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_UNSUPPORTED, "device ref64: training computes its losses in float; use cpu or ref"));
+        CASK_TRY(
+            cask_error_set(err, CASK_ERR_UNSUPPORTED,
+                           "device ref64: training computes its losses in float; use cpu or ref"));
     }
-    if (options->classes < 1 || options->dim < 1 || options->batch < 1 || options->teacher_temperature_count > CASK_CONFIG_LIST) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_RANGE, "criterion: needs at least one class, dimension and image; found %lld, %d, %d", (long long)options->classes, options->dim, options->batch));
+    if (options->classes < 1 || options->dim < 1 || options->batch < 1 ||
+        options->teacher_temperature_count > CASK_CONFIG_LIST) {
+        CASK_TRY(cask_error_set(
+            err, CASK_ERR_RANGE,
+            "criterion: needs at least one class, dimension and image; found %lld, %d, %d",
+            (long long)options->classes, options->dim, options->batch));
     }
     criterion->temperature_count = options->teacher_temperature_count;
     for (int t = 0; t < criterion->temperature_count; t++) {
         criterion->temperatures[t] = options->teacher_temperatures[t];
     }
-    criterion->lse = cask_alloc((size_t)options->batch, (size_t)(criterion->temperature_count + 1) * sizeof *criterion->lse);
+    criterion->lse = cask_alloc((size_t)options->batch, (size_t)(criterion->temperature_count + 1) *
+                                                            sizeof *criterion->lse);
     if (criterion->lse == NULL) {
-        CASK_TRY(cask_error_memory(err, (size_t)options->batch * sizeof *criterion->lse, "log-sum-exps"));
+        CASK_TRY(cask_error_memory(err, (size_t)options->batch * sizeof *criterion->lse,
+                                   "log-sum-exps"));
     }
     CASK_TRY(cask_pool_create(cask_device_threads(options->device), &criterion->pool, err));
     CASK_TRY(create_engine(criterion, options, err));
@@ -111,7 +133,8 @@ unsigned cask_criterion_needs(const struct cask_criterion *criterion)
     if (needs & (CASK_NEED_TEACHER_RAW | CASK_NEED_RAW_GRAM)) {
         needs |= CASK_NEED_UNIT | CASK_NEED_NORM;
     }
-    return needs & (CASK_NEED_UNIT | CASK_NEED_NORM | CASK_NEED_CENTERS | CASK_NEED_TOPK | CASK_NEED_LABEL_COSINE | CASK_NEED_LSE);
+    return needs & (CASK_NEED_UNIT | CASK_NEED_NORM | CASK_NEED_CENTERS | CASK_NEED_TOPK |
+                    CASK_NEED_LABEL_COSINE | CASK_NEED_LSE);
 }
 
 static double share_at(const struct cask_loss_share *share, struct cask_progress_point at)
@@ -130,19 +153,33 @@ static void fill_terms(struct cask_criterion *criterion, const double *weights)
 {
     const struct cask_engine_result *result = criterion->api->result(criterion->engine);
     for (int t = 0; t <= criterion->term_count; t++) {
-        const char *name = t == 0 ? cask_head_of(&criterion->config->head)->name : criterion->config->losses[criterion->term_loss[t - 1]].name;
-        criterion->terms[t] = (struct cask_term){.name = name, .weight = t == 0 ? 1 : weights[t - 1], .value = result->value[t], .gradient_norm = result->gradient_norm[t], .gradient_cosine = result->gradient_cosine[t]};
+        const char *name = t == 0 ? cask_head_of(&criterion->config->head)->name
+                                  : criterion->config->losses[criterion->term_loss[t - 1]].name;
+        criterion->terms[t] = (struct cask_term){.name = name,
+                                                 .weight = t == 0 ? 1 : weights[t - 1],
+                                                 .value = result->value[t],
+                                                 .gradient_norm = result->gradient_norm[t],
+                                                 .gradient_cosine = result->gradient_cosine[t]};
     }
 }
 
-enum cask_status cask_criterion_step(struct cask_criterion *criterion, const float *embedding, const uint32_t *labels, int batch, const struct cask_teacher *teacher, struct cask_progress_point at, bool measure, float *d_embedding, double *total, struct cask_error *err)
+enum cask_status cask_criterion_step(struct cask_criterion *criterion, const float *embedding,
+                                     const uint32_t *labels, int batch,
+                                     const struct cask_teacher *teacher,
+                                     struct cask_progress_point at, bool measure,
+                                     float *d_embedding, double *total, struct cask_error *err)
 {
     double weights[CASK_MAX_LOSSES];
     enum cask_status st = CASK_OK;
     for (int t = 0; t < criterion->term_count; t++) {
         weights[t] = share_at(&criterion->config->losses[criterion->term_loss[t]].share, at);
     }
-    struct cask_engine_input input = {.batch = batch, .labels = labels, .embedding = embedding, .weights = weights, .measure = measure, .d_embedding = d_embedding};
+    struct cask_engine_input input = {.batch = batch,
+                                      .labels = labels,
+                                      .embedding = embedding,
+                                      .weights = weights,
+                                      .measure = measure,
+                                      .d_embedding = d_embedding};
     if (teacher != NULL) {
         input.teacher_unit = teacher->unit;
         input.teacher_norm = teacher->norm;
@@ -187,11 +224,15 @@ double cask_criterion_gradient_squares(const struct cask_criterion *criterion)
     if (criterion->weight_count == 0) {
         return 0;
     }
-    enum cask_status st = cask_device_ops(criterion->device)->sum_squares(criterion->device, (size_t)criterion->weight_count, criterion->api->gradient(criterion->engine), &sum, &err);
+    enum cask_status st =
+        cask_device_ops(criterion->device)
+            ->sum_squares(criterion->device, (size_t)criterion->weight_count,
+                          criterion->api->gradient(criterion->engine), &sum, &err);
     return st == CASK_OK ? sum : NAN;
 }
 
-enum cask_status cask_criterion_update(struct cask_criterion *criterion, const struct cask_sgd *sgd, struct cask_error *err)
+enum cask_status cask_criterion_update(struct cask_criterion *criterion, const struct cask_sgd *sgd,
+                                       struct cask_error *err)
 {
     return criterion->api->update(criterion->engine, sgd, err);
 }
@@ -201,7 +242,8 @@ int cask_criterion_state(struct cask_criterion *criterion, const struct cask_sta
     struct cask_engine_array found[CASK_CONFIG_LIST];
     int n = criterion->api->arrays(criterion->engine, found, CASK_CONFIG_LIST);
     for (int i = 0; i < n; i++) {
-        criterion->arrays[i] = (struct cask_state_array){found[i].name, found[i].values, found[i].rows, found[i].columns};
+        criterion->arrays[i] = (struct cask_state_array){found[i].name, found[i].values,
+                                                         found[i].rows, found[i].columns};
     }
     *arrays = criterion->arrays;
     return n;

@@ -105,8 +105,8 @@ int cask_criterion_terms(const struct cask_criterion *criterion,
                          const struct cask_term **terms); /* of the last step */
 /* Fraction of the batch whose largest margin-free cosine is at its label. */
 double cask_criterion_accuracy(const struct cask_criterion *criterion);
-/* Mean teacher mass, at the T of the last class loss, inside what the teacher was known at: 1 in exact
- * mode; NaN without a class loss or without its LSE. */
+/* Mean teacher mass, at the T of the last class loss, inside what the teacher was known at: 1 in
+ * exact mode; NaN without a class loss or without its LSE. */
 double cask_criterion_captured(const struct cask_criterion *criterion);
 /* Squared norm of the gradient for W of the last step, and the update that consumes it. */
 double cask_criterion_gradient_squares(const struct cask_criterion *criterion);

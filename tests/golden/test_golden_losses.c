@@ -1,6 +1,6 @@
-/* Golden loss cases through build/bin/check_loss: our own (make_losses.py, torch autograd) and, where
- * it is there, the shared collection. check_loss exits 0 only if every case passes in double, float
- * and on the cpu backend. */
+/* Golden loss cases through build/bin/check_loss: our own (make_losses.py, torch autograd) and,
+ * where it is there, the shared collection. check_loss exits 0 only if every case passes in double,
+ * float and on the cpu backend. */
 #include "tests/support/test.h"
 
 #include "common/file.h"
@@ -16,11 +16,13 @@ static int run_folder(const char *folder, int *cases)
     *cases = 0;
     for (size_t i = 0; i < count; i++) {
         size_t length = strlen(names[i]);
-        if (length < 5 || strcmp(names[i] + length - 5, ".json") != 0 || strcmp(names[i], "INDEX.json") == 0) {
+        if (length < 5 || strcmp(names[i] + length - 5, ".json") != 0 ||
+            strcmp(names[i], "INDEX.json") == 0) {
             continue;
         }
         char command[1024];
-        snprintf(command, sizeof command, "'%s/check_loss' '%s/%s' 2>&1", getenv("CASK_BIN"), folder, names[i]);
+        snprintf(command, sizeof command, "'%s/check_loss' '%s/%s' 2>&1", getenv("CASK_BIN"),
+                 folder, names[i]);
         failed += system(command) != 0;
         ++*cases;
     }
@@ -58,10 +60,14 @@ static void test_unknown_words(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "{\"name\":\"a\",\"method\":\"kd\",\"options\":{\"T\":4,\"Tee\":1},\"inputs\":{\"z_student\":[[1,2]],\"z_teacher\":[[1,0]],\"labels\":[0]},\"loss\":0,\"grad\":{}}",
-        "{\"name\":\"a\",\"method\":\"kdd\",\"options\":{},\"inputs\":{\"z_student\":[[1,2]],\"z_teacher\":[[1,0]],\"labels\":[0]},\"loss\":0,\"grad\":{}}",
-        "{\"name\":\"a\",\"method\":\"kd\",\"options\":{\"T\":4},\"inputs\":{\"z_student\":[[1,2]],\"z_taecher\":[[1,0]],\"labels\":[0]},\"loss\":0,\"grad\":{}}",
-        "{\"name\":\"a\",\"method\":\"kd\",\"options\":{\"T\":4},\"inputs\":{\"z_student\":[[1,2]],\"z_teacher\":[[1,0,3]],\"labels\":[0]},\"loss\":0,\"grad\":{}}",
+        "{\"name\":\"a\",\"method\":\"kd\",\"options\":{\"T\":4,\"Tee\":1},\"inputs\":{\"z_"
+        "student\":[[1,2]],\"z_teacher\":[[1,0]],\"labels\":[0]},\"loss\":0,\"grad\":{}}",
+        "{\"name\":\"a\",\"method\":\"kdd\",\"options\":{},\"inputs\":{\"z_student\":[[1,2]],\"z_"
+        "teacher\":[[1,0]],\"labels\":[0]},\"loss\":0,\"grad\":{}}",
+        "{\"name\":\"a\",\"method\":\"kd\",\"options\":{\"T\":4},\"inputs\":{\"z_student\":[[1,2]],"
+        "\"z_taecher\":[[1,0]],\"labels\":[0]},\"loss\":0,\"grad\":{}}",
+        "{\"name\":\"a\",\"method\":\"kd\",\"options\":{\"T\":4},\"inputs\":{\"z_student\":[[1,2]],"
+        "\"z_teacher\":[[1,0,3]],\"labels\":[0]},\"loss\":0,\"grad\":{}}",
     };
     char folder[256], path[300], command[900];
     struct cask_error err;
@@ -69,7 +75,8 @@ static void test_unknown_words(void **state)
     snprintf(path, sizeof path, "%s/bad.json", folder);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_ok(cask_file_write_all(path, bad[i], strlen(bad[i]), &err));
-        snprintf(command, sizeof command, "'%s/check_loss' '%s' 2>/dev/null", getenv("CASK_BIN"), path);
+        snprintf(command, sizeof command, "'%s/check_loss' '%s' 2>/dev/null", getenv("CASK_BIN"),
+                 path);
         assert_int_not_equal(system(command), 0);
     }
     test_remove_folder(folder);

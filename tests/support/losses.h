@@ -39,7 +39,8 @@ static inline void losses_unit(double *rows, double *norm, int count, int dim)
     }
 }
 
-/* What a cache would hold of this teacher: top-k by cosine, label cosine, LSE at both temperatures. */
+/* What a cache would hold of this teacher: top-k by cosine, label cosine, LSE at both temperatures.
+ */
 static inline void losses_fill_topk(struct losses_batch *b, int k)
 {
     b->topk = k;
@@ -70,7 +71,8 @@ static inline void losses_fill_topk(struct losses_batch *b, int k)
     }
 }
 
-static inline void losses_draw(struct losses_batch *b, uint64_t seed, int batch, int classes, int dim, int teacher_dim)
+static inline void losses_draw(struct losses_batch *b, uint64_t seed, int batch, int classes,
+                               int dim, int teacher_dim)
 {
     memset(b, 0, sizeof *b);
     b->batch = batch;
@@ -121,12 +123,16 @@ static inline void losses_rig_close(struct losses_rig *rig)
     memset(rig, 0, sizeof *rig);
 }
 
-static inline enum cask_status losses_rig_open(struct losses_rig *rig, const char *backend, int threads, const struct losses_batch *b, bool exact, int64_t chunk, const char *const *set, struct cask_error *err)
+static inline enum cask_status losses_rig_open(struct losses_rig *rig, const char *backend,
+                                               int threads, const struct losses_batch *b,
+                                               bool exact, int64_t chunk, const char *const *set,
+                                               struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_config_section sections[80];
     struct cask_engine_term terms[CASK_MAX_LOSSES];
-    const struct cask_device_options device = {.backend = backend, .threads = threads, .precision = CASK_PRECISION_FP32};
+    const struct cask_device_options device = {
+        .backend = backend, .threads = threads, .precision = CASK_PRECISION_FP32};
     memset(rig, 0, sizeof *rig);
     CASK_TRY(cask_criterion_config_create(&rig->settings, err));
     size_t count = cask_criterion_config_sections(rig->settings, sections, 80);
@@ -145,9 +151,22 @@ static inline enum cask_status losses_rig_open(struct losses_rig *rig, const cha
     CASK_TRY(cask_pool_create(threads, &rig->pool, err));
     rig->api = cask_engine_for(rig->device);
     const struct cask_engine_options options = {
-        .device = rig->device, .pool = rig->pool, .head = &rig->settings->head, .terms = terms, .term_count = rig->terms, .seed = 7, .teacher_chunk = chunk,
-        .facts = {.classes = b->classes, .batch = LOSSES_B, .dim = b->dim, .teacher_dim = b->teacher_dim, .topk = b->topk, .centers = exact,
-                  .teacher_scale = LOSSES_SCALE, .temperatures = losses_temperatures, .temperature_count = 2},
+        .device = rig->device,
+        .pool = rig->pool,
+        .head = &rig->settings->head,
+        .terms = terms,
+        .term_count = rig->terms,
+        .seed = 7,
+        .teacher_chunk = chunk,
+        .facts = {.classes = b->classes,
+                  .batch = LOSSES_B,
+                  .dim = b->dim,
+                  .teacher_dim = b->teacher_dim,
+                  .topk = b->topk,
+                  .centers = exact,
+                  .teacher_scale = LOSSES_SCALE,
+                  .temperatures = losses_temperatures,
+                  .temperature_count = 2},
     };
     CASK_TRY(rig->api->create(&options, &rig->engine, err));
 done:
@@ -166,10 +185,14 @@ static inline void losses_copy(void *to, const double *from, size_t count, size_
 }
 
 /* One step; gradients as double. d_w may be NULL. */
-static inline enum cask_status losses_step(struct losses_rig *rig, const struct losses_batch *b, bool measure, double *total, double *d_f, double *d_w, struct cask_error *err)
+static inline enum cask_status losses_step(struct losses_rig *rig, const struct losses_batch *b,
+                                           bool measure, double *total, double *d_f, double *d_w,
+                                           struct cask_error *err)
 {
-    const size_t bytes = rig->api->real_bytes, B = (size_t)b->batch, C = (size_t)b->classes, D = (size_t)b->dim, DT = (size_t)b->teacher_dim;
-    double f[LOSSES_B * LOSSES_D], unit[LOSSES_B * LOSSES_DT], norm[LOSSES_B], centers[LOSSES_C * LOSSES_DT];
+    const size_t bytes = rig->api->real_bytes, B = (size_t)b->batch, C = (size_t)b->classes,
+                 D = (size_t)b->dim, DT = (size_t)b->teacher_dim;
+    double f[LOSSES_B * LOSSES_D], unit[LOSSES_B * LOSSES_DT], norm[LOSSES_B],
+        centers[LOSSES_C * LOSSES_DT];
     double cosine[LOSSES_B * LOSSES_C], label_cosine[LOSSES_B], out[LOSSES_B * LOSSES_D];
     losses_copy(f, b->f, B * D, bytes);
     losses_copy(unit, b->unit, B * DT, bytes);
@@ -182,9 +205,19 @@ static inline enum cask_status losses_step(struct losses_rig *rig, const struct 
     }
     memset(out, 0x55, sizeof out); /* filled, not added to */
     const struct cask_engine_input input = {
-        .batch = b->batch, .labels = b->labels, .embedding = f, .teacher_unit = unit, .teacher_norm = norm, .teacher_centers = centers,
-        .topk_index = b->topk_index, .topk_cosine = cosine, .label_cosine = label_cosine, .lse = b->lse,
-        .weights = rig->weights, .measure = measure, .d_embedding = out,
+        .batch = b->batch,
+        .labels = b->labels,
+        .embedding = f,
+        .teacher_unit = unit,
+        .teacher_norm = norm,
+        .teacher_centers = centers,
+        .topk_index = b->topk_index,
+        .topk_cosine = cosine,
+        .label_cosine = label_cosine,
+        .lse = b->lse,
+        .weights = rig->weights,
+        .measure = measure,
+        .d_embedding = out,
     };
     enum cask_status st = rig->api->step(rig->engine, &input, err);
     if (st != CASK_OK) {
@@ -196,7 +229,8 @@ static inline enum cask_status losses_step(struct losses_rig *rig, const struct 
         d_f[j] = bytes == sizeof(float) ? (double)((float *)(void *)out)[j] : out[j];
     }
     for (size_t j = 0; d_w != NULL && gradient != NULL && j < C * D; j++) {
-        d_w[j] = bytes == sizeof(float) ? (double)((const float *)gradient)[j] : ((const double *)gradient)[j];
+        d_w[j] = bytes == sizeof(float) ? (double)((const float *)gradient)[j]
+                                        : ((const double *)gradient)[j];
     }
     return CASK_OK;
 }

@@ -6,7 +6,8 @@
 #include "train/heads/arc.h"
 #include "train/heads/heads.h"
 
-static void label(const struct cask_head_options *options, double margin, double cosine, double *phi, double *slope)
+static void label(const struct cask_head_options *options, double margin, double cosine,
+                  double *phi, double *slope)
 {
     cask_head_arcface.label(options, margin, cosine, phi, slope);
 }

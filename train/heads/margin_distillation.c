@@ -1,19 +1,22 @@
-/* train/heads/margin_distillation.c - MarginDistillation (Svitov and Alyamkin 2020): ArcFace over the
- * teacher's frozen class centres, with a margin per sample that grows with the teacher's own
+/* train/heads/margin_distillation.c - MarginDistillation (Svitov and Alyamkin 2020): ArcFace over
+ * the teacher's frozen class centres, with a margin per sample that grows with the teacher's own
  * certainty u_i = cos(teacher embedding, teacher centre y_i). No fallback.
  */
 #include "train/heads/arc.h"
 #include "train/heads/heads.h"
 
-static void label(const struct cask_head_options *options, double margin, double cosine, double *phi, double *slope)
+static void label(const struct cask_head_options *options, double margin, double cosine,
+                  double *phi, double *slope)
 {
     (void)options;
     cask_arc_margin(margin, cosine, phi, slope);
 }
 
-const struct cask_head cask_head_margin_distillation = {.name = "margin_distillation", .label = label};
+const struct cask_head cask_head_margin_distillation = {.name = "margin_distillation",
+                                                        .label = label};
 
-void cask_head_sample_margins(const struct cask_head_options *options, const double *teacher_cosine, int count, double *margin)
+void cask_head_sample_margins(const struct cask_head_options *options, const double *teacher_cosine,
+                              int count, double *margin)
 {
     double largest = 0;
     for (int i = 0; i < count; i++) {

@@ -1,7 +1,8 @@
 /* train/heads/softmax.c - normalised softmax: z = s c, no margin. */
 #include "train/heads/heads.h"
 
-static void label(const struct cask_head_options *options, double margin, double cosine, double *phi, double *slope)
+static void label(const struct cask_head_options *options, double margin, double cosine,
+                  double *phi, double *slope)
 {
     (void)options;
     (void)margin;

@@ -6,11 +6,13 @@
 
 #include "train/heads/heads.h"
 
-static void label(const struct cask_head_options *options, double margin, double cosine, double *phi, double *slope)
+static void label(const struct cask_head_options *options, double margin, double cosine,
+                  double *phi, double *slope)
 {
     const double pi = 3.14159265358979323846;
     double theta = acos(cosine), sine = sqrt(fmax(1 - cosine * cosine, 1e-12));
-    double k = fmin(floor(margin * theta / pi), margin - 1); /* theta = pi belongs to the last branch */
+    double k =
+        fmin(floor(margin * theta / pi), margin - 1); /* theta = pi belongs to the last branch */
     k = fmax(k, 0);
     double sign = fmod(k, 2) == 0 ? 1 : -1;
     double psi = sign * cos(margin * theta) - 2 * k;
@@ -18,4 +20,5 @@ static void label(const struct cask_head_options *options, double margin, double
     *slope = (options->lambda + sign * margin * sin(margin * theta) / sine) / (1 + options->lambda);
 }
 
-const struct cask_head cask_head_sphereface = {.name = "sphereface", .default_margin = 4, .label = label};
+const struct cask_head cask_head_sphereface = {
+    .name = "sphereface", .default_margin = 4, .label = label};

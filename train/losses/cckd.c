@@ -1,7 +1,7 @@
-/* train/losses/cckd.c - correlation congruence (Peng et al. 2019): mean over B^2 of (K(s) - K(t))^2, K the
- * Taylor series of the Gaussian kernel on unit rows:
- *     K(s) = exp(-2 gamma) sum_{p=0..P} (2 gamma)^p / p! s^p
- * TFace's code stops at P = 1, where this is exactly (0.8 exp(-0.8))^2 times SP.
+/* train/losses/cckd.c - correlation congruence (Peng et al. 2019): mean over B^2 of (K(s) -
+ * K(t))^2, K the Taylor series of the Gaussian kernel on unit rows: K(s) = exp(-2 gamma)
+ * sum_{p=0..P} (2 gamma)^p / p! s^p TFace's code stops at P = 1, where this is exactly (0.8
+ * exp(-0.8))^2 times SP.
  */
 #include "train/losses/losses.h"
 
@@ -13,8 +13,20 @@ struct options {
 };
 
 static const struct cask_config_row rows[] = {
-    {.key = "gamma", .type = CASK_CONFIG_REAL, .offset = offsetof(struct options, gamma), .value = "0.4", .min = 0, .max = 100, .help = "width of the Gaussian kernel"},
-    {.key = "order", .type = CASK_CONFIG_INT, .offset = offsetof(struct options, order), .value = "2", .min = 0, .max = MAX_ORDER, .help = "P, the last power of the series (1 in TFace)"},
+    {.key = "gamma",
+     .type = CASK_CONFIG_REAL,
+     .offset = offsetof(struct options, gamma),
+     .value = "0.4",
+     .min = 0,
+     .max = 100,
+     .help = "width of the Gaussian kernel"},
+    {.key = "order",
+     .type = CASK_CONFIG_INT,
+     .offset = offsetof(struct options, order),
+     .value = "2",
+     .min = 0,
+     .max = MAX_ORDER,
+     .help = "P, the last power of the series (1 in TFace)"},
 };
 
 static unsigned needs(const void *options, const struct cask_engine_facts *facts)

@@ -27,7 +27,8 @@ static void modulate(const real *x, int64_t count, real hard, real t, real *valu
     }
 }
 
-static void modulated_row_sum(const struct classes *k, const struct label *label, const real *x, struct ce_row *ce)
+static void modulated_row_sum(const struct classes *k, const struct label *label, const real *x,
+                              struct ce_row *ce)
 {
     real value[TILE], slope[TILE];
     double sum = 0;
@@ -83,7 +84,8 @@ static double cross_entropy_value(const struct classes *k)
 }
 
 /* g += dCE/dx on a tile; the label's entry is finished in double. */
-static void cross_entropy_tile(const struct classes *k, int64_t row, int64_t first, int64_t width, real *g)
+static void cross_entropy_tile(const struct classes *k, int64_t row, int64_t first, int64_t width,
+                               real *g)
 {
     const struct label *label = &k->labels[row];
     if (!label->known) {
@@ -141,7 +143,8 @@ static void stats_row(void *user, int64_t row, int worker)
     for (int64_t at = 0; at < teacher->count; at += TILE) {
         int width = (int)(teacher->count - at < TILE ? teacher->count - at : TILE);
         for (int t = 0; t < job->count; t++) {
-            two_group_add_tile(job->terms[t], job->classes, (int)row, teacher->first + at, width, teacher->chunk + row * teacher->count + at);
+            two_group_add_tile(job->terms[t], job->classes, (int)row, teacher->first + at, width,
+                               teacher->chunk + row * teacher->count + at);
         }
     }
 }
@@ -180,7 +183,8 @@ static void gradient_row(void *user, int64_t row, int worker)
         }
         for (int t = 0; t < job->count; t++) {
             if (job->mask >> (1 + t) & 1) {
-                const real *y = k->teacher->chunk + row * k->teacher->count + (first - k->teacher->first);
+                const real *y =
+                    k->teacher->chunk + row * k->teacher->count + (first - k->teacher->first);
                 two_group_gradient(job->terms[t], k, (int)row, first, (int)width, y, g);
             }
         }
@@ -196,8 +200,16 @@ static void gradient_row(void *user, int64_t row, int worker)
     }
 }
 
-void class_gradient(const struct classes *classes, struct two_group **terms, int count, uint64_t mask, int64_t first, int64_t width, real *out, int64_t stride)
+void class_gradient(const struct classes *classes, struct two_group **terms, int count,
+                    uint64_t mask, int64_t first, int64_t width, real *out, int64_t stride)
 {
-    struct job job = {.classes = classes, .terms = terms, .count = count, .mask = mask, .first = first, .width = width, .out = out, .stride = stride};
+    struct job job = {.classes = classes,
+                      .terms = terms,
+                      .count = count,
+                      .mask = mask,
+                      .first = first,
+                      .width = width,
+                      .out = out,
+                      .stride = stride};
     loss_parallel(classes->pool, classes->batch, gradient_row, &job);
 }

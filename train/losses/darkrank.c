@@ -16,16 +16,39 @@ struct options {
 
 #define AT(field) offsetof(struct options, field)
 static const struct cask_config_row rows[] = {
-    {.key = "normalise", .type = CASK_CONFIG_BOOL, .offset = AT(normalise), .value = "true", .help = "unit embeddings instead of raw ones"},
-    {.key = "alpha", .type = CASK_CONFIG_REAL, .offset = AT(alpha), .value = "3", .min = 0, .max = 1e6, .help = "score = -alpha d^beta"},
-    {.key = "beta", .type = CASK_CONFIG_REAL, .offset = AT(beta), .value = "3", .min = 1, .max = 100, .help = "score = -alpha d^beta"},
-    {.key = "length", .type = CASK_CONFIG_INT, .offset = AT(length), .value = "3", .min = 1, .max = MAX_LENGTH, .help = "teacher's nearest others of each query (3 in TFace and KD-PWR, 4 in lenscloth/RKD)"},
+    {.key = "normalise",
+     .type = CASK_CONFIG_BOOL,
+     .offset = AT(normalise),
+     .value = "true",
+     .help = "unit embeddings instead of raw ones"},
+    {.key = "alpha",
+     .type = CASK_CONFIG_REAL,
+     .offset = AT(alpha),
+     .value = "3",
+     .min = 0,
+     .max = 1e6,
+     .help = "score = -alpha d^beta"},
+    {.key = "beta",
+     .type = CASK_CONFIG_REAL,
+     .offset = AT(beta),
+     .value = "3",
+     .min = 1,
+     .max = 100,
+     .help = "score = -alpha d^beta"},
+    {.key = "length",
+     .type = CASK_CONFIG_INT,
+     .offset = AT(length),
+     .value = "3",
+     .min = 1,
+     .max = MAX_LENGTH,
+     .help = "teacher's nearest others of each query (3 in TFace and KD-PWR, 4 in lenscloth/RKD)"},
 };
 
 static unsigned needs(const void *options, const struct cask_engine_facts *facts)
 {
     (void)facts;
-    return CASK_NEED_UNIT | (((const struct options *)options)->normalise ? 0 : CASK_NEED_RAW_GRAM | CASK_NEED_NORM);
+    return CASK_NEED_UNIT |
+           (((const struct options *)options)->normalise ? 0 : CASK_NEED_RAW_GRAM | CASK_NEED_NORM);
 }
 
 /* The `length` others nearest to i, nearest first; returns how many there are. */
@@ -50,7 +73,8 @@ static int nearest(const real *gram, int batch, int64_t i, int length, int64_t *
     return n;
 }
 
-static double query(const struct options *o, const struct loss_step *step, const real *student, const real *teacher, real *d_student, int64_t i)
+static double query(const struct options *o, const struct loss_step *step, const real *student,
+                    const real *teacher, real *d_student, int64_t i)
 {
     int64_t list[MAX_LENGTH];
     double distance[MAX_LENGTH], score[MAX_LENGTH], lse[MAX_LENGTH], value = 0, all = -INFINITY;
@@ -70,7 +94,8 @@ static double query(const struct options *o, const struct loss_step *step, const
         }
         if (!constant[b]) {
             slope *= -o->alpha * o->beta * pow(distance[b], o->beta - 1);
-            pair_distance_backward(d_student, step->batch, i, list[b], distance[b], step->weight * slope / step->batch);
+            pair_distance_backward(d_student, step->batch, i, list[b], distance[b],
+                                   step->weight * slope / step->batch);
         }
     }
     return value;
@@ -82,8 +107,9 @@ static double step_darkrank(void *state, const void *options, const struct loss_
     double sum = 0;
     (void)state;
     for (int64_t i = 0; i < step->batch; i++) {
-        sum += o->normalise ? query(o, step, step->gram, step->teacher_gram, step->d_gram, i)
-                            : query(o, step, step->raw_gram, step->teacher_raw_gram, step->d_raw_gram, i);
+        sum += o->normalise
+                   ? query(o, step, step->gram, step->teacher_gram, step->d_gram, i)
+                   : query(o, step, step->raw_gram, step->teacher_raw_gram, step->d_raw_gram, i);
     }
     return sum / step->batch;
 }

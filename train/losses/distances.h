@@ -1,14 +1,16 @@
 /* train/losses/distances.h - distances of a Gram matrix, unit or raw, and the way back.
  *
- * d_ij = sqrt(max(G_ii + G_jj - 2 G_ij, 1e-12)), 0 on the diagonal. Below 1e-12, or below what rounding
- * of G can tell from 0, d_ij counts as a constant: two equal images have gradient 0, not 1e9.
+ * d_ij = sqrt(max(G_ii + G_jj - 2 G_ij, 1e-12)), 0 on the diagonal. Below 1e-12, or below what
+ * rounding of G can tell from 0, d_ij counts as a constant: two equal images have gradient 0, not
+ * 1e9.
  */
 #ifndef CASK_TRAIN_LOSSES_DISTANCES_H
 #define CASK_TRAIN_LOSSES_DISTANCES_H
 
 #include "train/losses/losses.h"
 
-static inline double pair_distance(const real *gram, int batch, int64_t i, int64_t j, bool *constant)
+static inline double pair_distance(const real *gram, int batch, int64_t i, int64_t j,
+                                   bool *constant)
 {
     const double ii = (double)gram[i * batch + i], jj = (double)gram[j * batch + j];
     const double squared = ii + jj - 2 * (double)gram[i * batch + j];
@@ -18,7 +20,8 @@ static inline double pair_distance(const real *gram, int batch, int64_t i, int64
 
 /* P += dL/dG from slope = dL/dd_ij of the ordered pair (i,j). For unit rows the diagonal parts move
  * nothing (they are radial), so one form serves both. */
-static inline void pair_distance_backward(real *p, int batch, int64_t i, int64_t j, double distance, double slope)
+static inline void pair_distance_backward(real *p, int batch, int64_t i, int64_t j, double distance,
+                                          double slope)
 {
     const double q = slope / (2 * distance);
     p[i * batch + i] += (real)q;

@@ -6,9 +6,10 @@
  *     eq11_sq   mean (R^S - R^T)^2              (code)
  *     eq11_abs  mean |R^S - R^T|                (paper, eq. 11)
  *     eq7_abs   mean sum_k |(s^S - t^S_k) - (s^T - t^T_k)|   (paper, eq. 7)
- * L = lambda_pos L(positives) + lambda_neg L(negatives). Negatives: the n of largest student cosine, or
- * drawn. The paper keeps critical pairs only (the nets disagree on which side of some t_k); the
- * code keeps all. `variant` sets form and filter; the default is the code, which is known to have run.
+ * L = lambda_pos L(positives) + lambda_neg L(negatives). Negatives: the n of largest student
+ * cosine, or drawn. The paper keeps critical pairs only (the nets disagree on which side of some
+ * t_k); the code keeps all. `variant` sets form and filter; the default is the code, which is known
+ * to have run.
  */
 #include "common/mem.h"
 #include "common/rng.h"
@@ -34,27 +35,82 @@ static const char *const choices[] = {"by_variant", "false", "true", NULL};
 
 #define AT(field) offsetof(struct options, field)
 static const struct cask_config_row rows[] = {
-    {.key = "variant", .type = CASK_CONFIG_ENUM, .offset = AT(variant), .value = "code", .names = variants, .help = "code: eq11_sq, all pairs; paper: eq11_abs, critical pairs"},
-    {.key = "form", .type = CASK_CONFIG_ENUM, .offset = AT(form), .value = "by_variant", .names = forms, .help = "gap between the ranks of a pair"},
-    {.key = "critical_only", .type = CASK_CONFIG_ENUM, .offset = AT(critical), .value = "by_variant", .names = choices, .help = "only pairs that student and teacher see on different sides of a threshold"},
-    {.key = "tau", .type = CASK_CONFIG_REAL, .offset = AT(tau), .value = "0.01", .min = 1e-6, .max = 100, .help = "temperature of the soft rank"},
-    {.key = "ema", .type = CASK_CONFIG_REAL, .offset = AT(alpha), .value = "0.99", .min = 0, .max = 1, .help = "how much of a threshold stays in a step"},
-    {.key = "inv_fpr", .type = CASK_CONFIG_REALS, .offset = AT(inv_fpr), .value = "[1e1, 1e2, 1e3, 1e4, 1e5, 1e6]", .min = 1, .max = 1e12, .help = "one over the false positive rates of the thresholds"},
-    {.key = "negatives", .type = CASK_CONFIG_INT, .offset = AT(negatives), .value = "2000", .min = 1, .max = 1e9, .help = "negative pairs that count"},
-    {.key = "random_negatives", .type = CASK_CONFIG_BOOL, .offset = AT(random), .value = "false", .help = "draw them instead of taking the hardest"},
-    {.key = "lambda_pos", .type = CASK_CONFIG_REAL, .offset = AT(lambda_pos), .value = "0.02", .min = 0, .max = 1e6, .help = "factor of positive pairs (0.32 is its effect on TFace's 16 GPUs)"},
-    {.key = "lambda_neg", .type = CASK_CONFIG_REAL, .offset = AT(lambda_neg), .value = "0.01", .min = 0, .max = 1e6, .help = "factor of negative pairs (0.16 there)"},
+    {.key = "variant",
+     .type = CASK_CONFIG_ENUM,
+     .offset = AT(variant),
+     .value = "code",
+     .names = variants,
+     .help = "code: eq11_sq, all pairs; paper: eq11_abs, critical pairs"},
+    {.key = "form",
+     .type = CASK_CONFIG_ENUM,
+     .offset = AT(form),
+     .value = "by_variant",
+     .names = forms,
+     .help = "gap between the ranks of a pair"},
+    {.key = "critical_only",
+     .type = CASK_CONFIG_ENUM,
+     .offset = AT(critical),
+     .value = "by_variant",
+     .names = choices,
+     .help = "only pairs that student and teacher see on different sides of a threshold"},
+    {.key = "tau",
+     .type = CASK_CONFIG_REAL,
+     .offset = AT(tau),
+     .value = "0.01",
+     .min = 1e-6,
+     .max = 100,
+     .help = "temperature of the soft rank"},
+    {.key = "ema",
+     .type = CASK_CONFIG_REAL,
+     .offset = AT(alpha),
+     .value = "0.99",
+     .min = 0,
+     .max = 1,
+     .help = "how much of a threshold stays in a step"},
+    {.key = "inv_fpr",
+     .type = CASK_CONFIG_REALS,
+     .offset = AT(inv_fpr),
+     .value = "[1e1, 1e2, 1e3, 1e4, 1e5, 1e6]",
+     .min = 1,
+     .max = 1e12,
+     .help = "one over the false positive rates of the thresholds"},
+    {.key = "negatives",
+     .type = CASK_CONFIG_INT,
+     .offset = AT(negatives),
+     .value = "2000",
+     .min = 1,
+     .max = 1e9,
+     .help = "negative pairs that count"},
+    {.key = "random_negatives",
+     .type = CASK_CONFIG_BOOL,
+     .offset = AT(random),
+     .value = "false",
+     .help = "draw them instead of taking the hardest"},
+    {.key = "lambda_pos",
+     .type = CASK_CONFIG_REAL,
+     .offset = AT(lambda_pos),
+     .value = "0.02",
+     .min = 0,
+     .max = 1e6,
+     .help = "factor of positive pairs (0.32 is its effect on TFace's 16 GPUs)"},
+    {.key = "lambda_neg",
+     .type = CASK_CONFIG_REAL,
+     .offset = AT(lambda_neg),
+     .value = "0.01",
+     .min = 0,
+     .max = 1e6,
+     .help = "factor of negative pairs (0.16 there)"},
 };
 
 struct state {
     enum form form;
     bool critical;
     int levels;
-    real *thresholds;            /* [2][levels], student's then teacher's */
+    real *thresholds;              /* [2][levels], student's then teacher's */
     double current[2][MAX_LEVELS]; /* of this step, before they are rounded to `real` */
-    real *scores[2];             /* [pairs]: cosines of the negatives */
-    uint32_t *pair;              /* [pairs]: i * batch + j */
-    struct candidate *scratch;   /* [pairs] */
+    real *scores[2];               /* [pairs]: cosines of the negatives */
+    uint32_t *pair;                /* [pairs]: i * batch + j */
+    struct candidate *scratch;     /* [pairs] */
 };
 
 static int64_t collect_negatives(struct state *state, const struct loss_step *step)
@@ -81,7 +137,10 @@ static void update_thresholds(struct state *state, const struct options *o, int6
             real *kept = &state->thresholds[net * state->levels + k];
             double t = (double)*kept;
             if (count > 0) {
-                const struct ranking ranking = {.x = state->scores[net], .count = count, .label = -1, .scratch = state->scratch};
+                const struct ranking ranking = {.x = state->scores[net],
+                                                .count = count,
+                                                .label = -1,
+                                                .scratch = state->scratch};
                 int64_t at = (int64_t)((double)count / o->inv_fpr.values[k]);
                 struct cut cut = rank_top(&ranking, at + 1 < count ? at + 1 : count - 1);
                 double e = (double)cut.value;
@@ -117,37 +176,43 @@ static bool is_critical(const struct state *state, double student, double teache
 {
     bool critical = false;
     for (int k = 0; k < state->levels; k++) {
-        critical |= (student > state->current[STUDENT][k]) != (teacher > state->current[TEACHER][k]);
+        critical |=
+            (student > state->current[STUDENT][k]) != (teacher > state->current[TEACHER][k]);
     }
     return critical;
 }
 
 /* Loss of one pair and its derivative by the student's cosine. */
-static double pair_loss(const struct state *state, double tau, double student, double teacher, double *slope)
+static double pair_loss(const struct state *state, double tau, double student, double teacher,
+                        double *slope)
 {
     double value = 0, rank_slope, unused;
     *slope = 0;
     if (state->form == EQ7_ABS) {
         for (int k = 0; k < state->levels; k++) {
-            double gap = (student - state->current[STUDENT][k]) - (teacher - state->current[TEACHER][k]);
+            double gap =
+                (student - state->current[STUDENT][k]) - (teacher - state->current[TEACHER][k]);
             value += fabs(gap);
             *slope += (gap > 0) - (gap < 0);
         }
         return value;
     }
-    double gap = soft_rank(state, STUDENT, student, tau, &rank_slope) - soft_rank(state, TEACHER, teacher, tau, &unused);
+    double gap = soft_rank(state, STUDENT, student, tau, &rank_slope) -
+                 soft_rank(state, TEACHER, teacher, tau, &unused);
     *slope = rank_slope * (state->form == EQ11_SQ ? 2 * gap : (gap > 0) - (gap < 0));
     return state->form == EQ11_SQ ? gap * gap : fabs(gap);
 }
 
 /* Mean over the listed pairs that count; 0 if there are none. */
-static double mean_loss(struct state *state, const struct loss_step *step, double tau, const uint32_t *pairs, int64_t count, double lambda)
+static double mean_loss(struct state *state, const struct loss_step *step, double tau,
+                        const uint32_t *pairs, int64_t count, double lambda)
 {
     int64_t taking_part = 0;
     double sum = 0, slope;
     for (int pass = 0; pass < 2; pass++) {
         for (int64_t n = 0; n < count; n++) {
-            const double student = (double)step->gram[pairs[n]], teacher = (double)step->teacher_gram[pairs[n]];
+            const double student = (double)step->gram[pairs[n]],
+                         teacher = (double)step->teacher_gram[pairs[n]];
             if (state->critical && !is_critical(state, student, teacher)) {
                 continue;
             }
@@ -163,7 +228,8 @@ static double mean_loss(struct state *state, const struct loss_step *step, doubl
 }
 
 /* Moves the negatives that count to the front of state->pair. */
-static int64_t choose_negatives(struct state *state, const struct options *o, const struct loss_step *step, int64_t count)
+static int64_t choose_negatives(struct state *state, const struct options *o,
+                                const struct loss_step *step, int64_t count)
 {
     if (count <= o->negatives) {
         return count;
@@ -171,12 +237,14 @@ static int64_t choose_negatives(struct state *state, const struct options *o, co
     if (o->random) {
         uint32_t *drawn = (uint32_t *)state->scratch; /* the ranking is over */
         for (int64_t n = 0; n < o->negatives; n++) {
-            drawn[n] = state->pair[cask_rng_permute(step->seed, step->counter ^ 0x4b44, (uint64_t)count, (uint64_t)n)];
+            drawn[n] = state->pair[cask_rng_permute(step->seed, step->counter ^ 0x4b44,
+                                                    (uint64_t)count, (uint64_t)n)];
         }
         memcpy(state->pair, drawn, (size_t)o->negatives * sizeof *drawn);
         return o->negatives;
     }
-    const struct ranking ranking = {.x = state->scores[STUDENT], .count = count, .label = -1, .scratch = state->scratch};
+    const struct ranking ranking = {
+        .x = state->scores[STUDENT], .count = count, .label = -1, .scratch = state->scratch};
     const struct cut cut = rank_top(&ranking, o->negatives);
     int64_t kept = 0;
     for (int64_t n = 0; n < count; n++) {
@@ -220,14 +288,18 @@ static void ekd_free(void *state_)
     }
 }
 
-static enum cask_status create(const void *options, const struct cask_engine_facts *facts, void **out, struct cask_error *err)
+static enum cask_status create(const void *options, const struct cask_engine_facts *facts,
+                               void **out, struct cask_error *err)
 {
     const struct options *o = options;
     const size_t pairs = (size_t)facts->batch * (size_t)facts->batch / 2 + 1;
     enum cask_status st = CASK_OK;
     struct state *state = NULL;
     if (o->inv_fpr.count < 1 || o->inv_fpr.count > MAX_LEVELS || facts->batch > 65535) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_RANGE, "loss.ekd: expected 1 to %d false positive rates and a batch below 65536, found %d and %d", MAX_LEVELS, o->inv_fpr.count, facts->batch));
+        CASK_TRY(cask_error_set(err, CASK_ERR_RANGE,
+                                "loss.ekd: expected 1 to %d false positive rates and a batch below "
+                                "65536, found %d and %d",
+                                MAX_LEVELS, o->inv_fpr.count, facts->batch));
     }
     state = cask_alloc(1, sizeof *state);
     if (state == NULL) {
@@ -242,7 +314,8 @@ static enum cask_status create(const void *options, const struct cask_engine_fac
     state->scores[1] = cask_alloc(pairs, sizeof(real));
     state->pair = cask_alloc(pairs, sizeof *state->pair);
     state->scratch = cask_alloc(pairs, sizeof *state->scratch);
-    if (state->thresholds == NULL || state->scores[0] == NULL || state->scores[1] == NULL || state->pair == NULL || state->scratch == NULL) {
+    if (state->thresholds == NULL || state->scores[0] == NULL || state->scores[1] == NULL ||
+        state->pair == NULL || state->scratch == NULL) {
         CASK_TRY(cask_error_memory(err, pairs * sizeof(real), "pairs of EKD"));
     }
     *out = state;
@@ -265,7 +338,8 @@ static int arrays(void *state_, struct cask_engine_array *arrays_, int limit)
     if (limit < 1) {
         return 0;
     }
-    arrays_[0] = (struct cask_engine_array){"loss.ekd.thresholds", state->thresholds, false, 2, state->levels};
+    arrays_[0] = (struct cask_engine_array){"loss.ekd.thresholds", state->thresholds, false, 2,
+                                            state->levels};
     return 1;
 }
 

@@ -15,14 +15,21 @@ struct options {
 
 static const char *const kinds[] = {"cos", "cos_sq", "l2", "mse_raw", NULL};
 static const struct cask_config_row rows[] = {
-    {.key = "kind", .type = CASK_CONFIG_ENUM, .offset = offsetof(struct options, kind), .value = "cos", .names = kinds, .help = "mean 1-cos, its square, squared distance of unit rows, or MSE of raw embeddings"},
+    {.key = "kind",
+     .type = CASK_CONFIG_ENUM,
+     .offset = offsetof(struct options, kind),
+     .value = "cos",
+     .names = kinds,
+     .help = "mean 1-cos, its square, squared distance of unit rows, or MSE of raw embeddings"},
 };
 
 static unsigned needs(const void *options, const struct cask_engine_facts *facts)
 {
     const struct options *o = options;
     (void)facts;
-    return CASK_NEED_SAME_DIM | (o->kind == MSE_RAW ? CASK_NEED_TEACHER_RAW | CASK_NEED_UNIT | CASK_NEED_NORM : CASK_NEED_UNIT);
+    return CASK_NEED_SAME_DIM |
+           (o->kind == MSE_RAW ? CASK_NEED_TEACHER_RAW | CASK_NEED_UNIT | CASK_NEED_NORM
+                               : CASK_NEED_UNIT);
 }
 
 static double mse_raw(const struct loss_step *step)
@@ -50,9 +57,12 @@ static double angular(const struct loss_step *step, enum kind kind)
             length += (double)e[j] * (double)e[j];
             c += (double)e[j] * (double)u[j];
         }
-        /* |e - u|^2 / 2 is 1 - c without its cancellation near c = 1; a zero embedding has c = 0. */
+        /* |e - u|^2 / 2 is 1 - c without its cancellation near c = 1; a zero embedding has c = 0.
+         */
         double one_minus_c = length > 0.5 ? gap / 2 : 1 - c;
-        sum += kind == COS ? one_minus_c : kind == COS_SQ ? one_minus_c * one_minus_c : 2 * one_minus_c;
+        sum += kind == COS      ? one_minus_c
+               : kind == COS_SQ ? one_minus_c * one_minus_c
+                                : 2 * one_minus_c;
         double slope = kind == COS ? 1 : kind == COS_SQ ? 2 * one_minus_c : 2;
         real by = (real)(step->weight * slope / step->batch);
         for (int j = 0; j < step->dim; j++) {

@@ -3,7 +3,8 @@
 
 #include "common/mem.h"
 
-enum cask_status engine_alloc(struct cask_engine *engine, size_t count, size_t size, bool step, const char *what, void *slot, struct cask_error *err)
+enum cask_status engine_alloc(struct cask_engine *engine, size_t count, size_t size, bool step,
+                              const char *what, void *slot, struct cask_error *err)
 {
     void *memory = cask_alloc(count, size);
     if (memory == NULL) {
@@ -15,7 +16,8 @@ enum cask_status engine_alloc(struct cask_engine *engine, size_t count, size_t s
     return CASK_OK;
 }
 
-enum cask_status engine_gemm(struct cask_engine *engine, struct cask_gemm gemm, const real *a, const real *b, real *c, struct cask_error *err)
+enum cask_status engine_gemm(struct cask_engine *engine, struct cask_gemm gemm, const real *a,
+                             const real *b, real *c, struct cask_error *err)
 {
     gemm.in_dtype = gemm.out_dtype = sizeof(real) == sizeof(float) ? CASK_F32 : CASK_F64;
     return cask_device_ops(engine->device)->gemm(engine->device, &gemm, a, b, c, err);
@@ -51,37 +53,55 @@ static void engine_free(struct cask_engine *engine)
         }
     }
     class_release(engine);
-    void *const owned[] = {engine->unit, engine->norm, engine->d_unit, engine->d_raw, engine->teacher_raw, engine->term_unit, engine->term_raw, engine->head_unit, engine->gram, engine->raw_gram, engine->teacher_gram, engine->teacher_raw_gram, engine->d_gram, engine->d_raw_gram};
+    void *const owned[] = {engine->unit,     engine->norm,         engine->d_unit,
+                           engine->d_raw,    engine->teacher_raw,  engine->term_unit,
+                           engine->term_raw, engine->head_unit,    engine->gram,
+                           engine->raw_gram, engine->teacher_gram, engine->teacher_raw_gram,
+                           engine->d_gram,   engine->d_raw_gram};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) {
         cask_free(owned[i]);
     }
     cask_free(engine);
 }
 
-static enum cask_status check_needs(const struct term *term, const struct cask_engine_facts *facts, struct cask_error *err)
+static enum cask_status check_needs(const struct term *term, const struct cask_engine_facts *facts,
+                                    struct cask_error *err)
 {
-    const unsigned from_teacher = CASK_NEED_UNIT | CASK_NEED_NORM | CASK_NEED_CENTERS | CASK_NEED_TOPK | CASK_NEED_LABEL_COSINE | CASK_NEED_LSE | CASK_NEED_TEACHER_RAW;
+    const unsigned from_teacher = CASK_NEED_UNIT | CASK_NEED_NORM | CASK_NEED_CENTERS |
+                                  CASK_NEED_TOPK | CASK_NEED_LABEL_COSINE | CASK_NEED_LSE |
+                                  CASK_NEED_TEACHER_RAW;
     const char *name = term->loss->name;
     if ((term->needs & from_teacher) != 0 && facts->teacher_dim == 0) {
-        return cask_error_set(err, CASK_ERR_MISMATCH, "loss.%s: needs a teacher, and there is none. Give a cache, or set loss.%s.weight to 0", name, name);
+        return cask_error_set(
+            err, CASK_ERR_MISMATCH,
+            "loss.%s: needs a teacher, and there is none. Give a cache, or set loss.%s.weight to 0",
+            name, name);
     }
     if ((term->needs & CASK_NEED_SAME_DIM) != 0 && facts->teacher_dim != facts->dim) {
-        return cask_error_set(err, CASK_ERR_MISMATCH, "loss.%s: compares embeddings element by element: the student has %d, the teacher %d. Choose a student with %d dimensions, or a loss over pairs or classes", name, facts->dim, facts->teacher_dim, facts->teacher_dim);
+        return cask_error_set(
+            err, CASK_ERR_MISMATCH,
+            "loss.%s: compares embeddings element by element: the student has %d, the teacher %d. "
+            "Choose a student with %d dimensions, or a loss over pairs or classes",
+            name, facts->dim, facts->teacher_dim, facts->teacher_dim);
     }
     return CASK_OK;
 }
 
-static enum cask_status create_terms(struct cask_engine *engine, const struct cask_engine_options *options, struct cask_error *err)
+static enum cask_status create_terms(struct cask_engine *engine,
+                                     const struct cask_engine_options *options,
+                                     struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     if (options->term_count > MAX_TERMS) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_RANGE, "at most %d losses at once, found %d", MAX_TERMS, options->term_count));
+        CASK_TRY(cask_error_set(err, CASK_ERR_RANGE, "at most %d losses at once, found %d",
+                                MAX_TERMS, options->term_count));
     }
     for (int t = 0; t < options->term_count; t++) {
         struct term *term = &engine->terms[t];
         term->loss = NAME(cask_loss_at)(options->terms[t].loss);
         if (term->loss == NULL) {
-            CASK_TRY(cask_error_set(err, CASK_ERR_INTERNAL, "loss %d is not in the registry", options->terms[t].loss));
+            CASK_TRY(cask_error_set(err, CASK_ERR_INTERNAL, "loss %d is not in the registry",
+                                    options->terms[t].loss));
         }
         term->options = options->terms[t].options;
         engine->term_count++;
@@ -114,31 +134,45 @@ static enum cask_status create_rows(struct cask_engine *engine, struct cask_erro
 {
     const size_t batch = (size_t)engine->facts.batch, dim = (size_t)engine->facts.dim;
     enum cask_status st = CASK_OK;
-    CASK_TRY(engine_alloc(engine, batch * dim, sizeof(real), false, "unit rows", &engine->unit, err));
+    CASK_TRY(
+        engine_alloc(engine, batch * dim, sizeof(real), false, "unit rows", &engine->unit, err));
     CASK_TRY(engine_alloc(engine, batch, sizeof(real), false, "norms", &engine->norm, err));
-    CASK_TRY(engine_alloc(engine, batch * dim, sizeof(real), false, "gradient rows", &engine->d_unit, err));
-    CASK_TRY(engine_alloc(engine, batch * dim, sizeof(real), false, "gradient rows", &engine->d_raw, err));
-    CASK_TRY(engine_alloc(engine, batch * dim, sizeof(real), false, "gradient rows", &engine->term_unit, err));
-    CASK_TRY(engine_alloc(engine, batch * dim, sizeof(real), false, "gradient rows", &engine->term_raw, err));
-    CASK_TRY(engine_alloc(engine, batch * dim, sizeof(real), false, "gradient rows", &engine->head_unit, err));
+    CASK_TRY(engine_alloc(engine, batch * dim, sizeof(real), false, "gradient rows",
+                          &engine->d_unit, err));
+    CASK_TRY(engine_alloc(engine, batch * dim, sizeof(real), false, "gradient rows", &engine->d_raw,
+                          err));
+    CASK_TRY(engine_alloc(engine, batch * dim, sizeof(real), false, "gradient rows",
+                          &engine->term_unit, err));
+    CASK_TRY(engine_alloc(engine, batch * dim, sizeof(real), false, "gradient rows",
+                          &engine->term_raw, err));
+    CASK_TRY(engine_alloc(engine, batch * dim, sizeof(real), false, "gradient rows",
+                          &engine->head_unit, err));
     if (engine->needs & (CASK_NEED_TEACHER_RAW | CASK_NEED_RAW_GRAM)) {
-        CASK_TRY(engine_alloc(engine, batch * (size_t)engine->facts.teacher_dim, sizeof(real), false, "teacher rows", &engine->teacher_raw, err));
+        CASK_TRY(engine_alloc(engine, batch * (size_t)engine->facts.teacher_dim, sizeof(real),
+                              false, "teacher rows", &engine->teacher_raw, err));
     }
     if (has_pairs(engine)) {
-        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(real), false, "Gram matrix", &engine->gram, err));
-        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(real), false, "Gram matrix", &engine->teacher_gram, err));
-        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(real), false, "Gram matrix", &engine->d_gram, err));
+        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(real), false, "Gram matrix",
+                              &engine->gram, err));
+        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(real), false, "Gram matrix",
+                              &engine->teacher_gram, err));
+        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(real), false, "Gram matrix",
+                              &engine->d_gram, err));
     }
     if (engine->needs & CASK_NEED_RAW_GRAM) {
-        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(real), false, "Gram matrix", &engine->raw_gram, err));
-        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(real), false, "Gram matrix", &engine->teacher_raw_gram, err));
-        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(real), false, "Gram matrix", &engine->d_raw_gram, err));
+        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(real), false, "Gram matrix",
+                              &engine->raw_gram, err));
+        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(real), false, "Gram matrix",
+                              &engine->teacher_raw_gram, err));
+        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(real), false, "Gram matrix",
+                              &engine->d_raw_gram, err));
     }
 done:
     return st;
 }
 
-static enum cask_status engine_create(const struct cask_engine_options *options, struct cask_engine **out, struct cask_error *err)
+static enum cask_status engine_create(const struct cask_engine_options *options,
+                                      struct cask_engine **out, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_engine *engine = cask_alloc(1, sizeof *engine);
@@ -154,7 +188,9 @@ static enum cask_status engine_create(const struct cask_engine_options *options,
     CASK_TRY(create_terms(engine, options, err));
     CASK_TRY(create_rows(engine, err));
     CASK_TRY(class_create(engine, options, err));
-    engine->result = (struct cask_engine_result){.value = engine->value, .gradient_norm = engine->gradient_norm, .gradient_cosine = engine->gradient_cosine};
+    engine->result = (struct cask_engine_result){.value = engine->value,
+                                                 .gradient_norm = engine->gradient_norm,
+                                                 .gradient_cosine = engine->gradient_cosine};
     *out = engine;
     engine = NULL;
 done:
@@ -164,14 +200,16 @@ done:
 
 /* -------------------------------------------------------------------- step */
 
-static enum cask_status gram_of(struct cask_engine *engine, const real *rows, int batch, int dim, real *gram, struct cask_error *err)
+static enum cask_status gram_of(struct cask_engine *engine, const real *rows, int batch, int dim,
+                                real *gram, struct cask_error *err)
 {
     const struct cask_gemm gemm = {.trans_b = true, .m = batch, .n = batch, .k = dim, .alpha = 1};
     return gram == NULL ? CASK_OK : engine_gemm(engine, gemm, rows, rows, gram, err);
 }
 
 /* d_rows += (P + P^T) rows, with the entries of P taken as independent. */
-static enum cask_status gram_backward(struct cask_engine *engine, const real *rows, int batch, real *p, real *d_rows, struct cask_error *err)
+static enum cask_status gram_backward(struct cask_engine *engine, const real *rows, int batch,
+                                      real *p, real *d_rows, struct cask_error *err)
 {
     for (int64_t i = 0; i < batch; i++) {
         for (int64_t j = 0; j <= i; j++) {
@@ -179,11 +217,14 @@ static enum cask_status gram_backward(struct cask_engine *engine, const real *ro
             p[i * batch + j] = p[j * batch + i] = both;
         }
     }
-    const struct cask_gemm gemm = {.m = batch, .n = engine->facts.dim, .k = batch, .alpha = 1, .beta = 1};
+    const struct cask_gemm gemm = {
+        .m = batch, .n = engine->facts.dim, .k = batch, .alpha = 1, .beta = 1};
     return engine_gemm(engine, gemm, p, rows, d_rows, err);
 }
 
-static enum cask_status prepare_teacher(struct cask_engine *engine, const struct cask_engine_input *input, struct cask_error *err)
+static enum cask_status prepare_teacher(struct cask_engine *engine,
+                                        const struct cask_engine_input *input,
+                                        struct cask_error *err)
 {
     const int batch = input->batch, dim = engine->facts.teacher_dim;
     const real *unit = input->teacher_unit, *norm = input->teacher_norm;
@@ -199,21 +240,38 @@ done:
     return st;
 }
 
-static enum cask_status term_step(struct cask_engine *engine, int t, const struct cask_engine_input *input, real *d_unit, real *d_raw, struct cask_error *err)
+static enum cask_status term_step(struct cask_engine *engine, int t,
+                                  const struct cask_engine_input *input, real *d_unit, real *d_raw,
+                                  struct cask_error *err)
 {
     struct term *term = &engine->terms[t];
     const size_t pairs = (size_t)input->batch * (size_t)input->batch * sizeof(real);
     enum cask_status st = CASK_OK;
     const bool at_pairs = term->loss->place == CASK_AT_PAIRS;
     struct loss_step step = {
-        .batch = input->batch, .dim = engine->facts.dim, .teacher_dim = engine->facts.teacher_dim,
-        .labels = input->labels, .raw = input->embedding, .unit = engine->unit, .norm = engine->norm,
-        .teacher_raw = engine->teacher_raw, .teacher_unit = input->teacher_unit,
-        .gram = engine->gram, .raw_gram = engine->raw_gram,
-        .teacher_gram = engine->teacher_gram, .teacher_raw_gram = engine->teacher_raw_gram,
-        .d_raw = d_raw, .d_unit = d_unit, .d_gram = engine->d_gram, .d_raw_gram = engine->d_raw_gram,
-        .triplets = input->triplets, .triplet_count = input->triplet_count,
-        .weight = input->weights[t], .seed = engine->seed, .counter = engine->steps, .pool = engine->pool,
+        .batch = input->batch,
+        .dim = engine->facts.dim,
+        .teacher_dim = engine->facts.teacher_dim,
+        .labels = input->labels,
+        .raw = input->embedding,
+        .unit = engine->unit,
+        .norm = engine->norm,
+        .teacher_raw = engine->teacher_raw,
+        .teacher_unit = input->teacher_unit,
+        .gram = engine->gram,
+        .raw_gram = engine->raw_gram,
+        .teacher_gram = engine->teacher_gram,
+        .teacher_raw_gram = engine->teacher_raw_gram,
+        .d_raw = d_raw,
+        .d_unit = d_unit,
+        .d_gram = engine->d_gram,
+        .d_raw_gram = engine->d_raw_gram,
+        .triplets = input->triplets,
+        .triplet_count = input->triplet_count,
+        .weight = input->weights[t],
+        .seed = engine->seed,
+        .counter = engine->steps,
+        .pool = engine->pool,
     };
     if (at_pairs) {
         memset(engine->d_gram, 0, pairs);
@@ -226,14 +284,16 @@ static enum cask_status term_step(struct cask_engine *engine, int t, const struc
         CASK_TRY(gram_backward(engine, engine->unit, input->batch, engine->d_gram, d_unit, err));
     }
     if (at_pairs && engine->d_raw_gram != NULL) {
-        CASK_TRY(gram_backward(engine, input->embedding, input->batch, engine->d_raw_gram, d_raw, err));
+        CASK_TRY(
+            gram_backward(engine, input->embedding, input->batch, engine->d_raw_gram, d_raw, err));
     }
 done:
     return st;
 }
 
 /* Runs one pair or embedding term into buffers of its own, measures it, adds it to the rest. */
-static enum cask_status measured_step(struct cask_engine *engine, int t, const struct cask_engine_input *input, struct cask_error *err)
+static enum cask_status measured_step(struct cask_engine *engine, int t,
+                                      const struct cask_engine_input *input, struct cask_error *err)
 {
     const int64_t dim = engine->facts.dim, count = input->batch * dim;
     enum cask_status st = CASK_OK;
@@ -251,36 +311,47 @@ done:
     return st;
 }
 
-static enum cask_status check_input(const struct cask_engine *engine, const struct cask_engine_input *input, struct cask_error *err)
+static enum cask_status check_input(const struct cask_engine *engine,
+                                    const struct cask_engine_input *input, struct cask_error *err)
 {
     const struct {
         unsigned bits;
         const void *given;
         const char *name;
     } wanted[] = {
-        {CASK_NEED_UNIT, input->teacher_unit ? input->teacher_unit : input->teacher_logits, "embeddings"},
+        {CASK_NEED_UNIT, input->teacher_unit ? input->teacher_unit : input->teacher_logits,
+         "embeddings"},
         {CASK_NEED_NORM | CASK_NEED_TEACHER_RAW, input->teacher_norm, "norms"},
-        {CASK_NEED_CENTERS, input->teacher_centers ? input->teacher_centers : input->teacher_logits, "class centres"},
+        {CASK_NEED_CENTERS, input->teacher_centers ? input->teacher_centers : input->teacher_logits,
+         "class centres"},
         {CASK_NEED_TOPK, input->topk_index, "top-k"},
         {CASK_NEED_LSE, input->lse, "log-sum-exps"},
     };
     if (input->batch < 1 || input->batch > engine->facts.batch) {
-        return cask_error_set(err, CASK_ERR_RANGE, "batch: expected 1 to %d, found %d", engine->facts.batch, input->batch);
+        return cask_error_set(err, CASK_ERR_RANGE, "batch: expected 1 to %d, found %d",
+                              engine->facts.batch, input->batch);
     }
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
         if ((engine->needs & wanted[i].bits) != 0 && wanted[i].given == NULL) {
-            return cask_error_set(err, CASK_ERR_MISMATCH, "the losses need the teacher's %s, and the batch has none", wanted[i].name);
+            return cask_error_set(err, CASK_ERR_MISMATCH,
+                                  "the losses need the teacher's %s, and the batch has none",
+                                  wanted[i].name);
         }
     }
     for (int i = 0; i < input->batch; i++) {
-        if (input->labels[i] != UINT32_MAX && input->labels[i] >= (uint64_t)engine->facts.classes && (engine->has_head || engine->rule_count > 0)) {
-            return cask_error_set(err, CASK_ERR_RANGE, "label of image %d of the batch: expected below %lld, found %u", i, (long long)engine->facts.classes, input->labels[i]);
+        if (input->labels[i] != UINT32_MAX && input->labels[i] >= (uint64_t)engine->facts.classes &&
+            (engine->has_head || engine->rule_count > 0)) {
+            return cask_error_set(err, CASK_ERR_RANGE,
+                                  "label of image %d of the batch: expected below %lld, found %u",
+                                  i, (long long)engine->facts.classes, input->labels[i]);
         }
     }
     return CASK_OK;
 }
 
-static enum cask_status embedding_side(struct cask_engine *engine, const struct cask_engine_input *input, struct cask_error *err)
+static enum cask_status embedding_side(struct cask_engine *engine,
+                                       const struct cask_engine_input *input,
+                                       struct cask_error *err)
 {
     const int batch = input->batch, dim = engine->facts.dim;
     enum cask_status st = CASK_OK;
@@ -301,7 +372,8 @@ done:
     return st;
 }
 
-static enum cask_status engine_step(struct cask_engine *engine, const struct cask_engine_input *input, struct cask_error *err)
+static enum cask_status engine_step(struct cask_engine *engine,
+                                    const struct cask_engine_input *input, struct cask_error *err)
 {
     const int batch = input->batch, dim = engine->facts.dim;
     const size_t bytes = (size_t)batch * (size_t)dim * sizeof(real);
@@ -333,7 +405,8 @@ done:
 
 /* ------------------------------------------------------------------- table */
 
-static bool describe(int index, const char **name, enum cask_place *place, const struct cask_config_row **rows, size_t *row_count, size_t *option_bytes)
+static bool describe(int index, const char **name, enum cask_place *place,
+                     const struct cask_config_row **rows, size_t *row_count, size_t *option_bytes)
 {
     const struct loss *loss = NAME(cask_loss_at)(index);
     if (loss == NULL) {
@@ -367,21 +440,26 @@ static void *engine_gradient(struct cask_engine *engine)
     return engine->d_weight;
 }
 
-static enum cask_status engine_update(struct cask_engine *engine, const struct cask_sgd *sgd, struct cask_error *err)
+static enum cask_status engine_update(struct cask_engine *engine, const struct cask_sgd *sgd,
+                                      struct cask_error *err)
 {
     if (engine->weight == NULL) {
         return CASK_OK;
     }
     size_t count = (size_t)engine->facts.classes * (size_t)engine->facts.dim;
-    return cask_device_ops(engine->device)->sgd_step(engine->device, sgd, count, engine->weight, engine->d_weight, engine->momentum, err);
+    return cask_device_ops(engine->device)
+        ->sgd_step(engine->device, sgd, count, engine->weight, engine->d_weight, engine->momentum,
+                   err);
 }
 
 static int engine_arrays(struct cask_engine *engine, struct cask_engine_array *arrays, int limit)
 {
     int n = 0;
     if (engine->weight != NULL && limit >= 2) {
-        arrays[n++] = (struct cask_engine_array){"head.weight", engine->weight, false, engine->facts.classes, engine->facts.dim};
-        arrays[n++] = (struct cask_engine_array){"head.momentum", engine->momentum, false, engine->facts.classes, engine->facts.dim};
+        arrays[n++] = (struct cask_engine_array){"head.weight", engine->weight, false,
+                                                 engine->facts.classes, engine->facts.dim};
+        arrays[n++] = (struct cask_engine_array){"head.momentum", engine->momentum, false,
+                                                 engine->facts.classes, engine->facts.dim};
     }
     if (engine->has_head && engine->head->hard != NULL && n < limit) {
         arrays[n++] = (struct cask_engine_array){"head.t", &engine->curricular_state, true, 1, 1};

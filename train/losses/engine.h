@@ -55,8 +55,8 @@ struct cask_engine_options {
 struct cask_engine_input {
     int batch;
     const uint32_t *labels;
-    const void *embedding;                   /* [B][D] */
-    const void *logits, *teacher_logits;     /* [B][C] instead of embeddings: scaled, margins applied */
+    const void *embedding;               /* [B][D] */
+    const void *logits, *teacher_logits; /* [B][C] instead of embeddings: scaled, margins applied */
     const void *teacher_unit, *teacher_norm; /* [B][D_T], [B] */
     const void *teacher_centers;             /* [C][D_T] unit rows */
     const uint32_t *topk_index;              /* [B][k] */
@@ -75,7 +75,8 @@ struct cask_engine_input {
 struct cask_engine_result {
     double *value, *gradient_norm, *gradient_cosine; /* [1 + term_count] */
     double total, accuracy;
-    double captured; /* mean teacher mass inside what was known, at the last class term's T; NaN: no such term */
+    double captured; /* mean teacher mass inside what was known, at the last class term's T; NaN: no
+                        such term */
 };
 
 struct cask_engine_array {
@@ -90,20 +91,26 @@ struct cask_engine_api {
     const char *name;
     size_t real_bytes;
     /* The registry: name, place and option rows of loss `index`; false behind the last. */
-    bool (*describe)(int index, const char **name, enum cask_place *place, const struct cask_config_row **rows, size_t *row_count, size_t *option_bytes);
-    enum cask_status (*create)(const struct cask_engine_options *options, struct cask_engine **engine, struct cask_error *err);
+    bool (*describe)(int index, const char **name, enum cask_place *place,
+                     const struct cask_config_row **rows, size_t *row_count, size_t *option_bytes);
+    enum cask_status (*create)(const struct cask_engine_options *options,
+                               struct cask_engine **engine, struct cask_error *err);
     void (*free)(struct cask_engine *engine); /* accepts NULL */
     unsigned (*needs)(const struct cask_engine *engine);
-    enum cask_status (*step)(struct cask_engine *engine, const struct cask_engine_input *input, struct cask_error *err);
+    enum cask_status (*step)(struct cask_engine *engine, const struct cask_engine_input *input,
+                             struct cask_error *err);
     const struct cask_engine_result *(*result)(const struct cask_engine *engine);
     void *(*weight)(struct cask_engine *engine);   /* W [C][D] */
     void *(*gradient)(struct cask_engine *engine); /* dW [C][D] of the last step */
-    enum cask_status (*update)(struct cask_engine *engine, const struct cask_sgd *sgd, struct cask_error *err);
+    enum cask_status (*update)(struct cask_engine *engine, const struct cask_sgd *sgd,
+                               struct cask_error *err);
     int (*arrays)(struct cask_engine *engine, struct cask_engine_array *arrays, int limit);
-    size_t (*bytes)(const struct cask_engine *engine, size_t *step_bytes); /* all; of them per step: [B,C] and chunks */
+    size_t (*bytes)(const struct cask_engine *engine,
+                    size_t *step_bytes); /* all; of them per step: [B,C] and chunks */
 };
 
-extern const struct cask_engine_api cask_engine_f64, cask_engine_f32, cask_engine_cpu, cask_engine_cpu_avx2, cask_engine_cpu_avx512;
+extern const struct cask_engine_api cask_engine_f64, cask_engine_f32, cask_engine_cpu,
+    cask_engine_cpu_avx2, cask_engine_cpu_avx512;
 
 /* By the device: ref64, ref, or cpu at the level of cask_cpu_isa(). */
 const struct cask_engine_api *cask_engine_for(const struct cask_device *device);

@@ -42,22 +42,33 @@ static enum cask_status create_weight(struct cask_engine *engine, struct cask_er
         engine->head_options.frozen = true;
         engine->needs |= CASK_NEED_CENTERS;
         if (!engine->facts.centers || engine->facts.teacher_dim != engine->facts.dim) {
-            CASK_TRY(cask_error_set(err, CASK_ERR_MISMATCH, "head: its class rows are the teacher's centres, so the teacher must have them in %d dimensions; it has %s of %d", engine->facts.dim, engine->facts.centers ? "centres" : "none, with embeddings", engine->facts.teacher_dim));
+            CASK_TRY(cask_error_set(err, CASK_ERR_MISMATCH,
+                                    "head: its class rows are the teacher's centres, so the "
+                                    "teacher must have them in %d dimensions; it has %s of %d",
+                                    engine->facts.dim,
+                                    engine->facts.centers ? "centres" : "none, with embeddings",
+                                    engine->facts.teacher_dim));
         }
         goto done;
     }
     CASK_TRY(engine_alloc(engine, count, sizeof(real), false, "class rows", &engine->weight, err));
-    CASK_TRY(engine_alloc(engine, count, sizeof(real), false, "momentum of class rows", &engine->momentum, err));
-    CASK_TRY(engine_alloc(engine, count, sizeof(real), false, "gradient of class rows", &engine->d_weight, err));
+    CASK_TRY(engine_alloc(engine, count, sizeof(real), false, "momentum of class rows",
+                          &engine->momentum, err));
+    CASK_TRY(engine_alloc(engine, count, sizeof(real), false, "gradient of class rows",
+                          &engine->d_weight, err));
     for (size_t j = 0; j < count; j++) {
-        engine->weight[j] = (real)(0.01 * cask_rng_normal(engine->seed, 0x57, j)); /* N(0, 0.01), insightface */
+        engine->weight[j] =
+            (real)(0.01 * cask_rng_normal(engine->seed, 0x57, j)); /* N(0, 0.01), insightface */
     }
-    CASK_TRY(engine_alloc(engine, (size_t)engine->facts.classes, sizeof(real), true, "norms of class rows", &engine->column_scale, err));
+    CASK_TRY(engine_alloc(engine, (size_t)engine->facts.classes, sizeof(real), true,
+                          "norms of class rows", &engine->column_scale, err));
 done:
     return st;
 }
 
-static enum cask_status create_teacher(struct cask_engine *engine, const struct cask_engine_options *options, struct cask_error *err)
+static enum cask_status create_teacher(struct cask_engine *engine,
+                                       const struct cask_engine_options *options,
+                                       struct cask_error *err)
 {
     const size_t batch = (size_t)engine->facts.batch;
     bool selects = false;
@@ -66,16 +77,20 @@ static enum cask_status create_teacher(struct cask_engine *engine, const struct 
         selects |= engine->rules[r]->set == SET_CUT;
     }
     engine->teacher.capacity = chunk_width(options);
-    CASK_TRY(engine_alloc(engine, batch * (size_t)engine->teacher.capacity, sizeof(real), true, "chunk of teacher cosines", &engine->teacher.chunk, err));
+    CASK_TRY(engine_alloc(engine, batch * (size_t)engine->teacher.capacity, sizeof(real), true,
+                          "chunk of teacher cosines", &engine->teacher.chunk, err));
     if (selects) {
         size_t threads = (size_t)engine->facts.threads;
-        CASK_TRY(engine_alloc(engine, threads * (size_t)engine->facts.classes, sizeof *engine->scratch, true, "candidates of the selection", &engine->scratch, err));
+        CASK_TRY(engine_alloc(engine, threads * (size_t)engine->facts.classes,
+                              sizeof *engine->scratch, true, "candidates of the selection",
+                              &engine->scratch, err));
     }
 done:
     return st;
 }
 
-enum cask_status class_create(struct cask_engine *engine, const struct cask_engine_options *options, struct cask_error *err)
+enum cask_status class_create(struct cask_engine *engine, const struct cask_engine_options *options,
+                              struct cask_error *err)
 {
     const size_t batch = (size_t)engine->facts.batch;
     enum cask_status st = CASK_OK;
@@ -93,23 +108,39 @@ enum cask_status class_create(struct cask_engine *engine, const struct cask_engi
         }
         CASK_TRY(create_weight(engine, err));
     }
-    CASK_TRY(engine_alloc(engine, batch * (size_t)engine->facts.classes, sizeof(real), true, "class cosines", &engine->x, err));
-    CASK_TRY(engine_alloc(engine, batch, sizeof *engine->labels, true, "labels", &engine->labels, err));
+    CASK_TRY(engine_alloc(engine, batch * (size_t)engine->facts.classes, sizeof(real), true,
+                          "class cosines", &engine->x, err));
+    CASK_TRY(
+        engine_alloc(engine, batch, sizeof *engine->labels, true, "labels", &engine->labels, err));
     CASK_TRY(engine_alloc(engine, batch, sizeof *engine->ce, true, "rows", &engine->ce, err));
-    CASK_TRY(engine_alloc(engine, batch, sizeof *engine->margins, true, "margins", &engine->margins, err));
-    CASK_TRY(engine_alloc(engine, batch, sizeof *engine->teacher_cosine, true, "label cosines", &engine->teacher_cosine, err));
+    CASK_TRY(engine_alloc(engine, batch, sizeof *engine->margins, true, "margins", &engine->margins,
+                          err));
+    CASK_TRY(engine_alloc(engine, batch, sizeof *engine->teacher_cosine, true, "label cosines",
+                          &engine->teacher_cosine, err));
     if (engine->rule_count > 0) {
         CASK_TRY(create_teacher(engine, options, err));
     }
     engine->measure_width = fit(engine->facts.classes, engine->facts.batch, CHUNK_BYTES);
-    CASK_TRY(engine_alloc(engine, batch * (size_t)engine->measure_width, sizeof(real), true, "chunk of gradients", &engine->gradient_chunk, err));
+    CASK_TRY(engine_alloc(engine, batch * (size_t)engine->measure_width, sizeof(real), true,
+                          "chunk of gradients", &engine->gradient_chunk, err));
 done:
     return st;
 }
 
 void class_release(struct cask_engine *engine)
 {
-    void *const owned[] = {engine->weight, engine->momentum, engine->d_weight, engine->column_scale, engine->x, engine->labels, engine->ce, engine->scratch, engine->margins, engine->teacher_cosine, engine->gradient_chunk, engine->teacher.chunk};
+    void *const owned[] = {engine->weight,
+                           engine->momentum,
+                           engine->d_weight,
+                           engine->column_scale,
+                           engine->x,
+                           engine->labels,
+                           engine->ce,
+                           engine->scratch,
+                           engine->margins,
+                           engine->teacher_cosine,
+                           engine->gradient_chunk,
+                           engine->teacher.chunk};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) {
         cask_free(owned[i]);
     }
@@ -121,7 +152,8 @@ static void column_task(void *user, int64_t task, int worker)
 {
     struct cask_engine *engine = user;
     const int64_t dim = engine->facts.dim, first = task * ROWS_PER_TASK;
-    const int64_t end = first + ROWS_PER_TASK < engine->facts.classes ? first + ROWS_PER_TASK : engine->facts.classes;
+    const int64_t end = first + ROWS_PER_TASK < engine->facts.classes ? first + ROWS_PER_TASK
+                                                                      : engine->facts.classes;
     (void)worker;
     for (int64_t c = first; c < end; c++) {
         const real *w = engine->weight + c * dim;
@@ -134,7 +166,8 @@ static int64_t weight_tasks(const struct cask_engine *engine)
     return (engine->facts.classes + ROWS_PER_TASK - 1) / ROWS_PER_TASK;
 }
 
-/* The label's cosine, and whether it is the row's largest (in `hard`, until the head fills that). */
+/* The label's cosine, and whether it is the row's largest (in `hard`, until the head fills that).
+ */
 static void label_task(void *user, int64_t row, int worker)
 {
     struct cask_engine *engine = user;
@@ -156,12 +189,14 @@ static void label_task(void *user, int64_t row, int worker)
     label->hard = x[label->at] > high ? 1 : 0;
 }
 
-static double teacher_label_cosine(const struct cask_engine *engine, const struct cask_engine_input *input, int row)
+static double teacher_label_cosine(const struct cask_engine *engine,
+                                   const struct cask_engine_input *input, int row)
 {
     const int64_t dim = engine->facts.teacher_dim;
     const uint32_t label = input->labels[row];
     if (input->teacher_unit != NULL && input->teacher_centers != NULL) {
-        return rows_dot((const real *)input->teacher_unit + row * dim, (const real *)input->teacher_centers + label * dim, dim);
+        return rows_dot((const real *)input->teacher_unit + row * dim,
+                        (const real *)input->teacher_centers + label * dim, dim);
     }
     if (input->label_cosine != NULL) {
         return (double)((const real *)input->label_cosine)[row];
@@ -190,13 +225,19 @@ static void apply_head(struct cask_engine *engine, int batch)
             continue;
         }
         mean += label->plain / k->labelled;
-        label->sample_margin = options->kind == CASK_HEAD_MARGIN_DISTILLATION ? engine->margins[i] : fixed;
-        engine->head->label(options, label->sample_margin, label->plain, &label->margin, &label->slope);
-        label->hard = engine->head->hard != NULL ? engine->head->hard(label->sample_margin, label->plain) : INFINITY;
+        label->sample_margin =
+            options->kind == CASK_HEAD_MARGIN_DISTILLATION ? engine->margins[i] : fixed;
+        engine->head->label(options, label->sample_margin, label->plain, &label->margin,
+                            &label->slope);
+        label->hard = engine->head->hard != NULL
+                          ? engine->head->hard(label->sample_margin, label->plain)
+                          : INFINITY;
     }
     if (engine->head->hard != NULL && k->labelled > 0) {
-        /* t follows the mean label cosine, updated before use and kept as the float that is saved */
-        engine->curricular_t = options->t_momentum * (double)engine->curricular_state + (1 - options->t_momentum) * mean;
+        /* t follows the mean label cosine, updated before use and kept as the float that is saved
+         */
+        engine->curricular_t = options->t_momentum * (double)engine->curricular_state +
+                               (1 - options->t_momentum) * mean;
         engine->curricular_t = options->t_momentum == 1 ? options->t : engine->curricular_t;
         engine->curricular_state = (float)engine->curricular_t;
     }
@@ -209,16 +250,21 @@ static void prepare_labels(struct cask_engine *engine, const struct cask_engine_
     int right = 0;
     k->labelled = 0;
     for (int i = 0; i < input->batch; i++) {
-        k->labels[i] = (struct label){.known = input->labels[i] != UINT32_MAX, .at = input->labels[i], .hard = INFINITY, .teacher = NAN};
+        k->labels[i] = (struct label){.known = input->labels[i] != UINT32_MAX,
+                                      .at = input->labels[i],
+                                      .hard = INFINITY,
+                                      .teacher = NAN};
         k->labelled += k->labels[i].known;
-        engine->teacher_cosine[i] = k->labels[i].known ? teacher_label_cosine(engine, input, i) : NAN;
+        engine->teacher_cosine[i] =
+            k->labels[i].known ? teacher_label_cosine(engine, input, i) : NAN;
     }
     loss_parallel(engine->pool, input->batch, label_task, engine);
     for (int i = 0; i < input->batch; i++) {
         if (k->labels[i].known) {
             right += k->labels[i].hard == 1;
             k->labels[i].hard = INFINITY;
-            k->labels[i].teacher = engine->teacher.kind == TEACHER_TOPK ? engine->teacher_cosine[i] : NAN;
+            k->labels[i].teacher =
+                engine->teacher.kind == TEACHER_TOPK ? engine->teacher_cosine[i] : NAN;
         }
     }
     engine->result.accuracy = k->labelled > 0 ? (double)right / k->labelled : 0;
@@ -252,12 +298,14 @@ static void prepare_teacher_rows(struct cask_engine *engine, const struct cask_e
     }
 }
 
-static const real *class_rows(const struct cask_engine *engine, const struct cask_engine_input *input)
+static const real *class_rows(const struct cask_engine *engine,
+                              const struct cask_engine_input *input)
 {
     return engine->weight != NULL ? engine->weight : input->teacher_centers;
 }
 
-static enum cask_status student_rows(struct cask_engine *engine, const struct cask_engine_input *input, struct cask_error *err)
+static enum cask_status student_rows(struct cask_engine *engine,
+                                     const struct cask_engine_input *input, struct cask_error *err)
 {
     const int64_t classes = engine->facts.classes;
     if (input->logits != NULL) {
@@ -267,7 +315,8 @@ static enum cask_status student_rows(struct cask_engine *engine, const struct ca
     if (engine->weight != NULL) {
         loss_parallel(engine->pool, weight_tasks(engine), column_task, engine);
     }
-    const struct cask_gemm gemm = {.trans_b = true, .m = input->batch, .n = classes, .k = engine->facts.dim, .alpha = 1};
+    const struct cask_gemm gemm = {
+        .trans_b = true, .m = input->batch, .n = classes, .k = engine->facts.dim, .alpha = 1};
     return engine_gemm(engine, gemm, engine->unit, class_rows(engine, input), engine->x, err);
 }
 
@@ -277,8 +326,10 @@ static enum cask_status stream_stats(struct cask_engine *engine, struct cask_err
 {
     struct classes *k = &engine->classes;
     enum cask_status st = CASK_OK;
-    for (int64_t first = 0; engine->rule_count > 0 && first < k->count; first += engine->teacher.capacity) {
-        int64_t width = k->count - first < engine->teacher.capacity ? k->count - first : engine->teacher.capacity;
+    for (int64_t first = 0; engine->rule_count > 0 && first < k->count;
+         first += engine->teacher.capacity) {
+        int64_t width = k->count - first < engine->teacher.capacity ? k->count - first
+                                                                    : engine->teacher.capacity;
         CASK_TRY(teacher_load(k->teacher, k->batch, k->count, first, width, err));
         class_chunk_stats(k, engine->rules, engine->rule_count);
     }
@@ -288,7 +339,8 @@ done:
 
 /* The gradient of the terms in `mask`: over the cosines if d_unit is NULL, else a piece at a time
  * and on to d_unit, leaving the cosines as they are. */
-static enum cask_status stream_gradient(struct cask_engine *engine, uint64_t mask, const real *rows, real *d_unit, struct cask_error *err)
+static enum cask_status stream_gradient(struct cask_engine *engine, uint64_t mask, const real *rows,
+                                        real *d_unit, struct cask_error *err)
 {
     struct classes *k = &engine->classes;
     const int64_t capacity = engine->rule_count > 0 ? engine->teacher.capacity : k->count;
@@ -299,14 +351,19 @@ static enum cask_status stream_gradient(struct cask_engine *engine, uint64_t mas
             CASK_TRY(teacher_load(k->teacher, k->batch, k->count, first, width, err));
         }
         if (d_unit == NULL) {
-            class_gradient(k, engine->rules, engine->rule_count, mask, first, width, k->x + first, k->count);
+            class_gradient(k, engine->rules, engine->rule_count, mask, first, width, k->x + first,
+                           k->count);
             continue;
         }
         for (int64_t at = first; at < first + width; at += engine->measure_width) {
-            int64_t part = first + width - at < engine->measure_width ? first + width - at : engine->measure_width;
-            class_gradient(k, engine->rules, engine->rule_count, mask, at, part, engine->gradient_chunk, part);
-            const struct cask_gemm gemm = {.m = k->batch, .n = engine->facts.dim, .k = part, .alpha = 1, .beta = 1};
-            CASK_TRY(engine_gemm(engine, gemm, engine->gradient_chunk, rows + at * engine->facts.dim, d_unit, err));
+            int64_t part = first + width - at < engine->measure_width ? first + width - at
+                                                                      : engine->measure_width;
+            class_gradient(k, engine->rules, engine->rule_count, mask, at, part,
+                           engine->gradient_chunk, part);
+            const struct cask_gemm gemm = {
+                .m = k->batch, .n = engine->facts.dim, .k = part, .alpha = 1, .beta = 1};
+            CASK_TRY(engine_gemm(engine, gemm, engine->gradient_chunk,
+                                 rows + at * engine->facts.dim, d_unit, err));
         }
     }
 done:
@@ -314,7 +371,8 @@ done:
 }
 
 /* One more pass and GEMM for each class term: only on steps that are logged. */
-static enum cask_status measure_terms(struct cask_engine *engine, const struct cask_engine_input *input, struct cask_error *err)
+static enum cask_status measure_terms(struct cask_engine *engine,
+                                      const struct cask_engine_input *input, struct cask_error *err)
 {
     const size_t bytes = (size_t)input->batch * (size_t)engine->facts.dim * sizeof(real);
     enum cask_status st = CASK_OK;
@@ -333,7 +391,8 @@ static void weight_task(void *user, int64_t task, int worker)
 {
     struct cask_engine *engine = user;
     const int64_t dim = engine->facts.dim, first = task * ROWS_PER_TASK;
-    const int64_t end = first + ROWS_PER_TASK < engine->facts.classes ? first + ROWS_PER_TASK : engine->facts.classes;
+    const int64_t end = first + ROWS_PER_TASK < engine->facts.classes ? first + ROWS_PER_TASK
+                                                                      : engine->facts.classes;
     (void)worker;
     for (int64_t c = first; c < end; c++) {
         const real *w = engine->weight + c * dim;
@@ -347,14 +406,18 @@ static void weight_task(void *user, int64_t task, int worker)
     }
 }
 
-static enum cask_status backward(struct cask_engine *engine, const struct cask_engine_input *input, struct cask_error *err)
+static enum cask_status backward(struct cask_engine *engine, const struct cask_engine_input *input,
+                                 struct cask_error *err)
 {
     const int64_t classes = engine->facts.classes, dim = engine->facts.dim;
     enum cask_status st = CASK_OK;
-    const struct cask_gemm to_unit = {.m = input->batch, .n = dim, .k = classes, .alpha = 1, .beta = 1};
-    CASK_TRY(engine_gemm(engine, to_unit, engine->x, class_rows(engine, input), engine->d_unit, err));
+    const struct cask_gemm to_unit = {
+        .m = input->batch, .n = dim, .k = classes, .alpha = 1, .beta = 1};
+    CASK_TRY(
+        engine_gemm(engine, to_unit, engine->x, class_rows(engine, input), engine->d_unit, err));
     if (engine->weight != NULL) {
-        const struct cask_gemm to_weight = {.trans_a = true, .m = classes, .n = dim, .k = input->batch, .alpha = 1};
+        const struct cask_gemm to_weight = {
+            .trans_a = true, .m = classes, .n = dim, .k = input->batch, .alpha = 1};
         CASK_TRY(engine_gemm(engine, to_weight, engine->x, engine->unit, engine->d_weight, err));
         loss_parallel(engine->pool, weight_tasks(engine), weight_task, engine);
     }
@@ -376,7 +439,8 @@ static void collect(struct cask_engine *engine, const double *values)
     }
 }
 
-enum cask_status class_step(struct cask_engine *engine, const struct cask_engine_input *input, struct cask_error *err)
+enum cask_status class_step(struct cask_engine *engine, const struct cask_engine_input *input,
+                            struct cask_error *err)
 {
     const bool from_logits = input->logits != NULL;
     double values[1 + MAX_TERMS];
@@ -386,10 +450,19 @@ enum cask_status class_step(struct cask_engine *engine, const struct cask_engine
     }
     prepare_teacher_rows(engine, input);
     engine->classes = (struct classes){
-        .batch = input->batch, .count = engine->facts.classes, .x = engine->x,
-        .scale = from_logits ? 1 : engine->head_options.scale, .column_scale = from_logits ? NULL : engine->column_scale,
-        .labels = engine->labels, .teacher = &engine->teacher, .head = engine->head, .head_options = &engine->head_options,
-        .cross_entropy = engine->has_head, .ce = engine->ce, .pool = engine->pool, .scratch = engine->scratch,
+        .batch = input->batch,
+        .count = engine->facts.classes,
+        .x = engine->x,
+        .scale = from_logits ? 1 : engine->head_options.scale,
+        .column_scale = from_logits ? NULL : engine->column_scale,
+        .labels = engine->labels,
+        .teacher = &engine->teacher,
+        .head = engine->head,
+        .head_options = &engine->head_options,
+        .cross_entropy = engine->has_head,
+        .ce = engine->ce,
+        .pool = engine->pool,
+        .scratch = engine->scratch,
     };
     CASK_TRY(student_rows(engine, input, err));
     prepare_labels(engine, input);
@@ -405,7 +478,8 @@ enum cask_status class_step(struct cask_engine *engine, const struct cask_engine
     }
     CASK_TRY(stream_gradient(engine, UINT64_MAX, NULL, NULL, err));
     if (from_logits) {
-        memcpy(input->d_logits, engine->x, (size_t)input->batch * (size_t)engine->facts.classes * sizeof(real));
+        memcpy(input->d_logits, engine->x,
+               (size_t)input->batch * (size_t)engine->facts.classes * sizeof(real));
     } else {
         CASK_TRY(backward(engine, input, err));
     }

@@ -1,5 +1,5 @@
-/* train/losses/engine_inside.h - the engine's memory, shared by engine.c (embeddings, pairs, order of
- * the step) and engine_class.c (everything B x C). One copy per number type.
+/* train/losses/engine_inside.h - the engine's memory, shared by engine.c (embeddings, pairs, order
+ * of the step) and engine_class.c (everything B x C). One copy per number type.
  */
 #ifndef CASK_TRAIN_LOSSES_ENGINE_INSIDE_H
 #define CASK_TRAIN_LOSSES_ENGINE_INSIDE_H
@@ -64,14 +64,18 @@ struct cask_engine {
 #define class_step NAME(cask_class_step)
 
 /* Counted allocation: `step` for what is there for the B x C work only. */
-enum cask_status engine_alloc(struct cask_engine *engine, size_t count, size_t size, bool step, const char *what, void *slot, struct cask_error *err);
-enum cask_status engine_gemm(struct cask_engine *engine, struct cask_gemm gemm, const real *a, const real *b, real *c, struct cask_error *err);
+enum cask_status engine_alloc(struct cask_engine *engine, size_t count, size_t size, bool step,
+                              const char *what, void *slot, struct cask_error *err);
+enum cask_status engine_gemm(struct cask_engine *engine, struct cask_gemm gemm, const real *a,
+                             const real *b, real *c, struct cask_error *err);
 /* Fills gradient norm and cosine of result entry `at` from its part of d_unit. */
 void engine_measure(struct cask_engine *engine, int at, const real *d_unit, int batch);
 
-enum cask_status class_create(struct cask_engine *engine, const struct cask_engine_options *options, struct cask_error *err);
+enum cask_status class_create(struct cask_engine *engine, const struct cask_engine_options *options,
+                              struct cask_error *err);
 void class_release(struct cask_engine *engine);
 /* Cosines, head, class terms; d_unit += G W, d_weight = its gradient, or d_logits. */
-enum cask_status class_step(struct cask_engine *engine, const struct cask_engine_input *input, struct cask_error *err);
+enum cask_status class_step(struct cask_engine *engine, const struct cask_engine_input *input,
+                            struct cask_error *err);
 
 #endif

@@ -1,7 +1,8 @@
 /* train/losses/gkd.c - grouped knowledge distillation (Zhao et al. 2023; WisonZ/GKD).
  *
  * Phi is what the STUDENT ranks highest; the same index set serves both nets:
- *     L = lambda_primary KL(ph | qh) + lambda_binary KL([P,1-P] | [Q,1-Q]) (+ lambda_secondary KL(pc | qc))
+ *     L = lambda_primary KL(ph | qh) + lambda_binary KL([P,1-P] | [Q,1-Q]) (+ lambda_secondary
+ * KL(pc | qc))
  *
  * Paper and released code differ; `variant` sets what is left at its default:
  *                   paper                                  code
@@ -42,18 +43,80 @@ static const char *const choices[] = {"by_variant", "false", "true", NULL};
 #define AT(field) offsetof(struct options, field)
 static const struct cask_config_row rows[] = {
     RULE_ROWS(struct options, "0", "true", "true"),
-    {.key = "variant", .type = CASK_CONFIG_ENUM, .offset = AT(variant), .value = "code", .names = variants, .help = "preset of what is not set: code (T 4, fixed k, label forced) or paper (T 1, k per sample)"},
-    {.key = "selection", .type = CASK_CONFIG_ENUM, .offset = AT(selection), .value = "by_variant", .names = selections, .help = "size of the primary set: fixed k, by tau per sample, or one k by tau per batch"},
-    {.key = "k", .type = CASK_CONFIG_INT, .offset = AT(k), .value = "0", .min = 0, .max = 1e9, .help = "fixed: classes in the primary set; 0: k_fraction"},
-    {.key = "k_fraction", .type = CASK_CONFIG_REAL, .offset = AT(k_fraction), .value = "0.117", .min = 0, .max = 1, .help = "fixed: k as a part of all classes (10000 of 85742 in the code)"},
-    {.key = "tau", .type = CASK_CONFIG_REAL, .offset = AT(tau), .value = "0.93", .min = 0, .max = 1, .help = "sample, batch: mass that the primary set should hold"},
-    {.key = "step", .type = CASK_CONFIG_INT, .offset = AT(step), .value = "0", .min = 0, .max = 1e9, .help = "batch: k is 1 + a multiple of this (code 100); 0: classes / 857, at least 1"},
-    {.key = "selection_temperature", .type = CASK_CONFIG_REAL, .offset = AT(selection_temperature), .value = "0", .min = 0, .max = 1000, .help = "T of the softmax that tau is measured in; 0: by variant"},
-    {.key = "selection_margin", .type = CASK_CONFIG_BOOL, .offset = AT(selection_margin), .value = "true", .help = "rank the label by its margin logit"},
-    {.key = "force_label", .type = CASK_CONFIG_ENUM, .offset = AT(force_label), .value = "by_variant", .names = choices, .help = "the label is always in the primary set"},
-    {.key = "lambda_primary", .type = CASK_CONFIG_TEXT, .offset = AT(lambda_primary), .value = "", .help = "a number, p_phi or 1-p_phi; empty: by variant"},
-    {.key = "lambda_binary", .type = CASK_CONFIG_TEXT, .offset = AT(lambda_binary), .value = "1", .help = "a number, p_phi or 1-p_phi"},
-    {.key = "lambda_secondary", .type = CASK_CONFIG_TEXT, .offset = AT(lambda_secondary), .value = "0", .help = "a number, p_phi or 1-p_phi"},
+    {.key = "variant",
+     .type = CASK_CONFIG_ENUM,
+     .offset = AT(variant),
+     .value = "code",
+     .names = variants,
+     .help = "preset of what is not set: code (T 4, fixed k, label forced) or paper (T 1, k per "
+             "sample)"},
+    {.key = "selection",
+     .type = CASK_CONFIG_ENUM,
+     .offset = AT(selection),
+     .value = "by_variant",
+     .names = selections,
+     .help = "size of the primary set: fixed k, by tau per sample, or one k by tau per batch"},
+    {.key = "k",
+     .type = CASK_CONFIG_INT,
+     .offset = AT(k),
+     .value = "0",
+     .min = 0,
+     .max = 1e9,
+     .help = "fixed: classes in the primary set; 0: k_fraction"},
+    {.key = "k_fraction",
+     .type = CASK_CONFIG_REAL,
+     .offset = AT(k_fraction),
+     .value = "0.117",
+     .min = 0,
+     .max = 1,
+     .help = "fixed: k as a part of all classes (10000 of 85742 in the code)"},
+    {.key = "tau",
+     .type = CASK_CONFIG_REAL,
+     .offset = AT(tau),
+     .value = "0.93",
+     .min = 0,
+     .max = 1,
+     .help = "sample, batch: mass that the primary set should hold"},
+    {.key = "step",
+     .type = CASK_CONFIG_INT,
+     .offset = AT(step),
+     .value = "0",
+     .min = 0,
+     .max = 1e9,
+     .help = "batch: k is 1 + a multiple of this (code 100); 0: classes / 857, at least 1"},
+    {.key = "selection_temperature",
+     .type = CASK_CONFIG_REAL,
+     .offset = AT(selection_temperature),
+     .value = "0",
+     .min = 0,
+     .max = 1000,
+     .help = "T of the softmax that tau is measured in; 0: by variant"},
+    {.key = "selection_margin",
+     .type = CASK_CONFIG_BOOL,
+     .offset = AT(selection_margin),
+     .value = "true",
+     .help = "rank the label by its margin logit"},
+    {.key = "force_label",
+     .type = CASK_CONFIG_ENUM,
+     .offset = AT(force_label),
+     .value = "by_variant",
+     .names = choices,
+     .help = "the label is always in the primary set"},
+    {.key = "lambda_primary",
+     .type = CASK_CONFIG_TEXT,
+     .offset = AT(lambda_primary),
+     .value = "",
+     .help = "a number, p_phi or 1-p_phi; empty: by variant"},
+    {.key = "lambda_binary",
+     .type = CASK_CONFIG_TEXT,
+     .offset = AT(lambda_binary),
+     .value = "1",
+     .help = "a number, p_phi or 1-p_phi"},
+    {.key = "lambda_secondary",
+     .type = CASK_CONFIG_TEXT,
+     .offset = AT(lambda_secondary),
+     .value = "0",
+     .help = "a number, p_phi or 1-p_phi"},
 };
 
 struct state {
@@ -83,7 +146,10 @@ static struct ranking ranking_of(const struct job *job, int64_t row, int worker)
 {
     const struct classes *c = job->classes;
     const struct label *label = &c->labels[row];
-    struct ranking ranking = {.x = c->x + row * c->count, .count = c->count, .label = -1, .scratch = c->scratch + worker * c->count};
+    struct ranking ranking = {.x = c->x + row * c->count,
+                              .count = c->count,
+                              .label = -1,
+                              .scratch = c->scratch + worker * c->count};
     if (label->known) {
         ranking.label = label->at;
         ranking.with_label = true;
@@ -105,7 +171,8 @@ static void softmax_row(void *user, int64_t row, int worker)
     rows_range(r.x + r.label + 1, r.count - r.label - 1, &low, &high);
     top = fmax(top, (double)high);
     job->gkd->high[row] = top;
-    job->gkd->log_sum[row] = rows_log_sum(r.x, r.count, r.label, r.label_value, top, c->scale / job->gkd->selection_temperature);
+    job->gkd->log_sum[row] = rows_log_sum(r.x, r.count, r.label, r.label_value, top,
+                                          c->scale / job->gkd->selection_temperature);
 }
 
 static void cut_row(void *user, int64_t row, int worker)
@@ -117,7 +184,8 @@ static void cut_row(void *user, int64_t row, int worker)
     int64_t k = job->k;
     if (gkd->selection == SAMPLE) {
         bool closer;
-        k = rank_mass(&ranking, c->scale / gkd->selection_temperature, gkd->high[row], gkd->log_sum[row], gkd->tau, &closer);
+        k = rank_mass(&ranking, c->scale / gkd->selection_temperature, gkd->high[row],
+                      gkd->log_sum[row], gkd->tau, &closer);
         k -= closer;
     }
     bool force = gkd->force_label && ranking.label >= 0;
@@ -159,7 +227,8 @@ static int64_t batch_k(const struct state *gkd, struct job *job)
     const struct classes *c = job->classes;
     bool closer;
     loss_parallel(c->pool, (c->count + TILE - 1) / TILE, mass_tile, job);
-    struct ranking ranking = {.x = gkd->mass, .count = c->count, .label = -1, .scratch = c->scratch};
+    struct ranking ranking = {
+        .x = gkd->mass, .count = c->count, .label = -1, .scratch = c->scratch};
     int64_t k = rank_mass(&ranking, 0, 0, 0, gkd->tau * c->batch, &closer);
     k = 1 + (k - 1 + gkd->step - 1) / gkd->step * gkd->step;
     return k < c->count ? k : c->count;
@@ -180,7 +249,8 @@ static void select_all(struct two_group *rule, const struct classes *classes)
 
 /* --------------------------------------------------------------------- row */
 
-static enum cask_status parse_lambda(const char *key, const char *text, struct lambda *lambda, struct cask_error *err)
+static enum cask_status parse_lambda(const char *key, const char *text, struct lambda *lambda,
+                                     struct cask_error *err)
 {
     char *end = NULL;
     if (strcmp(text, "p_phi") == 0) {
@@ -194,23 +264,30 @@ static enum cask_status parse_lambda(const char *key, const char *text, struct l
     lambda->kind = LAMBDA_VALUE;
     lambda->value = strtod(text, &end);
     if (end == text || *end != '\0' || !(lambda->value >= 0 && lambda->value <= 1e9)) {
-        return cask_error_set(err, CASK_ERR_RANGE, "loss.gkd.%s: expected a number from 0, p_phi or 1-p_phi, found \"%s\"", key, text);
+        return cask_error_set(
+            err, CASK_ERR_RANGE,
+            "loss.gkd.%s: expected a number from 0, p_phi or 1-p_phi, found \"%s\"", key, text);
     }
     return CASK_OK;
 }
 
-static void resolve_variant(const struct options *o, const struct cask_engine_facts *facts, struct state *gkd, struct rule_options *rule)
+static void resolve_variant(const struct options *o, const struct cask_engine_facts *facts,
+                            struct state *gkd, struct rule_options *rule)
 {
     bool paper = o->variant == PAPER;
     *rule = o->rule;
     if (rule->temperature == 0) {
         rule->temperature = paper ? 1 : 4;
     }
-    gkd->selection = o->selection != BY_VARIANT ? (enum selection)o->selection : paper ? SAMPLE : FIXED;
+    gkd->selection = o->selection != BY_VARIANT ? (enum selection)o->selection
+                     : paper                    ? SAMPLE
+                                                : FIXED;
     gkd->force_label = o->force_label == CHOICE_BY_VARIANT ? !paper : o->force_label == CHOICE_ON;
     gkd->selection_margin = o->selection_margin;
     gkd->tau = o->tau;
-    gkd->selection_temperature = o->selection_temperature > 0 ? o->selection_temperature : paper ? rule->temperature : 1;
+    gkd->selection_temperature = o->selection_temperature > 0 ? o->selection_temperature
+                                 : paper                      ? rule->temperature
+                                                              : 1;
     int64_t classes = facts->classes;
     gkd->k = o->k > 0 ? o->k : (int64_t)ceil(o->k_fraction * (double)classes);
     gkd->k = gkd->k < 1 ? 1 : gkd->k > classes ? classes : gkd->k;
@@ -229,7 +306,8 @@ static void gkd_free(void *state)
     }
 }
 
-static enum cask_status create(const void *options, const struct cask_engine_facts *facts, void **state, struct cask_error *err)
+static enum cask_status create(const void *options, const struct cask_engine_facts *facts,
+                               void **state, struct cask_error *err)
 {
     const struct options *o = options;
     struct rule_options rule;
@@ -240,7 +318,9 @@ static enum cask_status create(const void *options, const struct cask_engine_fac
     }
     resolve_variant(o, facts, gkd, &rule);
     CASK_TRY(rule_create("gkd", &rule, facts, &gkd->rule, err));
-    const char *primary = o->lambda_primary[0] != '\0' ? o->lambda_primary : gkd->selection == BATCH && o->variant == CODE ? "4" : "8";
+    const char *primary = o->lambda_primary[0] != '\0'                    ? o->lambda_primary
+                          : gkd->selection == BATCH && o->variant == CODE ? "4"
+                                                                          : "8";
     CASK_TRY(parse_lambda("lambda_primary", primary, &gkd->rule->primary, err));
     CASK_TRY(parse_lambda("lambda_binary", o->lambda_binary, &gkd->rule->binary, err));
     CASK_TRY(parse_lambda("lambda_secondary", o->lambda_secondary, &gkd->rule->secondary, err));
@@ -249,9 +329,12 @@ static enum cask_status create(const void *options, const struct cask_engine_fac
     gkd->rule->owner = gkd;
     gkd->high = cask_alloc((size_t)facts->batch, sizeof *gkd->high);
     gkd->log_sum = cask_alloc((size_t)facts->batch, sizeof *gkd->log_sum);
-    gkd->mass = gkd->selection == BATCH ? cask_alloc((size_t)facts->classes, sizeof *gkd->mass) : NULL;
-    if (gkd->high == NULL || gkd->log_sum == NULL || (gkd->selection == BATCH && gkd->mass == NULL)) {
-        CASK_TRY(cask_error_memory(err, (size_t)facts->classes * sizeof *gkd->mass, "GKD's selection"));
+    gkd->mass =
+        gkd->selection == BATCH ? cask_alloc((size_t)facts->classes, sizeof *gkd->mass) : NULL;
+    if (gkd->high == NULL || gkd->log_sum == NULL ||
+        (gkd->selection == BATCH && gkd->mass == NULL)) {
+        CASK_TRY(
+            cask_error_memory(err, (size_t)facts->classes * sizeof *gkd->mass, "GKD's selection"));
     }
     *state = gkd;
     gkd = NULL;
@@ -260,7 +343,8 @@ done:
     return st;
 }
 
-/* The options' first member holds the temperature before the variant is applied; needs do not depend on it. */
+/* The options' first member holds the temperature before the variant is applied; needs do not
+ * depend on it. */
 static struct two_group *rule_of(void *state)
 {
     return ((struct state *)state)->rule;

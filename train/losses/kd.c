@@ -16,7 +16,8 @@ static const struct cask_config_row rows[] = {
     RULE_ROWS(struct options, "4", "true", "true"),
 };
 
-static enum cask_status create(const void *options, const struct cask_engine_facts *facts, void **state, struct cask_error *err)
+static enum cask_status create(const void *options, const struct cask_engine_facts *facts,
+                               void **state, struct cask_error *err)
 {
     const struct options *o = options;
     struct two_group *rule;

@@ -6,8 +6,8 @@
  *
  *   CASK_AT_LOGITS     class logits: KD, DKD, GKD. Such a loss is a rule of the two-group KL
  *                      kernel (two_group.h), which streams the classes in chunks.
- *   CASK_AT_PAIRS      d_gram [B,B], entries independent: EKD, PWR, RKD, DarkRank, SP, CCKD, Triplet
- *   CASK_AT_EMBEDDING  d_unit or d_raw [B,D]: cosine, angular, L2, FitNet
+ *   CASK_AT_PAIRS      d_gram [B,B], entries independent: EKD, PWR, RKD, DarkRank, SP, CCKD,
+ * Triplet CASK_AT_EMBEDDING  d_unit or d_raw [B,D]: cosine, angular, L2, FitNet
  *
  * Teacher quantities are constants. Losses see only kernels/ and common/: no file, no cache.
  *
@@ -30,10 +30,10 @@
 /* One step as pair and embedding losses see it. Raw members are NULL unless needs() asked. */
 struct loss_step {
     int batch, dim, teacher_dim;
-    const uint32_t *labels;        /* [B]; UINT32_MAX: none */
-    const real *raw, *unit, *norm; /* student: f, e [B][D], |f| [B] */
-    const real *teacher_raw, *teacher_unit;   /* [B][D_T] */
-    const real *gram, *raw_gram;              /* S = e e^T, f f^T [B][B] */
+    const uint32_t *labels;                 /* [B]; UINT32_MAX: none */
+    const real *raw, *unit, *norm;          /* student: f, e [B][D], |f| [B] */
+    const real *teacher_raw, *teacher_unit; /* [B][D_T] */
+    const real *gram, *raw_gram;            /* S = e e^T, f f^T [B][B] */
     const real *teacher_gram, *teacher_raw_gram;
     real *d_raw, *d_unit, *d_gram, *d_raw_gram; /* added to */
     const int32_t (*triplets)[3]; /* anchor, positive, negative; NULL: the loss mines its own */
@@ -52,8 +52,8 @@ struct loss {
     unsigned (*needs)(const void *options, const struct cask_engine_facts *facts);
     /* May refuse with CASK_ERR_MISMATCH what the teacher cannot give, or CASK_ERR_RANGE. `options`
      * is borrowed for the loss's life; *state may stay NULL. */
-    enum cask_status (*create)(const void *options, const struct cask_engine_facts *facts, void **state,
-                               struct cask_error *err);
+    enum cask_status (*create)(const void *options, const struct cask_engine_facts *facts,
+                               void **state, struct cask_error *err);
     void (*free)(void *state);
     /* AT_PAIRS and AT_EMBEDDING */
     double (*step)(void *state, const void *options, const struct loss_step *step);

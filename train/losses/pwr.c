@@ -5,8 +5,8 @@
  *     power    max(x + mu, 0)^p          (p = 1: Diff)
  *     exp      max(exp(beta (x + mu)) - 1, 0)
  *     ranknet  log(1 + exp(beta x))
- * L is the mean over the ordered pairs (the paper's eq. 3 sums). mu: a constant, the deviation of the
- * teacher's scores, or psi^T_a - psi^T_b; constants all.
+ * L is the mean over the ordered pairs (the paper's eq. 3 sums). mu: a constant, the deviation of
+ * the teacher's scores, or psi^T_a - psi^T_b; constants all.
  *
  * M^2 evaluations, spread over threads; every a sums its own derivative in a fixed order.
  */
@@ -26,11 +26,39 @@ static const char *const kinds[] = {"power", "exp", "ranknet", NULL};
 static const char *const margins[] = {"const", "teacher_std", "teacher_diff", NULL};
 #define AT(field) offsetof(struct options, field)
 static const struct cask_config_row rows[] = {
-    {.key = "kind", .type = CASK_CONFIG_ENUM, .offset = AT(kind), .value = "power", .names = kinds, .help = "penalty of a wrong order"},
-    {.key = "power", .type = CASK_CONFIG_REAL, .offset = AT(power), .value = "1", .min = 1, .max = 16, .help = "power: exponent; 1 is PWR-Diff"},
-    {.key = "beta", .type = CASK_CONFIG_REAL, .offset = AT(beta), .value = "1", .min = 1e-6, .max = 1000, .help = "exp, ranknet: steepness"},
-    {.key = "margin", .type = CASK_CONFIG_ENUM, .offset = AT(margin), .value = "teacher_diff", .names = margins, .help = "power, exp: mu"},
-    {.key = "margin_value", .type = CASK_CONFIG_REAL, .offset = AT(margin_value), .value = "0.1", .min = 0, .max = 10, .help = "mu of margin const (paper 0.1)"},
+    {.key = "kind",
+     .type = CASK_CONFIG_ENUM,
+     .offset = AT(kind),
+     .value = "power",
+     .names = kinds,
+     .help = "penalty of a wrong order"},
+    {.key = "power",
+     .type = CASK_CONFIG_REAL,
+     .offset = AT(power),
+     .value = "1",
+     .min = 1,
+     .max = 16,
+     .help = "power: exponent; 1 is PWR-Diff"},
+    {.key = "beta",
+     .type = CASK_CONFIG_REAL,
+     .offset = AT(beta),
+     .value = "1",
+     .min = 1e-6,
+     .max = 1000,
+     .help = "exp, ranknet: steepness"},
+    {.key = "margin",
+     .type = CASK_CONFIG_ENUM,
+     .offset = AT(margin),
+     .value = "teacher_diff",
+     .names = margins,
+     .help = "power, exp: mu"},
+    {.key = "margin_value",
+     .type = CASK_CONFIG_REAL,
+     .offset = AT(margin_value),
+     .value = "0.1",
+     .min = 0,
+     .max = 10,
+     .help = "mu of margin const (paper 0.1)"},
 };
 
 struct state {
@@ -58,7 +86,8 @@ static inline real hinge(real x)
 }
 
 /* sign: +1 where a is the better one, -1 where b is, 0 where the teacher sees no order. */
-static void sum_power_one(const struct job *job, real t, real s, int64_t from, int64_t to, struct sums *sums)
+static void sum_power_one(const struct job *job, real t, real s, int64_t from, int64_t to,
+                          struct sums *sums)
 {
     const real *tb = job->state->teacher, *sb = job->state->student;
     const bool diff = job->options->margin == TEACHER_DIFF;
@@ -80,7 +109,8 @@ static void sum_power_one(const struct job *job, real t, real s, int64_t from, i
     sums->ordered += ordered;
 }
 
-static void sum_power(const struct job *job, real t, real s, int64_t from, int64_t to, struct sums *sums)
+static void sum_power(const struct job *job, real t, real s, int64_t from, int64_t to,
+                      struct sums *sums)
 {
     const real *tb = job->state->teacher, *sb = job->state->student;
     const double p = job->options->power;
@@ -96,7 +126,8 @@ static void sum_power(const struct job *job, real t, real s, int64_t from, int64
     }
 }
 
-static void sum_exp(const struct job *job, real t, real s, int64_t from, int64_t to, struct sums *sums)
+static void sum_exp(const struct job *job, real t, real s, int64_t from, int64_t to,
+                    struct sums *sums)
 {
     const real *tb = job->state->teacher, *sb = job->state->student;
     const bool diff = job->options->margin == TEACHER_DIFF;
@@ -119,7 +150,8 @@ static void sum_exp(const struct job *job, real t, real s, int64_t from, int64_t
     sums->ordered += ordered;
 }
 
-static void sum_ranknet(const struct job *job, real t, real s, int64_t from, int64_t to, struct sums *sums)
+static void sum_ranknet(const struct job *job, real t, real s, int64_t from, int64_t to,
+                        struct sums *sums)
 {
     const real *tb = job->state->teacher, *sb = job->state->student;
     const real beta = (real)job->options->beta;
@@ -205,7 +237,8 @@ static double step_pwr(void *state_, const void *options, const struct loss_step
     count = 0;
     for (int64_t i = 0; i < step->batch; i++) {
         for (int64_t j = i + 1; j < step->batch; j++) {
-            step->d_gram[i * step->batch + j] += (real)(step->weight * (double)state->d_student[count++] / ordered);
+            step->d_gram[i * step->batch + j] +=
+                (real)(step->weight * (double)state->d_student[count++] / ordered);
         }
     }
     return value / ordered;
@@ -224,7 +257,8 @@ static void pwr_free(void *state_)
     }
 }
 
-static enum cask_status create(const void *options, const struct cask_engine_facts *facts, void **out, struct cask_error *err)
+static enum cask_status create(const void *options, const struct cask_engine_facts *facts,
+                               void **out, struct cask_error *err)
 {
     const size_t pairs = (size_t)facts->batch * (size_t)facts->batch / 2 + 1;
     struct state *state = cask_alloc(1, sizeof *state);
@@ -236,7 +270,8 @@ static enum cask_status create(const void *options, const struct cask_engine_fac
         state->value = cask_alloc(pairs, sizeof *state->value);
         state->ordered = cask_alloc(pairs, sizeof *state->ordered);
     }
-    if (state == NULL || state->student == NULL || state->teacher == NULL || state->d_student == NULL || state->value == NULL || state->ordered == NULL) {
+    if (state == NULL || state->student == NULL || state->teacher == NULL ||
+        state->d_student == NULL || state->value == NULL || state->ordered == NULL) {
         pwr_free(state);
         return cask_error_memory(err, pairs * sizeof(real), "pairs of PWR");
     }

@@ -1,7 +1,6 @@
-/* train/losses/rkd_angle.c - RKD-A: smooth L1 between the cosines at vertex i of the triangle j-i-k,
- * mean over B^3, in Gram form:
- *     A_ijk = (G_jk - G_ij - G_ik + G_ii) / (d_ij d_ik)
- * Costs B^3 instead of B^3 D. Edges shorter than rounding are skipped (degenerate triangles).
+/* train/losses/rkd_angle.c - RKD-A: smooth L1 between the cosines at vertex i of the triangle
+ * j-i-k, mean over B^3, in Gram form: A_ijk = (G_jk - G_ij - G_ik + G_ii) / (d_ij d_ik) Costs B^3
+ * instead of B^3 D. Edges shorter than rounding are skipped (degenerate triangles).
  */
 #include "train/losses/distances.h"
 #include "train/losses/rkd.h"
@@ -23,19 +22,25 @@ static void measure_edges(const struct rkd_step *step, int64_t i, struct edges *
     }
 }
 
-static double vertex(const struct rkd_step *step, int64_t i, const struct edges *edges, double scale)
+static double vertex(const struct rkd_step *step, int64_t i, const struct edges *edges,
+                     double scale)
 {
     const int64_t batch = step->batch;
     const real *g = step->student, *t = step->teacher;
     const double own = (double)g[i * batch + i], teacher_own = (double)t[i * batch + i];
     double sum = 0, at_vertex = 0;
     for (int64_t j = 0; j < batch; j++) {
-        /* every unordered pair of edges once, counted twice; j = k is 1 - 1 = 0 unless one side is degenerate */
+        /* every unordered pair of edges once, counted twice; j = k is 1 - 1 = 0 unless one side is
+         * degenerate */
         for (int64_t k = 0; k <= j; k++) {
             double inverse = edges->student[j] * edges->student[k];
-            double angle = ((double)g[j * batch + k] - (double)g[i * batch + j] - (double)g[i * batch + k] + own) * inverse;
+            double angle = ((double)g[j * batch + k] - (double)g[i * batch + j] -
+                            (double)g[i * batch + k] + own) *
+                           inverse;
             double teacher_inverse = edges->teacher[j] * edges->teacher[k];
-            double target = ((double)t[j * batch + k] - (double)t[i * batch + j] - (double)t[i * batch + k] + teacher_own) * teacher_inverse;
+            double target = ((double)t[j * batch + k] - (double)t[i * batch + j] -
+                             (double)t[i * batch + k] + teacher_own) *
+                            teacher_inverse;
             double slope, times = j == k ? 1 : 2;
             sum += times * smooth_l1(angle - target, &slope);
             if (inverse == 0 || j == k) {

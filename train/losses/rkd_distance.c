@@ -24,7 +24,8 @@ double rkd_distance(const struct rkd_step *step, bool mean_scale, bool ordered_p
     if (batch < 2) {
         return 0;
     }
-    const double pairs = (double)batch * (batch - 1), denominator = ordered_pairs ? pairs : (double)batch * batch;
+    const double pairs = (double)batch * (batch - 1),
+                 denominator = ordered_pairs ? pairs : (double)batch * batch;
     const double mu = mean_scale ? mean_distance(step->student, batch) : 1;
     const double teacher_mu = mean_scale ? mean_distance(step->teacher, batch) : 1;
     double sum = 0, through_mean = 0, slope;

@@ -32,7 +32,8 @@ static double run_sum(const real *x, int64_t count, real high, real factor)
     return sum;
 }
 
-double rows_log_sum(const real *x, int64_t count, int64_t skip, double extra, double high, double factor)
+double rows_log_sum(const real *x, int64_t count, int64_t skip, double extra, double high,
+                    double factor)
 {
     if (skip < 0) {
         return log(run_sum(x, count, (real)high, (real)factor));
@@ -42,7 +43,8 @@ double rows_log_sum(const real *x, int64_t count, int64_t skip, double extra, do
     return log(sum + exp((extra - high) * factor));
 }
 
-void rows_add_exp(const real *x, int64_t count, double factor, double high, double log_sum, real *sum)
+void rows_add_exp(const real *x, int64_t count, double factor, double high, double log_sum,
+                  real *sum)
 {
     real top = (real)high, f = (real)factor, shift = (real)log_sum;
     SIMD()
@@ -89,7 +91,8 @@ void rows_unit(const real *raw, int batch, int dim, real *unit, real *norm)
     }
 }
 
-void rows_unit_backward(const real *unit, const real *norm, const real *d_unit, int batch, int dim, real *d_raw)
+void rows_unit_backward(const real *unit, const real *norm, const real *d_unit, int batch, int dim,
+                        real *d_raw)
 {
     for (int64_t i = 0; i < batch; i++) {
         const real *e = unit + i * dim, *g = d_unit + i * dim;

@@ -17,17 +17,20 @@
 
 /* Lowers *low and raises *high to cover x. */
 void rows_range(const real *x, int64_t count, real *low, real *high);
-/* log sum exp((x - high) * factor) over a row that holds `extra` in place of entry `skip` (-1: as it
- * is). `high` is at least every value. */
-double rows_log_sum(const real *x, int64_t count, int64_t skip, double extra, double high, double factor);
+/* log sum exp((x - high) * factor) over a row that holds `extra` in place of entry `skip` (-1: as
+ * it is). `high` is at least every value. */
+double rows_log_sum(const real *x, int64_t count, int64_t skip, double extra, double high,
+                    double factor);
 /* sum_j += exp((x_j - high) * factor - log_sum) */
-void rows_add_exp(const real *x, int64_t count, double factor, double high, double log_sum, real *sum);
+void rows_add_exp(const real *x, int64_t count, double factor, double high, double log_sum,
+                  real *sum);
 /* x_j = clip(x_j * scale_j, -1, 1); NaN stays NaN. */
 void rows_scale_clip(real *x, const real *scale, int64_t count);
 /* e = f / max(|f|, 1e-12), norm = |f|, row by row. */
 void rows_unit(const real *raw, int batch, int dim, real *unit, real *norm);
 /* d_raw += (G - (G.e) e) / |f|; nothing for rows without a direction (|f| < 1e-12). */
-void rows_unit_backward(const real *unit, const real *norm, const real *d_unit, int batch, int dim, real *d_raw);
+void rows_unit_backward(const real *unit, const real *norm, const real *d_unit, int batch, int dim,
+                        real *d_raw);
 double rows_dot(const real *a, const real *b, int64_t count);
 
 #endif

@@ -5,13 +5,15 @@
 
 const char *const rule_tail_names[] = {"one_bin", "uniform", "zero", "renormalised", NULL};
 
-static enum cask_status check_topk(const char *name, const struct rule_options *options, const struct cask_engine_facts *facts, struct cask_error *err)
+static enum cask_status check_topk(const char *name, const struct rule_options *options,
+                                   const struct cask_engine_facts *facts, struct cask_error *err)
 {
     if (facts->topk <= 0) {
-        return cask_error_set(err, CASK_ERR_MISMATCH,
-                              "loss.%s: needs the teacher's class centres or its top-k; this teacher gives neither. "
-                              "Build the cache with --centers or --topk",
-                              name);
+        return cask_error_set(
+            err, CASK_ERR_MISMATCH,
+            "loss.%s: needs the teacher's class centres or its top-k; this teacher gives neither. "
+            "Build the cache with --centers or --topk",
+            name);
     }
     if (options->tail == TAIL_RENORMALISED) {
         return CASK_OK;
@@ -22,25 +24,34 @@ static enum cask_status check_topk(const char *name, const struct rule_options *
         }
     }
     return cask_error_set(err, CASK_ERR_MISMATCH,
-                          "loss.%s.temperature: the tail rule %s needs the teacher's log-sum-exp at T = %g, and the cache has "
-                          "%d other temperatures. Build the cache with --temperatures %g, keep its class centres, or choose "
+                          "loss.%s.temperature: the tail rule %s needs the teacher's log-sum-exp "
+                          "at T = %g, and the cache has "
+                          "%d other temperatures. Build the cache with --temperatures %g, keep its "
+                          "class centres, or choose "
                           "tail: renormalised",
-                          name, rule_tail_names[options->tail], options->temperature, facts->temperature_count, options->temperature);
+                          name, rule_tail_names[options->tail], options->temperature,
+                          facts->temperature_count, options->temperature);
 }
 
-enum cask_status rule_create(const char *name, const struct rule_options *options, const struct cask_engine_facts *facts, struct two_group **rule, struct cask_error *err)
+enum cask_status rule_create(const char *name, const struct rule_options *options,
+                             const struct cask_engine_facts *facts, struct two_group **rule,
+                             struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct two_group *made = NULL;
     if (!(options->temperature > 0)) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_RANGE, "loss.%s.temperature: must be above 0, found %g", name, options->temperature));
+        CASK_TRY(cask_error_set(err, CASK_ERR_RANGE,
+                                "loss.%s.temperature: must be above 0, found %g", name,
+                                options->temperature));
     }
     if (!facts->centers) {
         CASK_TRY(check_topk(name, options, facts, err));
     }
     made = cask_alloc(1, sizeof *made);
-    if (made == NULL || (made->rows = cask_alloc((size_t)facts->batch, sizeof *made->rows)) == NULL) {
-        CASK_TRY(cask_error_memory(err, (size_t)facts->batch * sizeof *made->rows, "rows of a class loss"));
+    if (made == NULL ||
+        (made->rows = cask_alloc((size_t)facts->batch, sizeof *made->rows)) == NULL) {
+        CASK_TRY(cask_error_memory(err, (size_t)facts->batch * sizeof *made->rows,
+                                   "rows of a class loss"));
     }
     made->temperature = options->temperature;
     made->t_squared = options->t_squared;

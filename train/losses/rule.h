@@ -19,18 +19,34 @@ struct rule_options {
 
 extern const char *const rule_tail_names[];
 
-#define RULE_ROWS(owner, default_t, default_t2, default_margin)                                                         \
-    {.key = "temperature", .type = CASK_CONFIG_REAL, .offset = offsetof(owner, rule.temperature), .value = default_t,   \
-     .min = 0, .max = 1000, .help = "T of both softmaxes"},                                                            \
-    {.key = "t_squared", .type = CASK_CONFIG_BOOL, .offset = offsetof(owner, rule.t_squared), .value = default_t2,      \
-     .help = "multiply by T^2, so that the gradient keeps its size"},                                                  \
-    {.key = "margin", .type = CASK_CONFIG_BOOL, .offset = offsetof(owner, rule.margin), .value = default_margin,        \
-     .help = "margin on the label's logit of both nets"},                                                              \
-    {.key = "tail", .type = CASK_CONFIG_ENUM, .offset = offsetof(owner, rule.tail), .value = "one_bin",                 \
-     .names = rule_tail_names, .help = "top-k mode: what stands for classes outside the teacher's top-k"}
+#define RULE_ROWS(owner, default_t, default_t2, default_margin)                                    \
+    {.key = "temperature",                                                                         \
+     .type = CASK_CONFIG_REAL,                                                                     \
+     .offset = offsetof(owner, rule.temperature),                                                  \
+     .value = default_t,                                                                           \
+     .min = 0,                                                                                     \
+     .max = 1000,                                                                                  \
+     .help = "T of both softmaxes"},                                                               \
+        {.key = "t_squared",                                                                       \
+         .type = CASK_CONFIG_BOOL,                                                                 \
+         .offset = offsetof(owner, rule.t_squared),                                                \
+         .value = default_t2,                                                                      \
+         .help = "multiply by T^2, so that the gradient keeps its size"},                          \
+        {.key = "margin",                                                                          \
+         .type = CASK_CONFIG_BOOL,                                                                 \
+         .offset = offsetof(owner, rule.margin),                                                   \
+         .value = default_margin,                                                                  \
+         .help = "margin on the label's logit of both nets"},                                      \
+    {                                                                                              \
+        .key = "tail", .type = CASK_CONFIG_ENUM, .offset = offsetof(owner, rule.tail),             \
+        .value = "one_bin", .names = rule_tail_names,                                              \
+        .help = "top-k mode: what stands for classes outside the teacher's top-k"                  \
+    }
 
 /* Allocates the rule and its rows; refuses what a teacher without class centres cannot give. */
-enum cask_status rule_create(const char *name, const struct rule_options *options, const struct cask_engine_facts *facts, struct two_group **rule, struct cask_error *err);
+enum cask_status rule_create(const char *name, const struct rule_options *options,
+                             const struct cask_engine_facts *facts, struct two_group **rule,
+                             struct cask_error *err);
 void rule_free(void *state);
 unsigned rule_needs(const void *options, const struct cask_engine_facts *facts);
 struct two_group *rule_itself(void *state);

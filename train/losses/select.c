@@ -107,7 +107,8 @@ struct cut rank_top(const struct ranking *r, int64_t k)
         return (struct cut){.value = -REAL_NONE, .index = -1};
     }
     if (k >= entries(r)) {
-        return (struct cut){.value = REAL_NONE, .index = r->count, .label = r->label >= 0 && r->with_label};
+        return (struct cut){
+            .value = REAL_NONE, .index = r->count, .label = r->label >= 0 && r->with_label};
     }
     struct histogram h;
     open_histogram(&h, r);
@@ -138,7 +139,8 @@ static double mass_of(double value, double factor, double high, double log_sum)
 }
 
 /* Mass and count per bin; the exponentials are taken a tile at a time so that they vectorise. */
-static void fill_mass(struct histogram *h, const struct ranking *r, double factor, double high, double log_sum)
+static void fill_mass(struct histogram *h, const struct ranking *r, double factor, double high,
+                      double log_sum)
 {
     for (int64_t first = 0; first < r->count; first += TILE) {
         int64_t width = r->count - first < TILE ? r->count - first : TILE;
@@ -163,7 +165,8 @@ static void fill_mass(struct histogram *h, const struct ranking *r, double facto
     }
 }
 
-int64_t rank_mass(const struct ranking *r, double factor, double high, double log_sum, double target, bool *closer)
+int64_t rank_mass(const struct ranking *r, double factor, double high, double log_sum,
+                  double target, bool *closer)
 {
     struct histogram h;
     open_histogram(&h, r);

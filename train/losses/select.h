@@ -32,6 +32,7 @@ struct cut rank_top(const struct ranking *ranking, int64_t k);
 /* Mass of an entry is exp((x - high) * factor - log_sum), or x itself if factor is 0. Returns the
  * smallest k whose k largest hold at least `target`, all if none does; *closer says that k - 1
  * is at least as near to the target and not 0. */
-int64_t rank_mass(const struct ranking *ranking, double factor, double high, double log_sum, double target, bool *closer);
+int64_t rank_mass(const struct ranking *ranking, double factor, double high, double log_sum,
+                  double target, bool *closer);
 
 #endif

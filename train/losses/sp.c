@@ -13,7 +13,12 @@ struct options {
 
 static const char *const kinds[] = {"unit_embeddings", "raw_gram_rows_normalised", NULL};
 static const struct cask_config_row rows[] = {
-    {.key = "rows", .type = CASK_CONFIG_ENUM, .offset = offsetof(struct options, rows), .value = "unit_embeddings", .names = kinds, .help = "Gram matrix of unit embeddings, or of raw ones with rows normalised"},
+    {.key = "rows",
+     .type = CASK_CONFIG_ENUM,
+     .offset = offsetof(struct options, rows),
+     .value = "unit_embeddings",
+     .names = kinds,
+     .help = "Gram matrix of unit embeddings, or of raw ones with rows normalised"},
 };
 
 static unsigned needs(const void *options, const struct cask_engine_facts *facts)

@@ -1,17 +1,28 @@
 /* train/losses/teacher.c - the teacher's cosines of a range of classes, however they are known. */
 #include "train/losses/two_group.h"
 
-static enum cask_status load_centers(struct teacher_rows *teacher, int batch, int64_t first, int64_t count, struct cask_error *err)
+static enum cask_status load_centers(struct teacher_rows *teacher, int batch, int64_t first,
+                                     int64_t count, struct cask_error *err)
 {
     const enum cask_dtype dtype = sizeof(real) == sizeof(float) ? CASK_F32 : CASK_F64;
-    const struct cask_gemm gemm = {.trans_b = true, .m = batch, .n = count, .k = teacher->dim, .alpha = 1, .in_dtype = dtype, .out_dtype = dtype};
-    return cask_device_ops(teacher->device)->gemm(teacher->device, &gemm, teacher->unit, teacher->centers + first * teacher->dim, teacher->chunk, err);
+    const struct cask_gemm gemm = {.trans_b = true,
+                                   .m = batch,
+                                   .n = count,
+                                   .k = teacher->dim,
+                                   .alpha = 1,
+                                   .in_dtype = dtype,
+                                   .out_dtype = dtype};
+    return cask_device_ops(teacher->device)
+        ->gemm(teacher->device, &gemm, teacher->unit, teacher->centers + first * teacher->dim,
+               teacher->chunk, err);
 }
 
-static void load_dense(struct teacher_rows *teacher, int batch, int64_t classes, int64_t first, int64_t count)
+static void load_dense(struct teacher_rows *teacher, int batch, int64_t classes, int64_t first,
+                       int64_t count)
 {
     for (int i = 0; i < batch; i++) {
-        memcpy(teacher->chunk + i * count, teacher->dense + i * classes + first, (size_t)count * sizeof(real));
+        memcpy(teacher->chunk + i * count, teacher->dense + i * classes + first,
+               (size_t)count * sizeof(real));
     }
 }
 
@@ -30,7 +41,8 @@ static void load_topk(struct teacher_rows *teacher, int batch, int64_t first, in
     }
 }
 
-enum cask_status teacher_load(struct teacher_rows *teacher, int batch, int64_t classes, int64_t first, int64_t count, struct cask_error *err)
+enum cask_status teacher_load(struct teacher_rows *teacher, int batch, int64_t classes,
+                              int64_t first, int64_t count, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     if (teacher->loaded && teacher->first == first && teacher->count == count) {

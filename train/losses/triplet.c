@@ -1,9 +1,10 @@
 /* train/losses/triplet.c - TripletDistillation (david-svitov/margindistillation).
  *
  * For triplets (a,p,n) with teacher distances T:  gap = max(T(a,n) - T(a,p), 0),
- *     margin = m_min + (m_max - m_min) gap / max over the batch,   L = mean max(D(a,p) - D(a,n) + margin, 0)
- * D and T: squared L2 of unit rows, or the angle. Triplets are mined with the current student: for
- * every ordered pair (a,p) of one identity one random negative with D(a,p) < D(a,n) < D(a,p) + window.
+ *     margin = m_min + (m_max - m_min) gap / max over the batch,   L = mean max(D(a,p) - D(a,n) +
+ * margin, 0) D and T: squared L2 of unit rows, or the angle. Triplets are mined with the current
+ * student: for every ordered pair (a,p) of one identity one random negative with D(a,p) < D(a,n) <
+ * D(a,p) + window.
  */
 #include "common/mem.h"
 #include "common/rng.h"
@@ -19,10 +20,33 @@ struct options {
 static const char *const metrics[] = {"l2sq", "angle", NULL};
 #define AT(field) offsetof(struct options, field)
 static const struct cask_config_row rows[] = {
-    {.key = "metric", .type = CASK_CONFIG_ENUM, .offset = AT(metric), .value = "l2sq", .names = metrics, .help = "squared distance of unit rows, or angle"},
-    {.key = "margin_min", .type = CASK_CONFIG_REAL, .offset = AT(m_min), .value = "0.2", .min = 0, .max = 10, .help = "margin where the teacher's gap is 0"},
-    {.key = "margin_max", .type = CASK_CONFIG_REAL, .offset = AT(m_max), .value = "0.5", .min = 0, .max = 10, .help = "margin at the batch's largest gap"},
-    {.key = "window", .type = CASK_CONFIG_REAL, .offset = AT(window), .value = "0.35", .min = 0, .max = 10, .help = "mining: how much farther than the positive a negative may be"},
+    {.key = "metric",
+     .type = CASK_CONFIG_ENUM,
+     .offset = AT(metric),
+     .value = "l2sq",
+     .names = metrics,
+     .help = "squared distance of unit rows, or angle"},
+    {.key = "margin_min",
+     .type = CASK_CONFIG_REAL,
+     .offset = AT(m_min),
+     .value = "0.2",
+     .min = 0,
+     .max = 10,
+     .help = "margin where the teacher's gap is 0"},
+    {.key = "margin_max",
+     .type = CASK_CONFIG_REAL,
+     .offset = AT(m_max),
+     .value = "0.5",
+     .min = 0,
+     .max = 10,
+     .help = "margin at the batch's largest gap"},
+    {.key = "window",
+     .type = CASK_CONFIG_REAL,
+     .offset = AT(window),
+     .value = "0.35",
+     .min = 0,
+     .max = 10,
+     .help = "mining: how much farther than the positive a negative may be"},
 };
 
 struct state {
@@ -41,7 +65,8 @@ static double distance(enum metric metric, double cosine, double *slope)
     return acos(c);
 }
 
-static int32_t mine_negative(const struct options *o, const struct loss_step *step, int64_t a, int64_t p)
+static int32_t mine_negative(const struct options *o, const struct loss_step *step, int64_t a,
+                             int64_t p)
 {
     double slope;
     const real *s = step->gram + a * step->batch;
@@ -50,12 +75,15 @@ static int32_t mine_negative(const struct options *o, const struct loss_step *st
     int32_t chosen = -1;
     for (int32_t n = 0; n < step->batch; n++) {
         double d = distance((enum metric)o->metric, (double)s[n], &slope);
-        if (step->labels[n] == step->labels[a] || step->labels[n] == UINT32_MAX || !(d > near && d < near + o->window)) {
+        if (step->labels[n] == step->labels[a] || step->labels[n] == UINT32_MAX ||
+            !(d > near && d < near + o->window)) {
             continue;
         }
         /* reservoir of one: every candidate is equally likely */
         found++;
-        uint64_t draw = (step->counter * (uint64_t)step->batch + (uint64_t)a) * (uint64_t)step->batch + (uint64_t)p;
+        uint64_t draw =
+            (step->counter * (uint64_t)step->batch + (uint64_t)a) * (uint64_t)step->batch +
+            (uint64_t)p;
         chosen = cask_rng_below(step->seed + (uint64_t)n, 0x7219, draw, found) == 0 ? n : chosen;
     }
     return chosen;
@@ -85,7 +113,9 @@ static double teacher_gap(const struct options *o, const struct loss_step *step,
     double slope;
     const real *row = step->teacher_gram + (int64_t)t[0] * step->batch;
     const enum metric metric = (enum metric)o->metric;
-    return fmax(distance(metric, (double)row[t[2]], &slope) - distance(metric, (double)row[t[1]], &slope), 0);
+    return fmax(distance(metric, (double)row[t[2]], &slope) -
+                    distance(metric, (double)row[t[1]], &slope),
+                0);
 }
 
 static double step_triplet(void *state, const void *options, const struct loss_step *step)
@@ -105,9 +135,13 @@ static double step_triplet(void *state, const void *options, const struct loss_s
     for (int i = 0; i < count; i++) {
         const int64_t a = triplets[i][0], p = triplets[i][1], n = triplets[i][2];
         double slope_p, slope_n;
-        double margin = o->m_min + (largest > 0 ? (o->m_max - o->m_min) * teacher_gap(o, step, triplets[i]) / largest : 0);
-        double near = distance((enum metric)o->metric, (double)step->gram[a * step->batch + p], &slope_p);
-        double far = distance((enum metric)o->metric, (double)step->gram[a * step->batch + n], &slope_n);
+        double margin =
+            o->m_min +
+            (largest > 0 ? (o->m_max - o->m_min) * teacher_gap(o, step, triplets[i]) / largest : 0);
+        double near =
+            distance((enum metric)o->metric, (double)step->gram[a * step->batch + p], &slope_p);
+        double far =
+            distance((enum metric)o->metric, (double)step->gram[a * step->batch + n], &slope_n);
         double hinge = near - far + margin;
         if (hinge > 0 || isnan(hinge)) {
             sum += hinge;
@@ -127,12 +161,15 @@ static void triplet_free(void *state)
     }
 }
 
-static enum cask_status create(const void *options, const struct cask_engine_facts *facts, void **state, struct cask_error *err)
+static enum cask_status create(const void *options, const struct cask_engine_facts *facts,
+                               void **state, struct cask_error *err)
 {
     const struct options *o = options;
     const size_t most = (size_t)facts->batch * (size_t)facts->batch;
     if (o->m_max < o->m_min) {
-        return cask_error_set(err, CASK_ERR_RANGE, "loss.triplet.margin_max: expected at least margin_min %g, found %g", o->m_min, o->m_max);
+        return cask_error_set(err, CASK_ERR_RANGE,
+                              "loss.triplet.margin_max: expected at least margin_min %g, found %g",
+                              o->m_min, o->m_max);
     }
     struct state *own = cask_alloc(1, sizeof *own);
     if (own == NULL || (own->mined = cask_alloc(most, sizeof *own->mined)) == NULL) {

@@ -26,7 +26,8 @@ static double label_value(const struct two_group *rule, const struct label *labe
     return rule->margin ? label->margin : label->plain;
 }
 
-static double teacher_label_value(const struct two_group *rule, const struct classes *classes, int row)
+static double teacher_label_value(const struct two_group *rule, const struct classes *classes,
+                                  int row)
 {
     const struct label *label = &classes->labels[row];
     double phi = label->teacher, slope;
@@ -115,7 +116,8 @@ static void raise_maxima(struct group *group, real max_a, real max_b, const stru
     group->max_b = max_b;
 }
 
-static void find_maxima(const struct sides *s, const real *x, const real *y, int count, struct row_state *state)
+static void find_maxima(const struct sides *s, const real *x, const real *y, int count,
+                        struct row_state *state)
 {
     real in_a = REAL_NONE, in_b = REAL_NONE, out_a = REAL_NONE, out_b = REAL_NONE;
     const real threshold = s->threshold, floor = s->floor, tail = s->tail;
@@ -134,7 +136,8 @@ static void find_maxima(const struct sides *s, const real *x, const real *y, int
     raise_maxima(&state->out, out_a, out_b, s);
 }
 
-static void add_run(const struct sides *s, const real *x, const real *y, int count, struct row_state *state)
+static void add_run(const struct sides *s, const real *x, const real *y, int count,
+                    struct row_state *state)
 {
     find_maxima(s, x, y, count, state);
     const real threshold = s->threshold, floor = s->floor, tail = s->tail, fa = s->fa, fb = s->fb;
@@ -189,7 +192,8 @@ struct run {
     real threshold;
 };
 
-static int split(const struct two_group *rule, const struct classes *classes, int row, int64_t first, int count, struct run runs[4])
+static int split(const struct two_group *rule, const struct classes *classes, int row,
+                 int64_t first, int count, struct run runs[4])
 {
     const struct cut *cut = &rule->rows[row].cut;
     const struct label *label = &classes->labels[row];
@@ -228,7 +232,8 @@ static void add_label(struct row_state *state, const struct sides *s)
     group->cross += eb > 0 ? eb * (db - da) : 0;
 }
 
-void two_group_add_tile(struct two_group *rule, const struct classes *classes, int row, int64_t first, int count, const real *y)
+void two_group_add_tile(struct two_group *rule, const struct classes *classes, int row,
+                        int64_t first, int count, const real *y)
 {
     struct row_state *state = &rule->rows[row];
     struct label *label = &classes->labels[row];
@@ -253,13 +258,16 @@ void two_group_add_tile(struct two_group *rule, const struct classes *classes, i
 
 static double resolve(const struct lambda *lambda, double p)
 {
-    return lambda->kind == LAMBDA_P ? p : lambda->kind == LAMBDA_ONE_MINUS_P ? 1 - p : lambda->value;
+    return lambda->kind == LAMBDA_P             ? p
+           : lambda->kind == LAMBDA_ONE_MINUS_P ? 1 - p
+                                                : lambda->value;
 }
 
 /* KL inside a group; 0 where the teacher says nothing about it. */
 static double inner_kl(const struct group *group)
 {
-    return group->sum_b > 0 ? group->cross / group->sum_b - log(group->sum_b) + log(group->sum_a) : 0;
+    return group->sum_b > 0 ? group->cross / group->sum_b - log(group->sum_b) + log(group->sum_a)
+                            : 0;
 }
 
 static double log_sum(double sum, real max, double factor)
@@ -295,7 +303,8 @@ double two_group_finish(struct two_group *rule, const struct classes *classes, i
     double l2 = resolve(&rule->binary, p), l3 = inside_out ? resolve(&rule->secondary, p) : 0;
     double binary = 0;
     if (in->sum_a > 0 && out->sum_a > 0) {
-        binary = x_log_x_over(p, b_in - b_all, a_in - a_all) + x_log_x_over(p_rest, log(p_rest), a_out - a_all);
+        binary = x_log_x_over(p, b_in - b_all, a_in - a_all) +
+                 x_log_x_over(p_rest, log(p_rest), a_out - a_all);
     } else {
         /* One group is empty: both masses are 1, unless the teacher's is cut off (TAIL_ZERO). */
         binary = partial ? x_log_x_over(p, log(p), 0) : 0;
@@ -315,7 +324,9 @@ double two_group_finish(struct two_group *rule, const struct classes *classes, i
         double b = isnan(state->label_b) ? (double)sides.tail : state->label_b;
         double u = inside ? state->u_in : state->u_out, v = inside ? state->v_in : state->v_out;
         double ea = exp((state->label_a - (double)group->max_a) * fa) / group->sum_a;
-        double eb = v != 0 && b > (double)REAL_FLOOR ? exp((b - (double)group->max_b) * fb) / group->sum_b : 0;
+        double eb = v != 0 && b > (double)REAL_FLOOR
+                        ? exp((b - (double)group->max_b) * fb) / group->sum_b
+                        : 0;
         label_value(rule, &classes->labels[row], &slope);
         state->label_gradient = slope * (u * ea - v * eb);
     }
@@ -324,7 +335,8 @@ double two_group_finish(struct two_group *rule, const struct classes *classes, i
 
 /* ---------------------------------------------------------------- gradient */
 
-static void gradient_run(const struct sides *s, const struct row_state *state, const real *x, const real *y, int count, real *g)
+static void gradient_run(const struct sides *s, const struct row_state *state, const real *x,
+                         const real *y, int count, real *g)
 {
     const real threshold = s->threshold, floor = s->floor, tail = s->tail, fa = s->fa, fb = s->fb;
     const real in_a = state->in.max_a, in_b = state->in.max_b;
@@ -344,7 +356,8 @@ static void gradient_run(const struct sides *s, const struct row_state *state, c
     }
 }
 
-void two_group_gradient(const struct two_group *rule, const struct classes *classes, int row, int64_t first, int count, const real *y, real *g)
+void two_group_gradient(const struct two_group *rule, const struct classes *classes, int row,
+                        int64_t first, int count, const real *y, real *g)
 {
     const struct row_state *state = &rule->rows[row];
     const real *x = classes->x + (int64_t)row * classes->count + first;
@@ -353,7 +366,8 @@ void two_group_gradient(const struct two_group *rule, const struct classes *clas
     int n = split(rule, classes, row, first, count, runs);
     for (int r = 0; r < n; r++) {
         sides.threshold = runs[r].threshold;
-        gradient_run(&sides, state, x + runs[r].from, y + runs[r].from, runs[r].to - runs[r].from, g + runs[r].from);
+        gradient_run(&sides, state, x + runs[r].from, y + runs[r].from, runs[r].to - runs[r].from,
+                     g + runs[r].from);
     }
     const struct label *label = &classes->labels[row];
     if (label->known && (int64_t)label->at >= first && (int64_t)label->at < first + count) {

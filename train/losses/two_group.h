@@ -22,7 +22,9 @@
 #include "train/heads/heads.h"
 #include "train/losses/real.h"
 
-enum { TILE = 1024 }; /* classes a row works on at once: tiles of student, teacher and gradient stay in L1 */
+enum {
+    TILE = 1024
+}; /* classes a row works on at once: tiles of student, teacher and gradient stay in L1 */
 
 enum index_set { SET_ALL, SET_LABEL, SET_CUT };
 enum lambda_kind { LAMBDA_VALUE, LAMBDA_P, LAMBDA_ONE_MINUS_P };
@@ -31,13 +33,14 @@ struct lambda {
     double value;
 };
 /* Where the teacher is known only at its top-k: what stands for the other classes.
- *   ONE_BIN       they are one class for both nets: what Phi holds of them moves to Psi, and Psi has no inside
- *   UNIFORM       p_j = (rest of the mass) / (their number)
- *   ZERO          p_j = 0, the known ones keep their true mass
- *   RENORMALISED  p_j = 0, the known ones are scaled up to mass 1 (needs no LSE) */
+ *   ONE_BIN       they are one class for both nets: what Phi holds of them moves to Psi, and Psi
+ * has no inside UNIFORM       p_j = (rest of the mass) / (their number) ZERO          p_j = 0, the
+ * known ones keep their true mass RENORMALISED  p_j = 0, the known ones are scaled up to mass 1
+ * (needs no LSE) */
 enum tail_rule { TAIL_ONE_BIN, TAIL_UNIFORM, TAIL_ZERO, TAIL_RENORMALISED };
 
-/* A class with x > value, or x = value and a number up to index, is in Phi. The label is decided apart. */
+/* A class with x > value, or x = value and a number up to index, is in Phi. The label is decided
+ * apart. */
 struct cut {
     real value;
     int64_t index;
@@ -58,7 +61,7 @@ struct row_state {
     double captured;      /* teacher mass that was known */
     /* gradient: u exp(a - A) - v exp(b - B) per group */
     double u_in, v_in, u_out, v_out;
-    double label_gradient; /* dL/dx of the label's entry, before the margin's slope */
+    double label_gradient;   /* dL/dx of the label's entry, before the margin's slope */
     double label_a, label_b; /* label's values in units of x; label_b NAN: unknown */
 };
 
@@ -81,8 +84,8 @@ struct label {
     uint32_t at;
     double sample_margin;        /* m, the same for all but in MarginDistillation */
     double plain, margin, slope; /* student: c_y, phi(c_y), dphi/dc */
-    double hard;                 /* CurricularFace: negatives above this are modulated; +INFINITY: none */
-    double teacher;              /* cosine of the label, set while streaming; NAN: not known */
+    double hard;    /* CurricularFace: negatives above this are modulated; +INFINITY: none */
+    double teacher; /* cosine of the label, set while streaming; NAN: not known */
 };
 
 enum teacher_kind { TEACHER_NONE, TEACHER_DENSE, TEACHER_CENTERS, TEACHER_TOPK };
@@ -108,9 +111,9 @@ struct teacher_rows {
 /* One step at the class attachment. */
 struct classes {
     int batch;
-    int64_t count;            /* C */
-    real *x;                  /* [B][C]: cosines, or logits with scale 1; the gradient replaces them */
-    double scale;             /* z = scale * x */
+    int64_t count; /* C */
+    real *x;       /* [B][C]: cosines, or logits with scale 1; the gradient replaces them */
+    double scale;  /* z = scale * x */
     const real *column_scale; /* [C] 1/|w_c|, goes onto the gradient; NULL: ones */
     struct label *labels;     /* [B] */
     int labelled;             /* rows with a label */
@@ -121,7 +124,7 @@ struct classes {
     bool cross_entropy;
     struct ce_row {
         double max, log_sum;
-    } *ce; /* [B] */
+    } * ce; /* [B] */
     struct cask_pool *pool;
     struct candidate *scratch; /* [threads][C]: for selection; NULL if no term selects */
 };
@@ -137,15 +140,19 @@ struct classes {
 #define two_group_gradient NAME(cask_two_group_gradient)
 
 /* teacher.c: cosines of classes [first, first + count) into teacher->chunk. */
-enum cask_status teacher_load(struct teacher_rows *teacher, int batch, int64_t classes, int64_t first, int64_t count, struct cask_error *err);
+enum cask_status teacher_load(struct teacher_rows *teacher, int batch, int64_t classes,
+                              int64_t first, int64_t count, struct cask_error *err);
 /* Row-wise part before streaming: in top-k mode the tail and the true LSE. */
 void two_group_begin(struct two_group *rule, const struct classes *classes, int row);
 /* One tile of one row, [first, first + count); y: teacher's values there. */
-void two_group_add_tile(struct two_group *rule, const struct classes *classes, int row, int64_t first, int count, const real *y);
-/* Sums to value and gradient coefficients; returns the row's L (with T^2, without weight or 1/B). */
+void two_group_add_tile(struct two_group *rule, const struct classes *classes, int row,
+                        int64_t first, int count, const real *y);
+/* Sums to value and gradient coefficients; returns the row's L (with T^2, without weight or 1/B).
+ */
 double two_group_finish(struct two_group *rule, const struct classes *classes, int row);
 /* Adds dL/dx to g, except at the label, whose part comes from row_state.label_gradient. */
-void two_group_gradient(const struct two_group *rule, const struct classes *classes, int row, int64_t first, int count, const real *y, real *g);
+void two_group_gradient(const struct two_group *rule, const struct classes *classes, int row,
+                        int64_t first, int count, const real *y, real *g);
 
 /* class.c: the order of a step. begin: LSE of the head, selections. Then for every chunk of the
  * teacher: load, stats. finish: values (term 0 is the head's cross-entropy). Then for every chunk:
@@ -154,6 +161,7 @@ void two_group_gradient(const struct two_group *rule, const struct classes *clas
 void class_begin(struct classes *classes, struct two_group **terms, int count);
 void class_chunk_stats(const struct classes *classes, struct two_group **terms, int count);
 void class_finish(struct classes *classes, struct two_group **terms, int count, double *values);
-void class_gradient(const struct classes *classes, struct two_group **terms, int count, uint64_t mask, int64_t first, int64_t width, real *out, int64_t stride);
+void class_gradient(const struct classes *classes, struct two_group **terms, int count,
+                    uint64_t mask, int64_t first, int64_t width, real *out, int64_t stride);
 
 #endif

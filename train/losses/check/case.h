@@ -1,7 +1,8 @@
 /* train/losses/check/case.h - a golden loss case, read and translated to the criterion's settings.
  *
- * One JSON file a case: method, options, inputs, loss, grad (central differences) and grad_analytic.
- * Options go through the same configuration rows as a training run's. Anything unknown is an error.
+ * One JSON file a case: method, options, inputs, loss, grad (central differences) and
+ * grad_analytic. Options go through the same configuration rows as a training run's. Anything
+ * unknown is an error.
  */
 #ifndef CASK_TRAIN_LOSSES_CHECK_CASE_H
 #define CASK_TRAIN_LOSSES_CHECK_CASE_H
@@ -19,7 +20,15 @@ struct case_matrix {
     int64_t rows, columns;
 };
 
-enum case_input { INPUT_Z, INPUT_Z_TEACHER, INPUT_F, INPUT_F_TEACHER, INPUT_W, INPUT_W_TEACHER, CASE_INPUTS };
+enum case_input {
+    INPUT_Z,
+    INPUT_Z_TEACHER,
+    INPUT_F,
+    INPUT_F_TEACHER,
+    INPUT_W,
+    INPUT_W_TEACHER,
+    CASE_INPUTS
+};
 extern const char *const case_input_names[CASE_INPUTS];
 
 struct check_case {

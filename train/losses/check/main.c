@@ -1,7 +1,7 @@
 /* train/losses/check/main.c - check_loss FILE...: golden loss cases through every number type.
  *
- * A line a case and number type: name, type, relative error of the loss, worst error of a gradient over
- * its largest entry, ok or FAIL. Exit 0 only if all passed.
+ * A line a case and number type: name, type, relative error of the loss, worst error of a gradient
+ * over its largest entry, ok or FAIL. Exit 0 only if all passed.
  */
 #include <math.h>
 #include <stdio.h>
@@ -9,8 +9,9 @@
 
 #include "train/losses/check/run.h"
 
-/* Bounds for double: against central differences, and against analytic values; for float. A case says
- * how far its own two gradients are apart; its central differences are not held to more than that. */
+/* Bounds for double: against central differences, and against analytic values; for float. A case
+ * says how far its own two gradients are apart; its central differences are not held to more than
+ * that. */
 static const double numeric_bound = 1e-8, analytic_bound = 1e-11, float_bound = 1e-5;
 
 /* max|got - want| / max|want|; a gradient that is zero everywhere is compared as it is. */
@@ -31,10 +32,13 @@ static double gradient_error(const struct case_matrix *got, const struct case_ma
 
 static double own_error(const struct check_case *check, int input)
 {
-    return check->analytic[input].values != NULL ? gradient_error(&check->analytic[input], &check->grad[input]) : 0;
+    return check->analytic[input].values != NULL
+               ? gradient_error(&check->analytic[input], &check->grad[input])
+               : 0;
 }
 
-static bool compare(const struct check_case *check, const struct check_run *run, const char *type, bool f32)
+static bool compare(const struct check_case *check, const struct check_run *run, const char *type,
+                    bool f32)
 {
     const double scale = fabs(check->loss);
     const double loss = fabs(run->loss - check->loss) / (scale > 0 ? scale : 1);
@@ -56,7 +60,8 @@ static bool compare(const struct check_case *check, const struct check_run *run,
         }
     }
     ok = ok && compared > 0;
-    printf("%-28s %-14s loss %.2e gradient %.2e %s\n", check->name, type, loss, worst, ok ? "ok" : "FAIL");
+    printf("%-28s %-14s loss %.2e gradient %.2e %s\n", check->name, type, loss, worst,
+           ok ? "ok" : "FAIL");
     return ok;
 }
 
@@ -71,10 +76,12 @@ static bool run_case(const char *path)
         return false;
     }
     for (size_t i = 0; i < sizeof backends / sizeof *backends; i++) {
-        const struct cask_device_options options = {.backend = backends[i], .threads = 2, .precision = CASK_PRECISION_FP32};
+        const struct cask_device_options options = {
+            .backend = backends[i], .threads = 2, .precision = CASK_PRECISION_FP32};
         struct cask_device *device = NULL;
         struct check_run run = {0};
-        if (cask_device_open(&options, &device, &err) != CASK_OK || check_run(&check, device, &run, &err) != CASK_OK) {
+        if (cask_device_open(&options, &device, &err) != CASK_OK ||
+            check_run(&check, device, &run, &err) != CASK_OK) {
             cask_error_prefix(&err, "%s, %s", path, backends[i]);
             cask_error_print(&err, "check_loss");
             ok = false;
@@ -92,7 +99,8 @@ int main(int argc, char **argv)
 {
     int failed = 0;
     if (argc < 2 || argv[1][0] == '-') {
-        fprintf(stderr, "usage: check_loss FILE...\nruns golden loss cases (JSON) in double, float and on the cpu backend\n");
+        fprintf(stderr, "usage: check_loss FILE...\nruns golden loss cases (JSON) in double, float "
+                        "and on the cpu backend\n");
         return argc == 2 && strcmp(argv[1], "--help") == 0 ? 0 : 2;
     }
     for (int i = 1; i < argc; i++) {

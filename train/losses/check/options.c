@@ -11,55 +11,105 @@ struct word {
 };
 
 static const struct word head_ce[] = {
-    {"head", "head.kind"}, {"s", "head.scale"}, {"m", "head.margin"}, {"easy", "head.easy_margin"}, {"slope", "head.slope"},
-    {"lambda", "head.lambda"}, {"t", "head.t"}, {NULL, NULL},
+    {"head", "head.kind"},   {"s", "head.scale"},
+    {"m", "head.margin"},    {"easy", "head.easy_margin"},
+    {"slope", "head.slope"}, {"lambda", "head.lambda"},
+    {"t", "head.t"},         {NULL, NULL},
 };
-static const struct word kd[] = {{"T", "loss.kd.temperature"}, {"T2", "loss.kd.t_squared"}, {NULL, NULL}};
+static const struct word kd[] = {
+    {"T", "loss.kd.temperature"}, {"T2", "loss.kd.t_squared"}, {NULL, NULL}};
 static const struct word kd_topk_tail[] = {
-    {"T", "loss.kd.temperature"}, {"T2", "loss.kd.t_squared"}, {"tail", "loss.kd.tail"}, {"K", NULL}, {NULL, NULL},
+    {"T", "loss.kd.temperature"},
+    {"T2", "loss.kd.t_squared"},
+    {"tail", "loss.kd.tail"},
+    {"K", NULL},
+    {NULL, NULL},
 };
 static const struct word dkd[] = {
-    {"T", "loss.dkd.temperature"}, {"T2", "loss.dkd.t_squared"}, {"alpha", "loss.dkd.alpha"}, {"beta", "loss.dkd.beta"}, {NULL, NULL},
+    {"T", "loss.dkd.temperature"},
+    {"T2", "loss.dkd.t_squared"},
+    {"alpha", "loss.dkd.alpha"},
+    {"beta", "loss.dkd.beta"},
+    {NULL, NULL},
 };
-#define GKD_WORDS                                                                                                      \
-    {"T", "loss.gkd.temperature"}, {"T2", "loss.gkd.t_squared"}, {"selection", "loss.gkd.selection"},                  \
-        {"k", "loss.gkd.k"}, {"tau", "loss.gkd.tau"}, {"selection_T", "loss.gkd.selection_temperature"},               \
-        {"step", "loss.gkd.step"}, {"force_label", "loss.gkd.force_label"},                                            \
-        {"lambda_primary", "loss.gkd.lambda_primary"}, {"lambda_binary", "loss.gkd.lambda_binary"},                    \
-        {"lambda_secondary", "loss.gkd.lambda_secondary"}
+#define GKD_WORDS                                                                                  \
+    {"T", "loss.gkd.temperature"}, {"T2", "loss.gkd.t_squared"},                                   \
+        {"selection", "loss.gkd.selection"}, {"k", "loss.gkd.k"}, {"tau", "loss.gkd.tau"},         \
+        {"selection_T", "loss.gkd.selection_temperature"}, {"step", "loss.gkd.step"},              \
+        {"force_label", "loss.gkd.force_label"}, {"lambda_primary", "loss.gkd.lambda_primary"},    \
+        {"lambda_binary", "loss.gkd.lambda_binary"},                                               \
+    {                                                                                              \
+        "lambda_secondary", "loss.gkd.lambda_secondary"                                            \
+    }
 static const struct word gkd[] = {GKD_WORDS, {NULL, NULL}};
 static const struct word ce_plus_gkd[] = {
-    GKD_WORDS, {"head", "head.kind"}, {"s", "head.scale"}, {"m", "head.margin"}, {"easy", "head.easy_margin"},
-    {"slope", "head.slope"}, {"margin_in_kd", NULL}, {"ramp", NULL}, {NULL, NULL},
+    GKD_WORDS,
+    {"head", "head.kind"},
+    {"s", "head.scale"},
+    {"m", "head.margin"},
+    {"easy", "head.easy_margin"},
+    {"slope", "head.slope"},
+    {"margin_in_kd", NULL},
+    {"ramp", NULL},
+    {NULL, NULL},
 };
 static const struct word embedding[] = {{"kind", "loss.embedding.kind"}, {NULL, NULL}};
 static const struct word margin_distillation[] = {
-    {"s", "head.scale"}, {"m_min", "head.margin_min"}, {"m_max", "head.margin_max"}, {NULL, NULL},
+    {"s", "head.scale"},
+    {"m_min", "head.margin_min"},
+    {"m_max", "head.margin_max"},
+    {NULL, NULL},
 };
 
 static const struct word sp[] = {{"rows", "loss.sp.rows"}, {NULL, NULL}};
-static const struct word cckd[] = {{"gamma", "loss.cckd.gamma"}, {"P", "loss.cckd.order"}, {NULL, NULL}};
+static const struct word cckd[] = {
+    {"gamma", "loss.cckd.gamma"}, {"P", "loss.cckd.order"}, {NULL, NULL}};
 static const struct word rkd_d[] = {
-    {"normalise", "loss.rkd_d.normalise"}, {"mean_scale", "loss.rkd_d.mean_scale"}, {"denom", "loss.rkd_d.denominator"}, {NULL, NULL},
+    {"normalise", "loss.rkd_d.normalise"},
+    {"mean_scale", "loss.rkd_d.mean_scale"},
+    {"denom", "loss.rkd_d.denominator"},
+    {NULL, NULL},
 };
 static const struct word rkd_a[] = {{"normalise", "loss.rkd_a.normalise"}, {NULL, NULL}};
 static const struct word rkd_da[] = {
-    {"normalise", "loss.rkd_da.normalise"}, {"mean_scale", "loss.rkd_da.mean_scale"}, {"denom", "loss.rkd_da.denominator"},
-    {"w_d", "loss.rkd_da.weight_d"}, {"w_a", "loss.rkd_da.weight_a"}, {NULL, NULL},
+    {"normalise", "loss.rkd_da.normalise"}, {"mean_scale", "loss.rkd_da.mean_scale"},
+    {"denom", "loss.rkd_da.denominator"},   {"w_d", "loss.rkd_da.weight_d"},
+    {"w_a", "loss.rkd_da.weight_a"},        {NULL, NULL},
 };
 static const struct word darkrank[] = {
-    {"normalise", "loss.darkrank.normalise"}, {"alpha", "loss.darkrank.alpha"}, {"beta", "loss.darkrank.beta"}, {"length", "loss.darkrank.length"}, {NULL, NULL},
+    {"normalise", "loss.darkrank.normalise"},
+    {"alpha", "loss.darkrank.alpha"},
+    {"beta", "loss.darkrank.beta"},
+    {"length", "loss.darkrank.length"},
+    {NULL, NULL},
 };
 static const struct word ekd[] = {
-    {"form", "loss.ekd.form"}, {"tau", "loss.ekd.tau"}, {"inv_fpr", "loss.ekd.inv_fpr"}, {"ema_alpha", "loss.ekd.ema"},
-    {"prev_t_student", NULL}, {"prev_t_teacher", NULL}, {"n_hard", "loss.ekd.negatives"}, {"critical_only", "loss.ekd.critical_only"},
-    {"lambda_pos", "loss.ekd.lambda_pos"}, {"lambda_neg", "loss.ekd.lambda_neg"}, {NULL, NULL},
+    {"form", "loss.ekd.form"},
+    {"tau", "loss.ekd.tau"},
+    {"inv_fpr", "loss.ekd.inv_fpr"},
+    {"ema_alpha", "loss.ekd.ema"},
+    {"prev_t_student", NULL},
+    {"prev_t_teacher", NULL},
+    {"n_hard", "loss.ekd.negatives"},
+    {"critical_only", "loss.ekd.critical_only"},
+    {"lambda_pos", "loss.ekd.lambda_pos"},
+    {"lambda_neg", "loss.ekd.lambda_neg"},
+    {NULL, NULL},
 };
 static const struct word pwr[] = {
-    {"loss", "loss.pwr.kind"}, {"power", "loss.pwr.power"}, {"beta", "loss.pwr.beta"}, {"margin", "loss.pwr.margin"}, {"margin_value", "loss.pwr.margin_value"}, {NULL, NULL},
+    {"loss", "loss.pwr.kind"},
+    {"power", "loss.pwr.power"},
+    {"beta", "loss.pwr.beta"},
+    {"margin", "loss.pwr.margin"},
+    {"margin_value", "loss.pwr.margin_value"},
+    {NULL, NULL},
 };
 static const struct word triplet[] = {
-    {"metric", "loss.triplet.metric"}, {"m_min", "loss.triplet.margin_min"}, {"m_max", "loss.triplet.margin_max"}, {"triplets", NULL}, {NULL, NULL},
+    {"metric", "loss.triplet.metric"},
+    {"m_min", "loss.triplet.margin_min"},
+    {"m_max", "loss.triplet.margin_max"},
+    {"triplets", NULL},
+    {NULL, NULL},
 };
 
 struct method {
@@ -110,11 +160,15 @@ static char *text_of(const struct cask_json *value)
     return cask_json_dump(value, CASK_JSON_COMPACT); /* a list */
 }
 
-static enum cask_status take_thresholds(struct check_case *check, int net, const struct cask_json *list, struct cask_error *err)
+static enum cask_status take_thresholds(struct check_case *check, int net,
+                                        const struct cask_json *list, struct cask_error *err)
 {
     const size_t count = cask_json_size(list);
-    if (count == 0 || count > 64 || (check->threshold_count != 0 && (size_t)check->threshold_count != count) || check->thresholds[net] != NULL) {
-        return cask_error_set(err, CASK_ERR_FORMAT, "options: both nets need the same number of thresholds, 1 to 64");
+    if (count == 0 || count > 64 ||
+        (check->threshold_count != 0 && (size_t)check->threshold_count != count) ||
+        check->thresholds[net] != NULL) {
+        return cask_error_set(err, CASK_ERR_FORMAT,
+                              "options: both nets need the same number of thresholds, 1 to 64");
     }
     check->threshold_count = (int)count;
     check->thresholds[net] = cask_alloc(count, sizeof(double));
@@ -123,13 +177,15 @@ static enum cask_status take_thresholds(struct check_case *check, int net, const
     }
     for (size_t k = 0; k < count; k++) {
         if (!cask_json_as_real(cask_json_at(list, k), &check->thresholds[net][k])) {
-            return cask_error_set(err, CASK_ERR_FORMAT, "options: threshold %zu is not a number", k);
+            return cask_error_set(err, CASK_ERR_FORMAT, "options: threshold %zu is not a number",
+                                  k);
         }
     }
     return CASK_OK;
 }
 
-static enum cask_status take_triplets(struct check_case *check, const struct cask_json *list, struct cask_error *err)
+static enum cask_status take_triplets(struct check_case *check, const struct cask_json *list,
+                                      struct cask_error *err)
 {
     const size_t count = cask_json_size(list);
     if (count == 0 || count > 1 << 24 || check->triplets != NULL) {
@@ -143,8 +199,11 @@ static enum cask_status take_triplets(struct check_case *check, const struct cas
     for (size_t i = 0; i < count; i++) {
         for (size_t j = 0; j < 3; j++) {
             int64_t at;
-            if (!cask_json_as_int(cask_json_at(cask_json_at(list, i), j), &at) || at < 0 || at >= check->batch) {
-                return cask_error_set(err, CASK_ERR_FORMAT, "options.triplets[%zu]: expected three images below %d", i, check->batch);
+            if (!cask_json_as_int(cask_json_at(cask_json_at(list, i), j), &at) || at < 0 ||
+                at >= check->batch) {
+                return cask_error_set(err, CASK_ERR_FORMAT,
+                                      "options.triplets[%zu]: expected three images below %d", i,
+                                      check->batch);
             }
             check->triplets[i][j] = (int32_t)at;
         }
@@ -152,12 +211,14 @@ static enum cask_status take_triplets(struct check_case *check, const struct cas
     return CASK_OK;
 }
 
-static enum cask_status take_special(struct check_case *check, const char *option, const struct cask_json *value, struct cask_error *err)
+static enum cask_status take_special(struct check_case *check, const char *option,
+                                     const struct cask_json *value, struct cask_error *err)
 {
     int64_t whole;
     bool flag;
     enum cask_status st = CASK_OK;
-    if (strcmp(option, "K") == 0 && cask_json_as_int(value, &whole) && whole > 0 && whole < INT32_MAX) {
+    if (strcmp(option, "K") == 0 && cask_json_as_int(value, &whole) && whole > 0 &&
+        whole < INT32_MAX) {
         check->topk = (int)whole;
     } else if (strcmp(option, "ramp") == 0 && cask_json_as_real(value, &check->weight)) {
         return CASK_OK;
@@ -168,16 +229,21 @@ static enum cask_status take_special(struct check_case *check, const char *optio
     } else if (strcmp(option, "triplets") == 0) {
         CASK_TRY(take_triplets(check, value, err));
     } else if (strcmp(option, "margin_in_kd") == 0 && cask_json_as_bool(value, &flag)) {
-        CASK_TRY(cask_config_set_value(check->config, "loss.gkd.margin", flag ? "true" : "false", "margin_in_kd", err));
-        CASK_TRY(cask_config_set_value(check->config, "loss.gkd.selection_margin", flag ? "true" : "false", "margin_in_kd", err));
+        CASK_TRY(cask_config_set_value(check->config, "loss.gkd.margin", flag ? "true" : "false",
+                                       "margin_in_kd", err));
+        CASK_TRY(cask_config_set_value(check->config, "loss.gkd.selection_margin",
+                                       flag ? "true" : "false", "margin_in_kd", err));
     } else {
-        CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT, "options.%s: not a value that this option takes", option));
+        CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT,
+                                "options.%s: not a value that this option takes", option));
     }
 done:
     return st;
 }
 
-static enum cask_status take_option(struct check_case *check, const struct method *method, const char *option, const struct cask_json *value, struct cask_error *err)
+static enum cask_status take_option(struct check_case *check, const struct method *method,
+                                    const char *option, const struct cask_json *value,
+                                    struct cask_error *err)
 {
     const struct word *word = method->words;
     enum cask_status st = CASK_OK;
@@ -185,7 +251,8 @@ static enum cask_status take_option(struct check_case *check, const struct metho
         word++;
     }
     if (word->option == NULL) {
-        return cask_error_set(err, CASK_ERR_FORMAT, "options.%s: method %s has no such option", option, method->name);
+        return cask_error_set(err, CASK_ERR_FORMAT, "options.%s: method %s has no such option",
+                              option, method->name);
     }
     if (word->key == NULL) {
         return take_special(check, option, value, err);
@@ -200,7 +267,8 @@ done:
     return st;
 }
 
-enum cask_status check_case_options(struct check_case *check, const char *name, const struct cask_json *options, struct cask_error *err)
+enum cask_status check_case_options(struct check_case *check, const char *name,
+                                    const struct cask_json *options, struct cask_error *err)
 {
     const struct method *method = NULL;
     const struct cask_json *value;
@@ -218,10 +286,12 @@ enum cask_status check_case_options(struct check_case *check, const char *name, 
     for (int i = 0; i < 4 && method->fixed[i] != NULL; i++) {
         CASK_TRY(cask_config_set(check->config, method->fixed[i], method->name, err));
     }
-    for (void *iter = cask_json_next(options, NULL, &option, &value); iter != NULL; iter = cask_json_next(options, iter, &option, &value)) {
+    for (void *iter = cask_json_next(options, NULL, &option, &value); iter != NULL;
+         iter = cask_json_next(options, iter, &option, &value)) {
         CASK_TRY(take_option(check, method, option, value, err));
     }
-    if (check->topk > 0 && !(cask_json_as_real(cask_json_get(options, "T"), &check->temperature) && check->temperature > 0)) {
+    if (check->topk > 0 && !(cask_json_as_real(cask_json_get(options, "T"), &check->temperature) &&
+                             check->temperature > 0)) {
         CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT, "options.T: expected a number above 0"));
     }
 done:

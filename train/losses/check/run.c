@@ -36,11 +36,13 @@ static void *typed_copy(const double *values, size_t count, bool f32)
     return copy;
 }
 
-static enum cask_status unit_rows(const struct case_matrix *m, bool f32, void **unit, void **norm, struct cask_error *err)
+static enum cask_status unit_rows(const struct case_matrix *m, bool f32, void **unit, void **norm,
+                                  struct cask_error *err)
 {
     const size_t count = (size_t)(m->rows * m->columns);
     enum cask_status st = CASK_OK;
-    double *rows = cask_alloc(count, sizeof *rows), *lengths = cask_alloc((size_t)m->rows, sizeof *lengths);
+    double *rows = cask_alloc(count, sizeof *rows),
+           *lengths = cask_alloc((size_t)m->rows, sizeof *lengths);
     if (rows == NULL || lengths == NULL) {
         CASK_TRY(cask_error_memory(err, count * sizeof *rows, "unit rows"));
     }
@@ -68,7 +70,8 @@ done:
 }
 
 /* kd_topk_tail: what a cache would have kept of dense teacher logits. */
-static enum cask_status keep_topk(const struct check_case *check, struct typed *t, struct cask_error *err)
+static enum cask_status keep_topk(const struct check_case *check, struct typed *t,
+                                  struct cask_error *err)
 {
     const struct case_matrix *z = &check->inputs[INPUT_Z_TEACHER];
     const int k = check->topk < z->columns ? check->topk : (int)z->columns;
@@ -105,20 +108,24 @@ static enum cask_status keep_topk(const struct check_case *check, struct typed *
     }
     t->topk_cosine = typed_copy(cosine, count, t->f32);
     cask_free(cosine);
-    return t->topk_cosine == NULL ? cask_error_memory(err, count * sizeof *cosine, "top-k") : CASK_OK;
+    return t->topk_cosine == NULL ? cask_error_memory(err, count * sizeof *cosine, "top-k")
+                                  : CASK_OK;
 }
 
-static enum cask_status prepare(const struct check_case *check, struct typed *t, struct cask_error *err)
+static enum cask_status prepare(const struct check_case *check, struct typed *t,
+                                struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     for (int i = 0; i < CASE_INPUTS; i++) {
         const struct case_matrix *m = &check->inputs[i];
-        if (m->values != NULL && (t->inputs[i] = typed_copy(m->values, (size_t)(m->rows * m->columns), t->f32)) == NULL) {
+        if (m->values != NULL && (t->inputs[i] = typed_copy(
+                                      m->values, (size_t)(m->rows * m->columns), t->f32)) == NULL) {
             CASK_TRY(cask_error_memory(err, (size_t)(m->rows * m->columns), case_input_names[i]));
         }
     }
     if (check->inputs[INPUT_F_TEACHER].values != NULL) {
-        CASK_TRY(unit_rows(&check->inputs[INPUT_F_TEACHER], t->f32, &t->teacher_unit, &t->teacher_norm, err));
+        CASK_TRY(unit_rows(&check->inputs[INPUT_F_TEACHER], t->f32, &t->teacher_unit,
+                           &t->teacher_norm, err));
     }
     if (check->inputs[INPUT_W_TEACHER].values != NULL) {
         CASK_TRY(unit_rows(&check->inputs[INPUT_W_TEACHER], t->f32, &t->centers, NULL, err));
@@ -126,7 +133,8 @@ static enum cask_status prepare(const struct check_case *check, struct typed *t,
     if (check->topk > 0) {
         CASK_TRY(keep_topk(check, t, err));
     }
-    const struct case_matrix *student = &check->inputs[check->inputs[INPUT_Z].values ? INPUT_Z : INPUT_F];
+    const struct case_matrix *student =
+        &check->inputs[check->inputs[INPUT_Z].values ? INPUT_Z : INPUT_F];
     t->d_student = cask_alloc((size_t)(student->rows * student->columns), sizeof(double));
     if (t->d_student == NULL) {
         CASK_TRY(cask_error_memory(err, 0, "gradient"));
@@ -140,7 +148,8 @@ static void typed_release(struct typed *t)
     for (int i = 0; i < CASE_INPUTS; i++) {
         cask_free(t->inputs[i]);
     }
-    void *const owned[] = {t->teacher_unit, t->teacher_norm, t->centers, t->topk_cosine, t->topk_index, t->lse, t->d_student};
+    void *const owned[] = {t->teacher_unit, t->teacher_norm, t->centers,  t->topk_cosine,
+                           t->topk_index,   t->lse,          t->d_student};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) {
         cask_free(owned[i]);
     }
@@ -151,19 +160,25 @@ static struct cask_engine_facts facts_of(const struct check_case *check)
     const struct case_matrix *m = check->inputs;
     const struct case_matrix *classes = m[INPUT_W].values ? &m[INPUT_W] : &m[INPUT_W_TEACHER];
     return (struct cask_engine_facts){
-        .classes = m[INPUT_Z].values ? m[INPUT_Z].columns : classes->rows > 0 ? classes->rows : (int64_t)UINT32_MAX,
+        .classes = m[INPUT_Z].values   ? m[INPUT_Z].columns
+                   : classes->rows > 0 ? classes->rows
+                                       : (int64_t)UINT32_MAX,
         .batch = check->batch,
         .dim = m[INPUT_F].values ? (int)m[INPUT_F].columns : 1,
-        .teacher_dim = m[INPUT_F_TEACHER].values ? (int)m[INPUT_F_TEACHER].columns : m[INPUT_Z_TEACHER].values != NULL,
+        .teacher_dim = m[INPUT_F_TEACHER].values ? (int)m[INPUT_F_TEACHER].columns
+                                                 : m[INPUT_Z_TEACHER].values != NULL,
         .topk = check->topk,
-        .centers = check->topk == 0 && (m[INPUT_Z_TEACHER].values != NULL || m[INPUT_W_TEACHER].values != NULL),
+        .centers = check->topk == 0 &&
+                   (m[INPUT_Z_TEACHER].values != NULL || m[INPUT_W_TEACHER].values != NULL),
         .teacher_scale = m[INPUT_Z].values ? 1 : check->settings->head.scale,
         .temperatures = &check->temperature,
         .temperature_count = check->topk > 0,
     };
 }
 
-static enum cask_status create(const struct check_case *check, struct cask_device *device, struct cask_pool *pool, const struct cask_engine_api *api, struct cask_engine **engine, struct cask_error *err)
+static enum cask_status create(const struct check_case *check, struct cask_device *device,
+                               struct cask_pool *pool, const struct cask_engine_api *api,
+                               struct cask_engine **engine, struct cask_error *err)
 {
     struct cask_engine_term term = {.loss = -1};
     for (int i = 0; check->term != NULL && i < check->settings->loss_count; i++) {
@@ -172,24 +187,32 @@ static enum cask_status create(const struct check_case *check, struct cask_devic
         }
     }
     const struct cask_engine_options options = {
-        .device = device, .pool = pool, .facts = facts_of(check), .head = check->head ? &check->settings->head : NULL,
-        .terms = &term, .term_count = check->term != NULL, .seed = 1,
+        .device = device,
+        .pool = pool,
+        .facts = facts_of(check),
+        .head = check->head ? &check->settings->head : NULL,
+        .terms = &term,
+        .term_count = check->term != NULL,
+        .seed = 1,
         .teacher_chunk = 8, /* several chunks even where classes are few */
     };
     return api->create(&options, engine, err);
 }
 
 /* EKD's thresholds before the step. */
-static void restore(const struct check_case *check, const struct cask_engine_api *api, struct cask_engine *engine)
+static void restore(const struct check_case *check, const struct cask_engine_api *api,
+                    struct cask_engine *engine)
 {
     struct cask_engine_array arrays[16];
     int n = api->arrays(engine, arrays, 16);
     for (int i = 0; i < n; i++) {
-        if (check->threshold_count == 0 || strstr(arrays[i].name, "thresholds") == NULL || arrays[i].rows != 2 || arrays[i].columns != check->threshold_count) {
+        if (check->threshold_count == 0 || strstr(arrays[i].name, "thresholds") == NULL ||
+            arrays[i].rows != 2 || arrays[i].columns != check->threshold_count) {
             continue;
         }
         for (int j = 0; j < 2 * check->threshold_count; j++) {
-            double value = check->thresholds[j / check->threshold_count][j % check->threshold_count];
+            double value =
+                check->thresholds[j / check->threshold_count][j % check->threshold_count];
             if (api->real_bytes == sizeof(float)) {
                 ((float *)arrays[i].values)[j] = (float)value;
             } else {
@@ -199,7 +222,8 @@ static void restore(const struct check_case *check, const struct cask_engine_api
     }
 }
 
-static enum cask_status take_gradient(const struct case_matrix *like, const void *values, bool f32, struct case_matrix *out, struct cask_error *err)
+static enum cask_status take_gradient(const struct case_matrix *like, const void *values, bool f32,
+                                      struct case_matrix *out, struct cask_error *err)
 {
     const size_t count = (size_t)(like->rows * like->columns);
     out->rows = like->rows;
@@ -214,34 +238,49 @@ static enum cask_status take_gradient(const struct case_matrix *like, const void
     return CASK_OK;
 }
 
-static enum cask_status step(const struct check_case *check, const struct typed *t, const struct cask_engine_api *api, struct cask_engine *engine, struct check_run *run, struct cask_error *err)
+static enum cask_status step(const struct check_case *check, const struct typed *t,
+                             const struct cask_engine_api *api, struct cask_engine *engine,
+                             struct check_run *run, struct cask_error *err)
 {
     const struct case_matrix *m = check->inputs;
     const enum case_input student = m[INPUT_Z].values ? INPUT_Z : INPUT_F;
     const struct cask_engine_input input = {
-        .batch = check->batch, .labels = check->labels, .embedding = t->inputs[INPUT_F], .logits = t->inputs[INPUT_Z],
+        .batch = check->batch,
+        .labels = check->labels,
+        .embedding = t->inputs[INPUT_F],
+        .logits = t->inputs[INPUT_Z],
         .teacher_logits = check->topk > 0 ? NULL : t->inputs[INPUT_Z_TEACHER],
-        .teacher_unit = t->teacher_unit, .teacher_norm = t->teacher_norm, .teacher_centers = t->centers,
-        .topk_index = t->topk_index, .topk_cosine = t->topk_cosine, .lse = t->lse,
-        .triplets = (const int32_t(*)[3])check->triplets, .triplet_count = check->triplet_count,
-        .weights = &check->weight, .d_embedding = t->d_student, .d_logits = t->d_student,
+        .teacher_unit = t->teacher_unit,
+        .teacher_norm = t->teacher_norm,
+        .teacher_centers = t->centers,
+        .topk_index = t->topk_index,
+        .topk_cosine = t->topk_cosine,
+        .lse = t->lse,
+        .triplets = (const int32_t(*)[3])check->triplets,
+        .triplet_count = check->triplet_count,
+        .weights = &check->weight,
+        .d_embedding = t->d_student,
+        .d_logits = t->d_student,
     };
     enum cask_status st = CASK_OK;
     if (m[INPUT_W].values != NULL && api->weight(engine) != NULL) {
-        memcpy(api->weight(engine), t->inputs[INPUT_W], (size_t)(m[INPUT_W].rows * m[INPUT_W].columns) * api->real_bytes);
+        memcpy(api->weight(engine), t->inputs[INPUT_W],
+               (size_t)(m[INPUT_W].rows * m[INPUT_W].columns) * api->real_bytes);
     }
     restore(check, api, engine);
     CASK_TRY(api->step(engine, &input, err));
     run->loss = api->result(engine)->total;
     CASK_TRY(take_gradient(&m[student], t->d_student, t->f32, &run->gradient[student], err));
     if (m[INPUT_W].values != NULL && api->gradient(engine) != NULL) {
-        CASK_TRY(take_gradient(&m[INPUT_W], api->gradient(engine), t->f32, &run->gradient[INPUT_W], err));
+        CASK_TRY(take_gradient(&m[INPUT_W], api->gradient(engine), t->f32, &run->gradient[INPUT_W],
+                               err));
     }
 done:
     return st;
 }
 
-enum cask_status check_run(const struct check_case *check, struct cask_device *device, struct check_run *run, struct cask_error *err)
+enum cask_status check_run(const struct check_case *check, struct cask_device *device,
+                           struct check_run *run, struct cask_error *err)
 {
     const struct cask_engine_api *api = cask_engine_for(device);
     struct typed typed = {.f32 = api->real_bytes == sizeof(float)};

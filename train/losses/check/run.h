@@ -10,7 +10,8 @@ struct check_run {
     double loss;
     struct case_matrix gradient[CASE_INPUTS];
 };
-enum cask_status check_run(const struct check_case *check, struct cask_device *device, struct check_run *run, struct cask_error *err);
+enum cask_status check_run(const struct check_case *check, struct cask_device *device,
+                           struct check_run *run, struct cask_error *err);
 void check_run_release(struct check_run *run);
 
 #endif

@@ -1,0 +1,355 @@
+/* The criterion as the trainer uses it: modes agree where they must, refusals, ramps, state,
+ * threads. */
+#include "tests/support/losses.h"
+
+#include "train/criterion.h"
+
+struct made {
+    struct cask_criterion_config *settings;
+    struct cask_config *config;
+    struct cask_device *device;
+    struct cask_criterion *criterion;
+};
+
+static void made_close(struct made *made)
+{
+    cask_criterion_free(made->criterion);
+    cask_device_close(made->device);
+    cask_config_free(made->config);
+    cask_criterion_config_free(made->settings);
+}
+
+static enum cask_status make(struct made *made, const struct losses_batch *b, bool centers,
+                             int threads, const char *const *set, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    struct cask_config_section sections[80];
+    memset(made, 0, sizeof *made);
+    CASK_TRY(cask_criterion_config_create(&made->settings, err));
+    CASK_TRY(cask_config_create(sections,
+                                cask_criterion_config_sections(made->settings, sections, 80),
+                                &made->config, err));
+    CASK_TRY(cask_config_set(made->config, "head.scale=16", "test", err));
+    for (; *set != NULL; set++) {
+        CASK_TRY(cask_config_set(made->config, *set, "test", err));
+    }
+    const struct cask_device_options device = {
+        .backend = "cpu", .threads = threads, .precision = CASK_PRECISION_FP32};
+    CASK_TRY(cask_device_open(&device, &made->device, err));
+    const struct cask_criterion_options options = {
+        .device = made->device,
+        .classes = b->classes,
+        .dim = b->dim,
+        .batch = LOSSES_B,
+        .seed = 5,
+        .teacher_dim = b->teacher_dim,
+        .teacher_topk = b->topk,
+        .teacher_has_centers = centers,
+        .teacher_scale = LOSSES_SCALE,
+        .teacher_temperatures = losses_temperatures,
+        .teacher_temperature_count = 2,
+    };
+    CASK_TRY(cask_criterion_create(made->settings, &options, &made->criterion, err));
+done:
+    return st;
+}
+
+/* The batch as the trainer holds it: float arrays. */
+struct floats {
+    float f[LOSSES_B * LOSSES_D], unit[LOSSES_B * LOSSES_DT], norm[LOSSES_B],
+        centers[LOSSES_C * LOSSES_DT];
+    float cosine[LOSSES_B * LOSSES_C], label_cosine[LOSSES_B], lse[LOSSES_B * 2];
+    struct cask_teacher teacher;
+};
+
+static void to_floats(const struct losses_batch *b, bool centers, struct floats *out)
+{
+    const size_t B = (size_t)b->batch, DT = (size_t)b->teacher_dim;
+    losses_copy(out->f, b->f, B * (size_t)b->dim, sizeof(float));
+    losses_copy(out->unit, b->unit, B * DT, sizeof(float));
+    losses_copy(out->norm, b->norm, B, sizeof(float));
+    losses_copy(out->centers, b->centers, (size_t)b->classes * DT, sizeof(float));
+    losses_copy(out->cosine, b->topk_cosine, B * (size_t)b->topk, sizeof(float));
+    losses_copy(out->label_cosine, b->label_cosine, B, sizeof(float));
+    losses_copy(out->lse, b->lse, B * 2, sizeof(float));
+    out->teacher = (struct cask_teacher){
+        .dim = b->teacher_dim,
+        .unit = out->unit,
+        .norm = out->norm,
+        .centers = centers ? out->centers : NULL,
+        .topk = b->topk,
+        .topk_index = b->topk_index,
+        .topk_cosine = out->cosine,
+        .label_cosine = out->label_cosine,
+        .lse = out->lse,
+        .scale = LOSSES_SCALE,
+        .temperatures = losses_temperatures,
+        .temperature_count = 2,
+    };
+}
+
+static double step(struct made *made, const struct losses_batch *b, bool centers,
+                   struct cask_progress_point at, float *d)
+{
+    struct floats floats;
+    struct cask_error err;
+    double total = NAN;
+    to_floats(b, centers, &floats);
+    assert_ok(cask_criterion_step(made->criterion, floats.f, b->labels, b->batch, &floats.teacher,
+                                  at, true, d, &total, &err));
+    return total;
+}
+
+static const struct cask_progress_point start = {0, 0}, later = {5, 0.5};
+
+/* GKD's primary set lies inside the teacher's top-k (k = all): both modes are the same loss. */
+static void test_topk_is_exact_inside(void **state)
+{
+    (void)state;
+    static const char *const sets[][5] = {
+        {"loss.gkd.weight=1", "loss.gkd.k=6", NULL},
+        {"loss.gkd.weight=1", "loss.gkd.k=6", "loss.gkd.variant=paper", "loss.gkd.tau=0.7", NULL},
+        {"loss.kd.weight=1", "loss.kd.temperature=1", NULL},
+        {"loss.kd.weight=1", "loss.kd.tail=uniform", "head.kind=cosface", NULL},
+    };
+    for (size_t s = 0; s < sizeof sets / sizeof *sets; s++) {
+        struct losses_batch b;
+        struct made exact, topk;
+        struct cask_error err;
+        float d_exact[LOSSES_B * LOSSES_D], d_topk[LOSSES_B * LOSSES_D];
+        losses_draw(&b, 30 + s, LOSSES_B, LOSSES_C, LOSSES_D, LOSSES_DT);
+        losses_fill_topk(&b, LOSSES_C);
+        assert_ok(make(&exact, &b, true, 1, sets[s], &err));
+        assert_ok(make(&topk, &b, false, 1, sets[s], &err));
+        double a = step(&exact, &b, true, start, d_exact),
+               c = step(&topk, &b, false, start, d_topk);
+        assert_close(c, a, 1e-5 * fabs(a));
+        assert_all_close_f32(d_topk, d_exact, LOSSES_B * LOSSES_D, 1e-5);
+        assert_close(cask_criterion_captured(exact.criterion), 1, 1e-12);
+        assert_close(cask_criterion_captured(topk.criterion), 1, 1e-5);
+        made_close(&exact);
+        made_close(&topk);
+    }
+}
+
+/* Less is known, less is captured; and the one-bin loss is a lower bound of KD. */
+static void test_topk_bound(void **state)
+{
+    (void)state;
+    static const char *const set[] = {"loss.kd.weight=1", NULL};
+    struct losses_batch b;
+    struct made exact, topk;
+    struct cask_error err;
+    const struct cask_term *terms;
+    float d[LOSSES_B * LOSSES_D];
+    losses_draw(&b, 40, LOSSES_B, LOSSES_C, LOSSES_D, LOSSES_DT);
+    losses_fill_topk(&b, 4);
+    assert_ok(make(&exact, &b, true, 1, set, &err));
+    assert_ok(make(&topk, &b, false, 1, set, &err));
+    step(&exact, &b, true, start, d);
+    step(&topk, &b, false, start, d);
+    assert_int_equal(cask_criterion_terms(exact.criterion, &terms), 2);
+    double full = terms[1].value;
+    cask_criterion_terms(topk.criterion, &terms);
+    assert_true(terms[1].value < full && terms[1].value > 0);
+    assert_true(cask_criterion_captured(topk.criterion) > 0.2 &&
+                cask_criterion_captured(topk.criterion) < 0.999);
+    made_close(&exact);
+    made_close(&topk);
+}
+
+static void expect_mismatch(const struct losses_batch *b, bool centers, const char *const *set,
+                            const char *text)
+{
+    struct made made;
+    struct cask_error err;
+    assert_refused(CASK_ERR_MISMATCH, text, make(&made, b, centers, 1, set, &err));
+    made_close(&made);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    struct losses_batch b;
+    losses_draw(&b, 41, LOSSES_B, LOSSES_C, LOSSES_D, LOSSES_DT);
+    expect_mismatch(&b, true, (const char *const[]){"loss.embedding.weight=1", NULL},
+                    "loss.embedding");
+    expect_mismatch(&b, false, (const char *const[]){"loss.dkd.weight=1", NULL}, "loss.dkd");
+    expect_mismatch(&b, false,
+                    (const char *const[]){"loss.kd.weight=1", "loss.kd.temperature=3", NULL},
+                    "loss.kd.temperature");
+    expect_mismatch(&b, true, (const char *const[]){"head.frozen=true", NULL}, "head");
+    b.topk = 0;
+    expect_mismatch(&b, false, (const char *const[]){"loss.gkd.weight=1", NULL}, "loss.gkd");
+    b.teacher_dim = 0;
+    expect_mismatch(&b, false, (const char *const[]){"loss.ekd.weight=1", NULL}, "needs a teacher");
+    struct made made;
+    struct cask_error err;
+    losses_draw(&b, 41, LOSSES_B, LOSSES_C, LOSSES_D, LOSSES_DT);
+    assert_refused(
+        CASK_ERR_RANGE, "lambda_primary",
+        make(&made, &b, true, 1,
+             (const char *const[]){"loss.gkd.weight=1", "loss.gkd.lambda_primary=eight", NULL},
+             &err));
+    made_close(&made);
+}
+
+static void test_bad_step(void **state)
+{
+    (void)state;
+    struct losses_batch b;
+    struct made made;
+    struct floats floats;
+    struct cask_error err;
+    float d[LOSSES_B * LOSSES_D];
+    double total;
+    losses_draw(&b, 42, LOSSES_B, LOSSES_C, LOSSES_D, LOSSES_DT);
+    assert_ok(make(&made, &b, true, 1, (const char *const[]){"loss.kd.weight=1", NULL}, &err));
+    to_floats(&b, true, &floats);
+    b.labels[3] = LOSSES_C;
+    assert_refused(CASK_ERR_RANGE, "label",
+                   cask_criterion_step(made.criterion, floats.f, b.labels, b.batch, &floats.teacher,
+                                       start, false, d, &total, &err));
+    b.labels[3] = 0;
+    floats.teacher.centers = NULL;
+    assert_refused(CASK_ERR_MISMATCH, "class centres",
+                   cask_criterion_step(made.criterion, floats.f, b.labels, b.batch, &floats.teacher,
+                                       start, false, d, &total, &err));
+    made_close(&made);
+}
+
+/* weight * min(epoch / ramp_epochs, 1), the same by fraction; terms report it and norms follow it.
+ */
+static void test_ramp_and_terms(void **state)
+{
+    (void)state;
+    struct losses_batch b;
+    struct made made;
+    struct cask_error err;
+    const struct cask_term *terms;
+    float d[LOSSES_B * LOSSES_D];
+    losses_draw(&b, 43, LOSSES_B, LOSSES_C, LOSSES_D, LOSSES_DT);
+    assert_ok(make(&made, &b, true, 1,
+                   (const char *const[]){"loss.kd.weight=2", "loss.kd.ramp_epochs=10",
+                                         "loss.sp.weight=3", "loss.sp.ramp_fraction=0.25", NULL},
+                   &err));
+    double before = step(&made, &b, true, start, d);
+    assert_int_equal(cask_criterion_terms(made.criterion, &terms), 3);
+    assert_string_equal(terms[0].name, "arcface");
+    assert_close(terms[0].gradient_cosine, 1, 1e-6);
+    assert_close(before, terms[0].value, 1e-9 * before);
+    assert_close(terms[1].weight, 0, 0);
+    double total = step(&made, &b, true, later, d);
+    cask_criterion_terms(made.criterion, &terms);
+    assert_string_equal(terms[1].name, "kd");
+    assert_close(terms[1].weight, 1, 1e-12);
+    assert_close(terms[2].weight, 3, 1e-12);
+    assert_close(total, terms[0].value + terms[1].value + 3 * terms[2].value, 1e-6 * total);
+    double half = terms[1].gradient_norm;
+    step(&made, &b, true, (struct cask_progress_point){20, 1}, d);
+    cask_criterion_terms(made.criterion, &terms);
+    assert_close(terms[1].gradient_norm, 2 * half, 1e-4 * half);
+    assert_true(fabs(terms[2].gradient_cosine) <= 1.000001);
+    made_close(&made);
+}
+
+static const char *const everything[] = {"loss.kd.weight=1",
+                                         "loss.gkd.weight=0.1",
+                                         "loss.ekd.weight=1",
+                                         "loss.pwr.weight=5",
+                                         "loss.rkd_da.weight=1",
+                                         "head.kind=curricularface",
+                                         NULL};
+
+/* Same bits for any number of threads, with the device held to one. */
+static void test_threads(void **state)
+{
+    (void)state;
+    struct losses_batch b;
+    double first[LOSSES_B * LOSSES_D], second[LOSSES_B * LOSSES_D], totals[2];
+    double w_first[LOSSES_C * LOSSES_D], w_second[LOSSES_C * LOSSES_D];
+    losses_draw(&b, 44, LOSSES_B, LOSSES_C, LOSSES_D, LOSSES_DT);
+    for (int run = 0; run < 2; run++) {
+        struct losses_rig rig;
+        struct cask_error err;
+        assert_ok(losses_rig_open(&rig, "cpu", run == 0 ? 1 : 3, &b, true, 5, everything, &err));
+        assert_ok(losses_step(&rig, &b, false, &totals[run], run ? second : first,
+                              run ? w_second : w_first, &err));
+        losses_rig_close(&rig);
+    }
+    assert_memory_equal(&totals[0], &totals[1], sizeof totals[0]);
+    assert_memory_equal(first, second, sizeof first);
+    assert_memory_equal(w_first, w_second, sizeof w_first);
+}
+
+static void copy_state(struct cask_criterion *from, struct cask_criterion *to)
+{
+    const struct cask_state_array *a, *c;
+    int n = cask_criterion_state(from, &a);
+    assert_int_equal(cask_criterion_state(to, &c), n);
+    assert_true(n >= 4); /* W, momentum, t, thresholds */
+    for (int i = 0; i < n; i++) {
+        assert_string_equal(a[i].name, c[i].name);
+        memcpy(c[i].values, a[i].values, (size_t)(a[i].rows * a[i].columns) * sizeof(float));
+    }
+}
+
+/* A resumed criterion goes on with the same bits. */
+static void test_resume(void **state)
+{
+    (void)state;
+    struct losses_batch b;
+    struct made one, two;
+    struct cask_error err;
+    const struct cask_sgd sgd = {.rate = 0.1, .momentum = 0.9, .decay = 5e-4, .gradient_scale = 1};
+    float d_one[LOSSES_B * LOSSES_D], d_two[LOSSES_B * LOSSES_D];
+    losses_draw(&b, 45, LOSSES_B, LOSSES_C, LOSSES_D, LOSSES_DT);
+    assert_ok(make(&one, &b, true, 1, everything, &err));
+    assert_ok(make(&two, &b, true, 1, everything, &err));
+    double before = step(&one, &b, true, later, d_one);
+    assert_true(cask_criterion_gradient_squares(one.criterion) > 0);
+    assert_ok(cask_criterion_update(one.criterion, &sgd, &err));
+    copy_state(one.criterion, two.criterion);
+    double a = step(&one, &b, true, later, d_one), c = step(&two, &b, true, later, d_two);
+    assert_true(a != before);
+    assert_memory_equal(&a, &c, sizeof a);
+    assert_memory_equal(d_one, d_two, sizeof d_one);
+    made_close(&one);
+    made_close(&two);
+}
+
+/* Plain steps on one batch must learn it. */
+static void test_learns(void **state)
+{
+    (void)state;
+    struct losses_batch b;
+    struct made made;
+    struct cask_error err;
+    const struct cask_sgd sgd = {.rate = 0.05, .momentum = 0.9, .gradient_scale = 1};
+    float d[LOSSES_B * LOSSES_D];
+    losses_draw(&b, 46, LOSSES_B, LOSSES_C, LOSSES_D, LOSSES_DT);
+    assert_ok(make(&made, &b, true, 1,
+                   (const char *const[]){"head.kind=cosface", "loss.gkd.weight=0.01", NULL}, &err));
+    double first = step(&made, &b, true, start, d), last = first;
+    for (int n = 0; n < 60; n++) {
+        assert_ok(cask_criterion_update(made.criterion, &sgd, &err));
+        last = step(&made, &b, true, start, d);
+    }
+    assert_true(last < 0.5 * first);
+    made_close(&made);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_topk_is_exact_inside),
+        cmocka_unit_test(test_topk_bound),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_bad_step),
+        cmocka_unit_test(test_ramp_and_terms),
+        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_learns),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
