@@ -1,0 +1,122 @@
+/* cache/tool/main.c - cachetool: looks at, checks and mends a cache. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cache/tool/tool.h"
+
+static const struct {
+    const char *name;
+    tool_command run;
+    int folders;
+    const char *help;
+} COMMANDS[] = {
+    {"info", tool_info, 1, "info DIR             what the cache is, from whom, mass captured, error budget, sizes"},
+    {"verify", tool_verify, 1, "verify DIR           every checksum of every file; lists bad shards, exit 3"},
+    {"dump", tool_dump, 1, "dump DIR --sample ID one image: both views, label, norm, LSEs, top 5"},
+    {"diff", tool_diff, 2, "diff A B             field by field, then the first row that differs; exit 3"},
+    {"repair-index", tool_repair_index, 1, "repair-index DIR     makes lost or damaged .idx files again from their shards"},
+    {"export", tool_export, 1, "export DIR --npz FILE [--rows A:B] plain arrays for numpy.load"},
+};
+enum { COMMAND_COUNT = sizeof COMMANDS / sizeof COMMANDS[0] };
+
+static void print_help(FILE *to)
+{
+    fprintf(to, "usage: cachetool COMMAND ... [--json]\n\n");
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        fprintf(to, "  %s\n", COMMANDS[i].help);
+    }
+    fprintf(to, "\n--json prints one JSON object instead of text. Exit codes: 0 ok, 2 usage, 3 damage or difference.\n");
+}
+
+static bool parse_u64(const char *text, uint64_t *value)
+{
+    char *end;
+    errno = 0;
+    *value = strtoull(text, &end, 10);
+    return errno == 0 && end > text && *end == '\0' && text[0] != '-';
+}
+
+static bool parse_rows(const char *text, struct tool_arguments *arguments)
+{
+    char *end, *last;
+    errno = 0;
+    arguments->first_row = strtoll(text, &end, 10);
+    if (errno != 0 || end == text || *end != ':') {
+        return false;
+    }
+    arguments->end_row = strtoll(end + 1, &last, 10);
+    arguments->has_rows = true;
+    return errno == 0 && last > end + 1 && *last == '\0' && arguments->first_row >= 0 && arguments->end_row > arguments->first_row;
+}
+
+static enum cask_status parse(int argc, char **argv, struct tool_arguments *arguments, struct cask_error *err)
+{
+    for (int i = 2; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        bool good = true;
+        if (strcmp(argv[i], "--json") == 0) {
+            arguments->json = true;
+        } else if (strcmp(argv[i], "--sample") == 0 && value != NULL) {
+            good = arguments->has_sample = parse_u64(value, &arguments->sample);
+            i++;
+        } else if (strcmp(argv[i], "--rows") == 0 && value != NULL) {
+            good = parse_rows(value, arguments);
+            i++;
+        } else if (strcmp(argv[i], "--npz") == 0 && value != NULL) {
+            arguments->npz = value;
+            i++;
+        } else if (argv[i][0] != '-' && arguments->count < TOOL_POSITIONAL) {
+            arguments->positional[arguments->count++] = argv[i];
+        } else {
+            good = false;
+        }
+        if (!good) {
+            return cask_error_set(err, CASK_ERR_USAGE, "\"%s\" is not understood here; see cachetool --help", argv[i]);
+        }
+    }
+    return CASK_OK;
+}
+
+static enum cask_status run(int argc, char **argv, int *exit_code, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    struct tool_arguments arguments = {0};
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(argv[1], COMMANDS[i].name) == 0) {
+            CASK_TRY(parse(argc, argv, &arguments, err));
+            if (arguments.count != COMMANDS[i].folders) {
+                CASK_TRY(cask_error_set(err, CASK_ERR_USAGE, "usage: cachetool %s", COMMANDS[i].help));
+            }
+            CASK_TRY(COMMANDS[i].run(&arguments, exit_code, err));
+            return CASK_OK;
+        }
+    }
+    CASK_TRY(cask_error_set(err, CASK_ERR_USAGE, "no command \"%s\"; see cachetool --help", argv[1]));
+done:
+    return st;
+}
+
+int main(int argc, char **argv)
+{
+    struct cask_error err = {0};
+    int exit_code = 0;
+    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        print_help(argc < 2 ? stderr : stdout);
+        return argc < 2 ? 2 : 0;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("cachetool %s, format %d.%d\n", CASK_VERSION, CASK_CACHE_MAJOR, CASK_CACHE_MINOR);
+        return 0;
+    }
+    enum cask_status st = run(argc, argv, &exit_code, &err);
+    if (st != CASK_OK) {
+        cask_error_print(&err, "cachetool");
+        return cask_status_exit_code(st);
+    }
+    if (fflush(stdout) != 0) {
+        fprintf(stderr, "cachetool: error: cannot write to stdout\n");
+        return 3;
+    }
+    return exit_code;
+}

@@ -1,0 +1,48 @@
+/* cache/tool/tool.h - what the subcommands of cachetool share. */
+#ifndef CASK_CACHE_TOOL_H
+#define CASK_CACHE_TOOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "cache/reader.h"
+#include "common/json.h"
+
+enum { TOOL_POSITIONAL = 4 };
+
+struct tool_arguments {
+    const char *positional[TOOL_POSITIONAL];
+    int count;
+    bool json, has_sample, has_rows;
+    uint64_t sample;
+    int64_t first_row, end_row; /* [first, end) */
+    const char *npz;
+};
+
+/* Each returns CASK_OK with *exit_code 0, or another exit code where the answer is "no": damage found,
+ * caches differ. Results go to stdout, as text or as one JSON object. */
+typedef enum cask_status (*tool_command)(const struct tool_arguments *arguments, int *exit_code, struct cask_error *err);
+enum cask_status tool_info(const struct tool_arguments *arguments, int *exit_code, struct cask_error *err);
+enum cask_status tool_verify(const struct tool_arguments *arguments, int *exit_code, struct cask_error *err);
+enum cask_status tool_dump(const struct tool_arguments *arguments, int *exit_code, struct cask_error *err);
+enum cask_status tool_diff(const struct tool_arguments *arguments, int *exit_code, struct cask_error *err);
+enum cask_status tool_repair_index(const struct tool_arguments *arguments, int *exit_code, struct cask_error *err);
+enum cask_status tool_export(const struct tool_arguments *arguments, int *exit_code, struct cask_error *err);
+
+/* Prints and frees; CASK_ERR_MEMORY where the object could not be built. */
+enum cask_status tool_print_json(struct cask_json *object, struct cask_error *err);
+
+/* --- rows of a cache, all fields, for dump, diff, info and export --- */
+struct tool_rows {
+    int capacity;
+    int64_t *row;
+    bool *mirror;
+    struct cask_cache_gather fields;
+};
+enum cask_status tool_rows_open(struct tool_rows *rows, const struct cask_manifest *manifest, int capacity, struct cask_error *err);
+void tool_rows_close(struct tool_rows *rows);
+/* Rows [first, first + count) of one view. */
+enum cask_status tool_rows_read(struct tool_rows *rows, struct cask_cache *cache, int64_t first, int count, int view, struct cask_error *err);
+
+#endif
