@@ -200,6 +200,67 @@ static void whole_modules(void **state)
     assert_null(c);
 }
 
+/* Weights written by Cask, carried by PyTorch into its two containers under a wrapper's prefix: the
+ * network and its size are found from the keys alone, and the identity stays. */
+static void same_identity_in_any_container(void **state)
+{
+    (void)state;
+    struct cask_error err;
+    char temporary[256], path[300], command[1200], want[65], got[65];
+    struct cask_device *device = NULL;
+    struct cask_graph *graph = NULL;
+    struct cask_net *net = NULL;
+    const struct cask_device_options options = {.backend = "ref", .threads = 1};
+    const struct cask_graph_options shape = {.embedding = 48, .width = 96, .height = 112};
+    const struct cask_preprocess preprocess = cask_preprocess_default();
+    if (system("/usr/bin/python3 -c 'import torch' 2>/dev/null") != 0) {
+        print_message("no python3 with torch\n");
+        skip();
+    }
+    test_make_folder(temporary);
+    assert_ok(cask_device_open(&options, &device, &err));
+    assert_ok(cask_graph_build("mobilefacenet", &shape, &graph, &err));
+    assert_ok(cask_net_create(graph, device, false, &net, &err));
+    assert_ok(cask_net_init(net, 11, &err));
+    assert_ok(cask_net_fingerprint(net, want, &err));
+    snprintf(path, sizeof path, "%s/net.safetensors", temporary);
+    assert_ok(cask_net_save(net, path, &preprocess, NULL, 0, &err));
+    snprintf(command, sizeof command,
+             "/usr/bin/python3 -W ignore -c \"\n"
+             "import json, struct, numpy, torch\n"
+             "b = open('%s', 'rb').read()\n"
+             "n, = struct.unpack('<Q', b[:8]); h = json.loads(b[8:8 + n]); h.pop('__metadata__')\n"
+             "d = b[8 + n:]; s = {}\n"
+             "for k, t in h.items():\n"
+             "    v = numpy.frombuffer(d[slice(*t['data_offsets'])], {'F32': '<f4', 'I64': "
+             "'<i8'}[t['dtype']])\n"
+             "    s['module.' + k] = torch.from_numpy(v.reshape(t['shape']).copy())\n"
+             "torch.save({'epoch': 1, 'state_dict': s}, '%s/new')\n"
+             "torch.save(s, '%s/old', _use_new_zipfile_serialization=False)\n"
+             "\"",
+             path, temporary, temporary);
+    assert_int_equal(system(command), 0);
+    for (int i = 0; i < 2; i++) {
+        struct cask_model model;
+        struct cask_preprocess found = preprocess;
+        bool known = true;
+        snprintf(path, sizeof path, "%s/%s", temporary, i == 0 ? "new" : "old");
+        assert_ok(cask_model_open(device, i == 0 ? "auto" : "mobilefacenet", path, &found, &known,
+                                  &model, &err));
+        assert_false(known);
+        assert_int_equal(cask_graph_embedding(model.graph), 48);
+        assert_int_equal(found.width, 96);
+        assert_int_equal(found.height, 112);
+        assert_ok(cask_net_fingerprint(model.net, got, &err));
+        assert_string_equal(got, want);
+        cask_model_close(&model);
+    }
+    cask_net_free(net);
+    cask_graph_free(graph);
+    cask_device_close(device);
+    test_remove_folder(temporary);
+}
+
 /* Without fsync, unlike common/file.h: there are thousands. */
 static void write_quickly(const char *path, const char *data, size_t bytes)
 {
@@ -258,9 +319,10 @@ int main(void)
 {
     setenv("CASK_LOG", "error", 1); /* changed bytes make checksum warnings */
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plain),    cmocka_unit_test(types),       cmocka_unit_test(views),
-        cmocka_unit_test(wrappers), cmocka_unit_test(classifiers), cmocka_unit_test(whole_modules),
-        cmocka_unit_test(damage),
+        cmocka_unit_test(plain),       cmocka_unit_test(types),
+        cmocka_unit_test(views),       cmocka_unit_test(wrappers),
+        cmocka_unit_test(classifiers), cmocka_unit_test(whole_modules),
+        cmocka_unit_test(damage),      cmocka_unit_test(same_identity_in_any_container),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
