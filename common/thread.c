@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 #include "common/mem.h"
@@ -16,15 +17,27 @@ struct cask_pool {
     cask_task task;
     void *user;
     int64_t next, count;
-    int busy;
-    uint64_t generation;
-    bool stop;
+    atomic_int busy;        /* workers inside the current run */
+    atomic_uint generation; /* counts runs */
+    atomic_bool stop;
 };
 
 struct worker_start {
     struct cask_pool *pool;
     int worker;
 };
+
+/* Kernels follow one another within microseconds, and a sleeping thread wakes in tens of them: so a
+ * thread looks a short while before it sleeps. Short, because on a shared machine a spinning thread
+ * takes the CPU from the one it waits for. */
+enum { SPINS = 2000 };
+
+static void pause_briefly(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
 
 /* Takes indices until none is left. The lock is held on entry and on return. */
 static void drain(struct cask_pool *pool, int worker)
@@ -42,9 +55,14 @@ static void *worker_main(void *argument)
     struct worker_start start = *(struct worker_start *)argument;
     struct cask_pool *pool = start.pool;
     cask_free(argument);
-    uint64_t seen = 0;
-    pthread_mutex_lock(&pool->lock);
+    unsigned seen = 0;
     for (;;) {
+        for (int i = 0;
+             i < SPINS && atomic_load(&pool->generation) == seen && !atomic_load(&pool->stop);
+             i++) {
+            pause_briefly();
+        }
+        pthread_mutex_lock(&pool->lock);
         while (!pool->stop && pool->generation == seen) {
             pthread_cond_wait(&pool->work, &pool->lock);
         }
@@ -57,6 +75,7 @@ static void *worker_main(void *argument)
         if (--pool->busy == 0) {
             pthread_cond_signal(&pool->idle);
         }
+        pthread_mutex_unlock(&pool->lock);
     }
     pthread_mutex_unlock(&pool->lock);
     return NULL;
@@ -110,6 +129,11 @@ void cask_pool_run(struct cask_pool *pool, int64_t count, cask_task task, void *
     pool->generation++;
     pthread_cond_broadcast(&pool->work);
     drain(pool, 0);
+    pthread_mutex_unlock(&pool->lock);
+    for (int i = 0; i < SPINS && atomic_load(&pool->busy) > 0; i++) {
+        pause_briefly();
+    }
+    pthread_mutex_lock(&pool->lock);
     while (pool->busy > 0) {
         pthread_cond_wait(&pool->idle, &pool->lock);
     }
