@@ -184,8 +184,10 @@ static enum cask_status scan_root(struct folder *folder, const struct cask_datas
             continue;
         }
         char *path = cask_format("%s/%s", folder->root, names[i]);
-        bool is_folder = path != NULL && cask_path_is_folder(path);
-        bool empty = false;
+        if (path == NULL) {
+            CASK_TRY(cask_error_memory(err, strlen(folder->root) + strlen(names[i]), "a path"));
+        }
+        bool is_folder = cask_path_is_folder(path), empty = false;
         cask_free(path);
         if (is_folder) {
             CASK_TRY(scan_identity(folder, names[i], options, &empty, err));

@@ -102,6 +102,13 @@ static enum cask_status add_line(struct list *list, const struct cursor *at, str
         return cask_error_set(err, CASK_ERR_FORMAT, "%s:%lld: expected %s, found \"%.80s\"",
                               at->file, (long long)at->number, expected[at->layout], at->line);
     }
+    if (at->layout == ALIGNED_PATH_LABEL && read_number(path, &value)) {
+        return cask_error_set(err, CASK_ERR_UNSUPPORTED,
+                              "%s:%lld: expected a path in the second column, found \"%.80s\"; "
+                              "lists over TFRecord files (TFace) are not read: list the images, or "
+                              "pack them into RecordIO",
+                              at->file, (long long)at->number, path);
+    }
     if (!read_number(label, &value) || !cask_label_from_real(value, &base->labels[base->count])) {
         return cask_error_set(err, CASK_ERR_FORMAT,
                               "%s:%lld: label: expected an integer from 0 to 2147483647, found "

@@ -51,6 +51,7 @@ def main():
 
     from PIL import Image
 
+    Image.fromarray(picture(16, 16)).convert("CMYK").save(os.path.join(FOLDER, "refuse_cmyk.jpg"))
     palette = Image.fromarray(picture(45, 33)[..., ::-1]).quantize(37)
     palette.save(os.path.join(FOLDER, "palette.png"))
     # gAMA asks viewers to convert; OpenCV and PIL do not, and neither may Cask
@@ -62,7 +63,7 @@ def main():
 
     with open(os.path.join(FOLDER, "expected.txt"), "w") as expected:
         for name in sorted(os.listdir(FOLDER)):
-            if not name.endswith(".txt"):
+            if not name.endswith(".txt") and not name.startswith("refuse_"):
                 image = cv2.cvtColor(cv2.imread(os.path.join(FOLDER, name), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
                 expected.write("%s %d %d %08x\n" % (name, image.shape[1], image.shape[0], zlib.crc32(image.tobytes())))
 

@@ -128,6 +128,10 @@ static void refusals_say_what_was_found(void **state)
                    cask_decode(decoder, (const uint8_t *)"GIF89a..", 8, 8, 8, rgb, &err));
     assert_refused(CASK_ERR_FORMAT, "HTML",
                    cask_decode(decoder, (const uint8_t *)"<html>", 6, 8, 8, rgb, &err));
+    read_golden("refuse_cmyk.jpg", &data, &bytes);
+    assert_refused(CASK_ERR_FORMAT, "found CMYK",
+                   cask_decode(decoder, (uint8_t *)data, bytes, 16, 16, rgb, &err));
+    cask_free(data);
     read_golden("grey.jpg", &data, &bytes);
     assert_refused(CASK_ERR_FORMAT, "expected an image of 64 x 64 pixels, found 40 x 40",
                    cask_decode(decoder, (uint8_t *)data, bytes, 64, 64, rgb, &err));

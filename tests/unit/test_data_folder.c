@@ -152,6 +152,10 @@ static void list_errors_name_file_and_line(void **state)
     free(longest);
     assert_not_a_dataset(root, "long.txt", CASK_ERR_FORMAT,
                          "long.txt:1: expected a text line of at most 8192 bytes");
+    put(root, "tface.txt", "ms1m-00000.tfrecord\t0\t16\t7\n");
+    assert_not_a_dataset(
+        root, "tface.txt", CASK_ERR_UNSUPPORTED,
+        "tface.txt:1: expected a path in the second column, found \"0\"; lists over TFRecord");
     put(root, "short.lst", "1\t2\tx.jpg\n1\t2\n");
     assert_not_a_dataset(root, "short.lst", CASK_ERR_FORMAT,
                          "short.lst:2: expected \"index TAB label TAB path\"");
