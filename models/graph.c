@@ -6,6 +6,10 @@
 #include "models/graph.h"
 #include "models/layers.h"
 
+/* Files describe graphs too: these bounds keep sizes far from overflow and planning fast. The
+ * largest network here has 1,100 layers. */
+enum { MOST_LAYERS = 1 << 14, MOST_ELEMENTS = INT32_MAX };
+
 static enum cask_status make_room(void **array, int count, int *room, size_t size,
                                   struct cask_error *err)
 {
@@ -62,8 +66,18 @@ const char *cask_graph_text(struct cask_graph *graph, const char *format, ...)
 
 static int append_value(struct cask_graph *graph, int producer, int c, int h, int w)
 {
-    if (broken(graph) || make_room((void **)&graph->values, graph->value_count, &graph->value_room,
-                                   sizeof *graph->values, &graph->problem) != CASK_OK) {
+    int elements; /* of one image */
+    if (broken(graph)) {
+        return -1;
+    }
+    if (__builtin_mul_overflow(h, w, &elements) || __builtin_mul_overflow(elements, c, &elements) ||
+        elements < 1) {
+        return cask_graph_fail(graph, CASK_ERR_RANGE,
+                               "a value of %d x %d x %d is out of range; expected 1 to %d elements",
+                               c, h, w, MOST_ELEMENTS);
+    }
+    if (make_room((void **)&graph->values, graph->value_count, &graph->value_room,
+                  sizeof *graph->values, &graph->problem) != CASK_OK) {
         return -1;
     }
     graph->values[graph->value_count] = (struct cask_value){c, h, w, producer, 0};
@@ -86,14 +100,9 @@ enum cask_status cask_graph_begin(const char *name, bool trainable, int channels
     if (g->name == NULL) {
         CASK_TRY(cask_error_memory(err, strlen(name) + 1, "network name"));
     }
-    if (channels < 1 || height < 1 || width < 1) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_RANGE,
-                                "network %s: input of %d channels, %d x %d pixels; expected at "
-                                "least 1 of each",
-                                name, channels, height, width));
-    }
     if (append_value(g, -1, channels, height, width) != CASK_GRAPH_INPUT) {
-        CASK_TRY(cask_error_memory(err, sizeof *g->values, "network graph"));
+        *err = g->problem;
+        CASK_TRY(g->problem.status);
     }
     *graph = g;
     g = NULL;
@@ -109,6 +118,10 @@ struct cask_node *cask_graph_append(struct cask_graph *graph, enum cask_layer_ki
     const char *copy = cask_graph_text(graph, "%s", name);
     if (broken(graph) || make_room((void **)&graph->nodes, graph->node_count, &graph->node_room,
                                    sizeof *graph->nodes, &graph->problem) != CASK_OK) {
+        return NULL;
+    }
+    if (graph->node_count == MOST_LAYERS) {
+        cask_graph_fail(graph, CASK_ERR_RANGE, "more than %d layers", MOST_LAYERS);
         return NULL;
     }
     struct cask_node *node = &graph->nodes[graph->node_count++];
@@ -262,7 +275,9 @@ int64_t cask_graph_macs(const struct cask_graph *graph)
 {
     int64_t sum = 0;
     for (int i = 0; i < graph->node_count; i++) {
-        sum += cask_layer_macs(graph, &graph->nodes[i]);
+        if (__builtin_add_overflow(sum, cask_layer_macs(graph, &graph->nodes[i]), &sum)) {
+            return INT64_MAX;
+        }
     }
     return sum;
 }

@@ -3,6 +3,8 @@
 
 #include "models/plan.h"
 
+enum { MOST_IMAGES = 1 << 16 }; /* in a batch: sizes stay far from overflow */
+
 static enum cask_status allocate_tables(struct cask_plan *plan, struct cask_error *err)
 {
     const struct cask_graph *graph = plan->net->graph;
@@ -84,8 +86,9 @@ enum cask_status cask_plan_create_folded(struct cask_net *net, int batch, enum c
     p->batch = batch;
     p->mode = mode;
     p->pixel_buffer = p->embedding_buffer = -1;
-    if (batch < 1) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_RANGE, "batch is %d; expected at least 1", batch));
+    if (batch < 1 || batch > MOST_IMAGES) {
+        CASK_TRY(cask_error_set(err, CASK_ERR_RANGE, "batch is %d; expected 1 to %d", batch,
+                                MOST_IMAGES));
     }
     if (mode == CASK_MODE_TRAIN && !net->train) {
         CASK_TRY(cask_error_set(err, CASK_ERR_INTERNAL,

@@ -19,6 +19,8 @@ const char *const *cask_graph_networks(void)
 {
     static const char *const names[] = {"ir18",          "ir34", "ir50",      "ir100", "ir200",
                                         "mobilefacenet", "mbf",  "mbf_large", NULL};
+    _Static_assert(sizeof names / sizeof *names == NETWORKS + 1,
+                   "a network is missing in one list");
     return names;
 }
 

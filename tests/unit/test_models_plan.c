@@ -465,7 +465,7 @@ static void test_refusals(void **state)
     assert_refused(CASK_ERR_INTERNAL, "for inference",
                    cask_plan_create(net, 4, CASK_MODE_TRAIN, &plan, &err));
     assert_null(plan);
-    assert_refused(CASK_ERR_RANGE, "batch is 0",
+    assert_refused(CASK_ERR_RANGE, "batch is 0; expected 1 to 65536",
                    cask_plan_create(net, 0, CASK_MODE_EVAL, &plan, &err));
     assert_refused(CASK_ERR_INTERNAL, "for inference", cask_net_zero_grads(net, &err));
     cask_net_free(net);
@@ -538,6 +538,37 @@ static void test_broken_graphs(void **state)
     cask_graph_free(graph);
 }
 
+/* Shapes that a hostile file could ask for are refused before anything is allocated. */
+static void test_absurd_graphs(void **state)
+{
+    struct cask_graph *graph = NULL;
+    (void)state;
+    assert_refused(CASK_ERR_RANGE, "out of range",
+                   cask_graph_begin("wide", false, 3, 1 << 20, 1 << 20, &graph, &err));
+    assert_null(graph);
+    assert_refused(CASK_ERR_RANGE, "out of range",
+                   cask_graph_begin("flat", false, 3, 0, 112, &graph, &err));
+
+    const struct cask_conv_spec padded = {.out_c = 1 << 20,
+                                          .kernel_h = 1,
+                                          .kernel_w = 1,
+                                          .stride = 1,
+                                          .pad_top = INT32_MAX - 8,
+                                          .pad_left = 1 << 20};
+    assert_ok(cask_graph_begin("padded", false, 3, 4, 4, &graph, &err));
+    int x = cask_graph_add_conv(graph, CASK_GRAPH_INPUT, "conv", &padded);
+    assert_refused(CASK_ERR_RANGE, "out of range", cask_graph_finish(graph, x, &err));
+    cask_graph_free(graph);
+
+    assert_ok(cask_graph_begin("deep", false, 3, 1, 1, &graph, &err));
+    x = CASK_GRAPH_INPUT;
+    for (int i = 0; i < 20000; i++) {
+        x = cask_graph_add_activation(graph, x, "relu", CASK_ACT_RELU);
+    }
+    assert_refused(CASK_ERR_RANGE, "16384 layers", cask_graph_finish(graph, x, &err));
+    cask_graph_free(graph);
+}
+
 /* y = scale * x + offset in front of everything, as in files that normalise pixels themselves. */
 static void test_affine(void **state)
 {
@@ -577,6 +608,7 @@ int main(void)
         cmocka_unit_test(test_placement),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_broken_graphs),
+        cmocka_unit_test(test_absurd_graphs),
         cmocka_unit_test(test_memory_runs_out),
         cmocka_unit_test(test_folding_is_exact),
         cmocka_unit_test(test_partial_batches),
