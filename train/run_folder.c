@@ -11,41 +11,60 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-/* Takes the next line of *text into `line`; false at the end. */
-static bool next_line(const char **text, char *line, size_t bytes)
+/* One line of a dump: "    weight: 1" below "  kd:" below "loss:" is key "loss.kd.weight", value
+ * "1". */
+enum { DEPTH = 8, NAME = 64, VALUE = 120 };
+struct dump_line {
+    char names[DEPTH][NAME]; /* of the sections around it */
+    char key[DEPTH * NAME], value[VALUE];
+};
+
+/* Takes the next line of *text; false at the end. Two spaces a level, as cask_config_dump writes.
+ */
+static bool next_line(const char **text, struct dump_line *line)
 {
+    line->key[0] = line->value[0] = '\0';
     if (**text == '\0') {
         return false;
     }
-    size_t length = strcspn(*text, "\n");
-    snprintf(line, bytes, "%.*s", (int)length, *text);
+    const size_t length = strcspn(*text, "\n"), indent = strspn(*text, " ");
+    const char *name = *text + indent;
+    const size_t depth = indent / 2 < DEPTH ? indent / 2 : DEPTH - 1,
+                 name_length = strcspn(name, ":\n");
+    snprintf(line->names[depth], NAME, "%.*s", (int)name_length, name);
+    size_t at = 0;
+    for (size_t i = 0; i <= depth; i++) {
+        at += (size_t)snprintf(line->key + at, sizeof line->key - at, "%s%s", i > 0 ? "." : "",
+                               line->names[i]);
+    }
+    if (indent + name_length + 2 <= length) {
+        snprintf(line->value, VALUE, "%.*s", (int)(length - indent - name_length - 2),
+                 name + name_length + 2);
+    }
     *text += length + ((*text)[length] == '\n');
     return true;
 }
 
-/* Both dumps come from the same rows, so their lines stand side by side unless a list grew. */
+/* Both dumps come from the same rows, so their lines stand side by side. */
 static enum cask_status refuse_difference(const char *path, const char *there, const char *here,
                                           struct cask_error *err)
 {
-    enum { SHOWN = 8, LINE = 160 };
-    char old_line[LINE], new_line[LINE], list[SHOWN * (2 * LINE + 16)] = "";
+    enum { SHOWN = 8 };
+    struct dump_line before = {0}, now = {0};
+    char list[1200] = "";
     size_t at = 0;
-    for (int shown = 0; shown < SHOWN;) {
-        bool more_old = next_line(&there, old_line, sizeof old_line);
-        bool more_new = next_line(&here, new_line, sizeof new_line);
-        if (!more_old && !more_new) {
-            break;
+    for (int shown = 0; next_line(&there, &before) & next_line(&here, &now);) {
+        if (strcmp(before.value, now.value) == 0 && strcmp(before.key, now.key) == 0) {
+            continue;
         }
-        const char *before = more_old ? old_line : "", *now = more_new ? new_line : "";
-        if (strcmp(before, now) != 0 && at < sizeof list) {
-            at += (size_t)snprintf(list + at, sizeof list - at, "\n  there \"%s\", now \"%s\"",
-                                   before, now);
-            shown++;
+        if (shown++ < SHOWN && at < sizeof list) {
+            at += (size_t)snprintf(list + at, sizeof list - at, "%s %s is %s there, %s now",
+                                   shown > 1 ? ";" : "", now.key, before.value, now.value);
         }
     }
     return cask_error_set(
         err, CASK_ERR_MISMATCH,
-        "%s holds a run with other settings; use another --out or the same settings:%.1500s", path,
+        "%s holds a run with other settings; use another --out or the same settings:%s", path,
         list);
 }
 

@@ -6,7 +6,18 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-#define MIB (1024.0 * 1024.0)
+/* "16.0 KiB"; `text` gets at most 24 bytes. */
+static const char *format_bytes(double bytes, char text[24])
+{
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    int unit = 0;
+    while (bytes >= 1024 && unit < 4) {
+        bytes /= 1024;
+        unit++;
+    }
+    snprintf(text, 24, unit == 0 ? "%.0f %s" : "%.1f %s", bytes, units[unit]);
+    return text;
+}
 
 /* "1 4": the temperatures of the stored LSEs. */
 static void format_temperatures(const struct cask_manifest *manifest, char *text, size_t bytes)
@@ -200,6 +211,7 @@ static enum cask_status allocate(struct cask_teacher_source *source, unsigned ne
         slot(needs & CASK_NEED_LSE, batch * (size_t)manifest->temperature_count, sizeof(float));
     const size_t total = rows + mirror + unit + norm + index + cosine + label + lse;
     char *at = source->memory = cask_alloc(total, 1);
+    source->batch_bytes = total;
     if (at == NULL) {
         return cask_error_memory(err, total, "the teacher's side of a batch");
     }
@@ -211,8 +223,20 @@ static enum cask_status allocate(struct cask_teacher_source *source, unsigned ne
     source->arrays.topk_cosine = take(&at, cosine);
     source->arrays.label_cosine = take(&at, label);
     source->arrays.lse = take(&at, lse);
-    cask_log_info("teacher data of a batch: %.2f MiB", (double)total / MIB);
     return CASK_OK;
+}
+
+static void log_memory(const struct cask_teacher_source *source)
+{
+    char centers[24], resident[24], batch[24], mapped[24];
+    cask_log_info("no teacher network in memory, %s mode; read from the cache: %s of class "
+                  "centres, %s of labels, "
+                  "LSEs and index, %s a batch out of %s that are mapped",
+                  source->mode == CASK_TEACHER_EXACT ? "exact" : "top-k",
+                  format_bytes(source->center_bytes, centers),
+                  format_bytes((double)cask_cache_resident_bytes(source->cache), resident),
+                  format_bytes((double)source->batch_bytes, batch),
+                  format_bytes((double)cask_cache_file_bytes(source->cache), mapped));
 }
 
 enum cask_status cask_teacher_source_prepare(struct cask_teacher_source *source, unsigned needs,
@@ -226,13 +250,7 @@ enum cask_status cask_teacher_source_prepare(struct cask_teacher_source *source,
     if (exact) {
         CASK_TRY(cask_cache_centers(source->cache, &centers, err));
     }
-    double center_bytes = exact ? 4.0 * (double)manifest->classes * manifest->embedding : 0;
-    cask_log_info("no teacher network in memory; from the cache: %.1f MiB of class centres (%s "
-                  "mode), %.1f MiB of "
-                  "labels, LSEs and index; %.1f MiB on disk are mapped",
-                  center_bytes / MIB, source->mode == CASK_TEACHER_EXACT ? "exact" : "top-k",
-                  (double)cask_cache_resident_bytes(source->cache) / MIB,
-                  (double)cask_cache_file_bytes(source->cache) / MIB);
+    source->center_bytes = exact ? 4.0 * (double)manifest->classes * manifest->embedding : 0;
     CASK_TRY(allocate(source, needs, err));
     source->teacher = (struct cask_teacher){
         .dim = manifest->embedding,
@@ -248,6 +266,7 @@ enum cask_status cask_teacher_source_prepare(struct cask_teacher_source *source,
         .temperatures = manifest->temperatures,
         .temperature_count = manifest->temperature_count,
     };
+    log_memory(source);
 done:
     return st;
 }

@@ -21,6 +21,8 @@ struct cask_teacher_source {
     const struct cask_manifest *manifest;
     enum cask_teacher_mode mode; /* EXACT only if the cache has class centres */
     int batch;
+    double center_bytes;
+    size_t batch_bytes;
     void *memory;  /* one block behind all pointers below */
     int64_t *rows; /* [batch] */
     bool *mirror;  /* [batch] */

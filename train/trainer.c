@@ -139,21 +139,24 @@ void cask_trainer_free(struct cask_trainer *trainer)
 
 static enum cask_status check_finite(const struct cask_step_report *report, struct cask_error *err)
 {
-    for (int i = 0; i < report->term_count; i++) {
+    const char *name = isfinite(report->total) ? NULL : "total";
+    double value = report->total;
+    for (int i = 0; i < report->term_count; i++) { /* a term explains more than the total */
         if (!isfinite(report->terms[i].value)) {
-            return cask_error_set(
-                err, CASK_ERR_RANGE,
-                "step %lld: the loss \"%s\" is %g; lower train.lr, lengthen train.warmup_epochs or "
-                "lower its weight. The last checkpoint is from before and is whole",
-                (long long)report->step, report->terms[i].name, report->terms[i].value);
+            name = report->terms[i].name;
+            value = report->terms[i].value;
+            break;
         }
     }
-    if (!isfinite(report->total)) {
-        return cask_error_set(err, CASK_ERR_RANGE,
-                              "step %lld: the total loss is %g though every term is finite",
-                              (long long)report->step, report->total);
+    if (name == NULL) {
+        return CASK_OK;
     }
-    return CASK_OK;
+    return cask_error_set(err, CASK_ERR_RANGE,
+                          "step %lld: the loss \"%s\" is %s; lower train.lr, lengthen "
+                          "train.warmup_epochs or lower its "
+                          "weight. Nothing of this step is kept",
+                          (long long)report->step + 1, name,
+                          isnan(value) ? "not a number" : "infinite");
 }
 
 enum cask_status cask_trainer_step(struct cask_trainer *trainer, int64_t step,
@@ -186,7 +189,7 @@ enum cask_status cask_trainer_step(struct cask_trainer *trainer, int64_t step,
                                  err));
 done:
     if (st != CASK_OK && strncmp(err->message, "step ", 5) != 0) {
-        cask_error_prefix(err, "step %lld", (long long)step);
+        cask_error_prefix(err, "step %lld", (long long)step + 1);
     }
     return st;
 }
