@@ -17,15 +17,18 @@ struct activation_run {
     float *partials; /* [block][c], NULL where the slope has no gradient */
 };
 
-static struct activation_run run_of(const struct cask_device *device, enum cask_activation activation, const void *slope, const struct cask_tensor *x)
+static struct activation_run run_of(const struct cask_device *device,
+                                    enum cask_activation activation, const void *slope,
+                                    const struct cask_tensor *x)
 {
-    return (struct activation_run){.kernels = cask_cpu_kernels_of(cask_cpu_of(device), x->dtype),
-                                   .blocks = cask_blocks_of(cask_tensor_rows(x), x->c, BLOCK_ELEMENTS, GRADIENT_BLOCKS),
-                                   .dtype = x->dtype,
-                                   .c = x->c,
-                                   .activation = activation,
-                                   .slope = slope,
-                                   .x = x->data};
+    return (struct activation_run){
+        .kernels = cask_cpu_kernels_of(cask_cpu_of(device), x->dtype),
+        .blocks = cask_blocks_of(cask_tensor_rows(x), x->c, BLOCK_ELEMENTS, GRADIENT_BLOCKS),
+        .dtype = x->dtype,
+        .c = x->c,
+        .activation = activation,
+        .slope = slope,
+        .x = x->data};
 }
 
 static void forward_block(void *user, int64_t index, int thread)
@@ -33,12 +36,14 @@ static void forward_block(void *user, int64_t index, int thread)
     const struct activation_run *run = user;
     int64_t at = cask_block_begin(&run->blocks, index) * run->c;
     (void)thread;
-    run->kernels->activation->forward(run->activation, run->slope, cask_at(run->x, run->dtype, at), cask_at(run->to, run->dtype, at),
+    run->kernels->activation->forward(run->activation, run->slope, cask_at(run->x, run->dtype, at),
+                                      cask_at(run->to, run->dtype, at),
                                       cask_block_rows(&run->blocks, index), run->c);
 }
 
-CASK_OP(activation_forward)(struct cask_device *device, enum cask_activation activation, const void *slope, const struct cask_tensor *x,
-                            const struct cask_tensor *y, struct cask_error *err)
+CASK_OP(activation_forward)
+(struct cask_device *device, enum cask_activation activation, const void *slope,
+ const struct cask_tensor *x, const struct cask_tensor *y, struct cask_error *err)
 {
     struct activation_run run = run_of(device, activation, slope, x);
     (void)err;
@@ -52,17 +57,24 @@ static void backward_block(void *user, int64_t index, int thread)
     const struct activation_run *run = user;
     int64_t at = cask_block_begin(&run->blocks, index) * run->c;
     float *partial = run->partials != NULL ? run->partials + index * run->c : NULL;
-    struct cask_activation_block block = {
-        run->slope, cask_at(run->x, run->dtype, at), cask_at(run->dy, run->dtype, at), cask_at(run->to, run->dtype, at), run->accumulate, partial};
+    struct cask_activation_block block = {run->slope,
+                                          cask_at(run->x, run->dtype, at),
+                                          cask_at(run->dy, run->dtype, at),
+                                          cask_at(run->to, run->dtype, at),
+                                          run->accumulate,
+                                          partial};
     (void)thread;
     if (partial != NULL) {
         memset(partial, 0, (size_t)run->c * sizeof *partial);
     }
-    run->kernels->activation->backward(run->activation, &block, cask_block_rows(&run->blocks, index), run->c);
+    run->kernels->activation->backward(run->activation, &block,
+                                       cask_block_rows(&run->blocks, index), run->c);
 }
 
-CASK_OP(activation_backward)(struct cask_device *device, enum cask_activation activation, const void *slope, const struct cask_tensor *x,
-                             const struct cask_tensor *dy, const struct cask_tensor *dx, bool accumulate, void *dslope, struct cask_error *err)
+CASK_OP(activation_backward)
+(struct cask_device *device, enum cask_activation activation, const void *slope,
+ const struct cask_tensor *x, const struct cask_tensor *dy, const struct cask_tensor *dx,
+ bool accumulate, void *dslope, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_cpu *cpu = cask_cpu_of(device);

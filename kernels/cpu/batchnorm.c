@@ -1,4 +1,5 @@
-/* kernels/cpu/batchnorm.c - batch normalisation with its activation: two passes over memory each way.
+/* kernels/cpu/batchnorm.c - batch normalisation with its activation: two passes over memory each
+ * way.
  *
  * Sums are float over runs of 128 rows, double above that, and taken about the first row of the
  * tensor, so that a large mean does not cancel the variance:
@@ -21,9 +22,9 @@ struct bn_run {
     const void *x, *dy;
     void *to;
     bool accumulate;
-    int sums;              /* how many are in use */
-    double *partials;      /* [block][sum][c] */
-    const float *origin;   /* [c] */
+    int sums;            /* how many are in use */
+    double *partials;    /* [block][sum][c] */
+    const float *origin; /* [c] */
 };
 
 static const void *block_of(const struct bn_run *run, const void *data, int64_t index)
@@ -36,11 +37,17 @@ static const void *block_of(const struct bn_run *run, const void *data, int64_t 
 /* Parameters as the kernels want them, then partial sums. */
 enum { MEAN, SCALE, SHIFT, ORIGIN, MEAN_DZ, PULL, ARRAYS };
 
-static enum cask_status prepare(struct cask_cpu *cpu, const struct cask_tensor *x, int sums, struct bn_run *run, float **arrays, struct cask_error *err)
+static enum cask_status prepare(struct cask_cpu *cpu, const struct cask_tensor *x, int sums,
+                                struct bn_run *run, float **arrays, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     size_t c = (size_t)x->c;
-    *run = (struct bn_run){.kernels = cask_cpu_kernels_of(cpu, x->dtype), .cpu = cpu, .dtype = x->dtype, .c = x->c, .x = x->data, .sums = sums};
+    *run = (struct bn_run){.kernels = cask_cpu_kernels_of(cpu, x->dtype),
+                           .cpu = cpu,
+                           .dtype = x->dtype,
+                           .c = x->c,
+                           .x = x->data,
+                           .sums = sums};
     run->blocks = cask_blocks_of(cask_tensor_rows(x), x->c, BLOCK_ELEMENTS, BLOCKS);
     size_t partials = (size_t)run->blocks.count * (size_t)sums * c * sizeof(double);
     char *memory = cask_scratch_take(&cpu->shared, partials + ARRAYS * c * sizeof(float));
@@ -54,7 +61,8 @@ done:
     return st;
 }
 
-static void set_affine(const struct cask_batchnorm *bn, const float *mean, const float *inv_std, int c, float *arrays, struct cask_bn_block *block)
+static void set_affine(const struct cask_batchnorm *bn, const float *mean, const float *inv_std,
+                       int c, float *arrays, struct cask_bn_block *block)
 {
     const float *gamma = bn->gamma, *beta = bn->beta;
     float *scale = arrays + SCALE * (int64_t)c, *shift = arrays + SHIFT * (int64_t)c;
@@ -94,8 +102,10 @@ static void apply_block(void *user, int64_t index, int thread)
 {
     const struct bn_run *run = user;
     (void)thread;
-    run->kernels->batchnorm->apply(&run->bn, block_of(run, run->x, index), cask_at(run->to, run->dtype, cask_block_begin(&run->blocks, index) * run->c),
-                                   cask_block_rows(&run->blocks, index), run->c);
+    run->kernels->batchnorm->apply(
+        &run->bn, block_of(run, run->x, index),
+        cask_at(run->to, run->dtype, cask_block_begin(&run->blocks, index) * run->c),
+        cask_block_rows(&run->blocks, index), run->c);
 }
 
 static void sum_block(void *user, int64_t index, int thread)
@@ -108,14 +118,16 @@ static void sum_block(void *user, int64_t index, int thread)
     memset(partial, 0, (size_t)(2 * c) * sizeof *partial);
     for (int64_t row = 0; row < rows; row += RUN_ROWS) {
         const void *x = cask_at(block_of(run, run->x, index), run->dtype, row * c);
-        run->kernels->batchnorm->sums(x, rows - row < RUN_ROWS ? rows - row : RUN_ROWS, run->c, run->origin, sums, sums + c);
+        run->kernels->batchnorm->sums(x, rows - row < RUN_ROWS ? rows - row : RUN_ROWS, run->c,
+                                      run->origin, sums, sums + c);
         fold(sums, partial, 2 * c);
     }
 }
 
 static void finish_statistics(const struct bn_run *run, const struct cask_batchnorm *bn)
 {
-    float *mean = bn->saved_mean, *inv_std = bn->saved_inv_std, *running_mean = bn->running_mean, *running_var = bn->running_var;
+    float *mean = bn->saved_mean, *inv_std = bn->saved_inv_std, *running_mean = bn->running_mean,
+          *running_var = bn->running_var;
     double m = (double)run->blocks.rows;
     for (int j = 0; j < run->c; j++) {
         double offset = total(run, 0, j) / m, square = total(run, 1, j) / m;
@@ -124,12 +136,16 @@ static void finish_statistics(const struct bn_run *run, const struct cask_batchn
         mean[j] = (float)batch_mean;
         inv_std[j] = (float)(1 / sqrt(var + bn->eps));
         double unbiased = m > 1 ? var * m / (m - 1) : 0;
-        running_mean[j] = (float)((1 - bn->momentum) * (double)running_mean[j] + bn->momentum * batch_mean);
-        running_var[j] = (float)((1 - bn->momentum) * (double)running_var[j] + bn->momentum * unbiased);
+        running_mean[j] =
+            (float)((1 - bn->momentum) * (double)running_mean[j] + bn->momentum * batch_mean);
+        running_var[j] =
+            (float)((1 - bn->momentum) * (double)running_var[j] + bn->momentum * unbiased);
     }
 }
 
-CASK_OP(batchnorm_train)(struct cask_device *device, const struct cask_batchnorm *bn, const struct cask_tensor *x, const struct cask_tensor *y, struct cask_error *err)
+CASK_OP(batchnorm_train)
+(struct cask_device *device, const struct cask_batchnorm *bn, const struct cask_tensor *x,
+ const struct cask_tensor *y, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_cpu *cpu = cask_cpu_of(device);
@@ -148,7 +164,9 @@ done:
     return st;
 }
 
-CASK_OP(batchnorm_eval)(struct cask_device *device, const struct cask_batchnorm *bn, const struct cask_tensor *x, const struct cask_tensor *y, struct cask_error *err)
+CASK_OP(batchnorm_eval)
+(struct cask_device *device, const struct cask_batchnorm *bn, const struct cask_tensor *x,
+ const struct cask_tensor *y, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_cpu *cpu = cask_cpu_of(device);
@@ -180,7 +198,9 @@ static void gradient_sum_block(void *user, int64_t index, int thread)
     for (int64_t row = 0; row < rows; row += RUN_ROWS) {
         const void *x = cask_at(block_of(run, run->x, index), run->dtype, row * c);
         const void *dy = cask_at(block_of(run, run->dy, index), run->dtype, row * c);
-        run->kernels->batchnorm->gradient_sums(&run->bn, x, dy, rows - row < RUN_ROWS ? rows - row : RUN_ROWS, run->c, sums, sums + c, sums + 2 * c);
+        run->kernels->batchnorm->gradient_sums(&run->bn, x, dy,
+                                               rows - row < RUN_ROWS ? rows - row : RUN_ROWS,
+                                               run->c, sums, sums + c, sums + 2 * c);
         fold(sums, partial, SUMS * c);
     }
 }
@@ -189,14 +209,17 @@ static void gradient_block(void *user, int64_t index, int thread)
 {
     const struct bn_run *run = user;
     (void)thread;
-    run->kernels->batchnorm->gradient(&run->bn, block_of(run, run->x, index), block_of(run, run->dy, index),
-                                      cask_at(run->to, run->dtype, cask_block_begin(&run->blocks, index) * run->c), run->accumulate,
-                                      cask_block_rows(&run->blocks, index), run->c);
+    run->kernels->batchnorm->gradient(
+        &run->bn, block_of(run, run->x, index), block_of(run, run->dy, index),
+        cask_at(run->to, run->dtype, cask_block_begin(&run->blocks, index) * run->c),
+        run->accumulate, cask_block_rows(&run->blocks, index), run->c);
 }
 
 /* With d = x - mean: dbeta = sum dz, dgamma = inv_std * sum(dz d),
- *     dx = gamma inv_std (dz - dbeta/m - d inv_std^2 sum(dz d)/m)          (Ioffe and Szegedy, 2015) */
-static void finish_gradients(const struct bn_run *run, const struct cask_batchnorm *bn, const struct cask_batchnorm_grads *grads, float *arrays)
+ *     dx = gamma inv_std (dz - dbeta/m - d inv_std^2 sum(dz d)/m)          (Ioffe and Szegedy,
+ * 2015) */
+static void finish_gradients(const struct bn_run *run, const struct cask_batchnorm *bn,
+                             const struct cask_batchnorm_grads *grads, float *arrays)
 {
     const float *inv_std = bn->saved_inv_std;
     float *dgamma = grads->gamma, *dbeta = grads->beta, *dslope = grads->slope;
@@ -218,8 +241,10 @@ static void finish_gradients(const struct bn_run *run, const struct cask_batchno
     }
 }
 
-CASK_OP(batchnorm_backward)(struct cask_device *device, const struct cask_batchnorm *bn, const struct cask_tensor *x, const struct cask_tensor *dy,
-                            const struct cask_tensor *dx, bool accumulate, const struct cask_batchnorm_grads *grads, struct cask_error *err)
+CASK_OP(batchnorm_backward)
+(struct cask_device *device, const struct cask_batchnorm *bn, const struct cask_tensor *x,
+ const struct cask_tensor *dy, const struct cask_tensor *dx, bool accumulate,
+ const struct cask_batchnorm_grads *grads, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_cpu *cpu = cask_cpu_of(device);

@@ -11,10 +11,13 @@ static const struct cask_conv_kind *choose_kind(const struct cask_conv_desc *des
     if (desc->groups == 1) {
         return &cask_conv_matmul;
     }
-    return desc->groups == desc->in_c && desc->in_c == desc->out_c ? &cask_conv_depthwise : &cask_conv_grouped;
+    return desc->groups == desc->in_c && desc->in_c == desc->out_c ? &cask_conv_depthwise
+                                                                   : &cask_conv_grouped;
 }
 
-CASK_OP(conv_open)(struct cask_device *device, const struct cask_conv_desc *desc, struct cask_conv **result, struct cask_error *err)
+CASK_OP(conv_open)
+(struct cask_device *device, const struct cask_conv_desc *desc, struct cask_conv **result,
+ struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_conv *conv = NULL;
@@ -45,19 +48,24 @@ void cask_cpu_conv_close(struct cask_conv *conv)
     }
 }
 
-CASK_OP(conv_set_weights)(struct cask_conv *conv, const void *weight, const void *bias, struct cask_error *err)
+CASK_OP(conv_set_weights)
+(struct cask_conv *conv, const void *weight, const void *bias, struct cask_error *err)
 {
     assert((bias != NULL) == conv->desc.bias);
     return conv->kind->set_weights(conv, weight, bias, err);
 }
 
-CASK_OP(conv_forward)(struct cask_conv *conv, const struct cask_tensor *x, const struct cask_tensor *y, struct cask_error *err)
+CASK_OP(conv_forward)
+(struct cask_conv *conv, const struct cask_tensor *x, const struct cask_tensor *y,
+ struct cask_error *err)
 {
     assert(x->dtype == conv->cpu->dtype && y->dtype == conv->cpu->dtype && x->n == conv->desc.n);
     return conv->kind->forward(conv, x->data, y->data, err);
 }
 
-CASK_OP(conv_backward_data)(struct cask_conv *conv, const struct cask_tensor *dy, const struct cask_tensor *dx, bool accumulate, struct cask_error *err)
+CASK_OP(conv_backward_data)
+(struct cask_conv *conv, const struct cask_tensor *dy, const struct cask_tensor *dx,
+ bool accumulate, struct cask_error *err)
 {
     assert(!conv->desc.inference && dy->dtype == conv->cpu->dtype && dx->dtype == conv->cpu->dtype);
     return conv->kind->backward_data(conv, dy->data, dx->data, accumulate, err);
@@ -81,15 +89,19 @@ static void sum_bias(void *user, int64_t index, int thread)
     float *partial = run->partials + index * c;
     (void)thread;
     memset(partial, 0, (size_t)c * sizeof *partial);
-    run->kernels->depthwise->bias(cask_at(run->dy->data, run->dy->dtype, cask_block_begin(&run->blocks, index) * c),
-                                  cask_block_rows(&run->blocks, index), c, partial);
+    run->kernels->depthwise->bias(
+        cask_at(run->dy->data, run->dy->dtype, cask_block_begin(&run->blocks, index) * c),
+        cask_block_rows(&run->blocks, index), c, partial);
 }
 
-static enum cask_status add_bias_gradient(struct cask_conv *conv, const struct cask_tensor *dy, float *dbias, struct cask_error *err)
+static enum cask_status add_bias_gradient(struct cask_conv *conv, const struct cask_tensor *dy,
+                                          float *dbias, struct cask_error *err)
 {
-    struct cask_blocks blocks = cask_blocks_of(cask_tensor_rows(dy), dy->c, BIAS_BLOCK, BIAS_BLOCKS);
+    struct cask_blocks blocks =
+        cask_blocks_of(cask_tensor_rows(dy), dy->c, BIAS_BLOCK, BIAS_BLOCKS);
     size_t bytes = (size_t)blocks.count * (size_t)dy->c * sizeof(float);
-    struct bias_run run = {cask_cpu_kernels_of(conv->cpu, dy->dtype), blocks, dy, cask_scratch_take(&conv->cpu->shared, bytes)};
+    struct bias_run run = {cask_cpu_kernels_of(conv->cpu, dy->dtype), blocks, dy,
+                           cask_scratch_take(&conv->cpu->shared, bytes)};
     if (run.partials == NULL) {
         return cask_error_memory(err, bytes, "bias gradient");
     }
@@ -104,7 +116,9 @@ static enum cask_status add_bias_gradient(struct cask_conv *conv, const struct c
     return CASK_OK;
 }
 
-CASK_OP(conv_backward_weights)(struct cask_conv *conv, const struct cask_tensor *x, const struct cask_tensor *dy, void *dweight, void *dbias, struct cask_error *err)
+CASK_OP(conv_backward_weights)
+(struct cask_conv *conv, const struct cask_tensor *x, const struct cask_tensor *dy, void *dweight,
+ void *dbias, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     assert(!conv->desc.inference && x->dtype == conv->cpu->dtype && dy->dtype == conv->cpu->dtype);

@@ -1,4 +1,5 @@
-/* kernels/cpu/conv_depthwise.c - depthwise convolution over a batch; any kernel, also as large as the input. */
+/* kernels/cpu/conv_depthwise.c - depthwise convolution over a batch; any kernel, also as large as
+ * the input. */
 #include <stdio.h>
 #include <string.h>
 
@@ -26,19 +27,32 @@ static enum cask_status depthwise_open(struct cask_conv *conv, struct cask_error
     if (dw == NULL) {
         CASK_TRY(cask_error_memory(err, sizeof *dw, "depthwise convolution"));
     }
-    dw->shape = (struct cask_depthwise){cask_cpu_kernels_of(cpu, cpu->dtype), cpu->dtype,  d->h,       d->w,        d->in_c,     d->kernel_h,
-                                        d->kernel_w,                          d->stride,   d->pad_top, d->pad_left, conv->out_h, conv->out_w,
+    dw->shape = (struct cask_depthwise){cask_cpu_kernels_of(cpu, cpu->dtype),
+                                        cpu->dtype,
+                                        d->h,
+                                        d->w,
+                                        d->in_c,
+                                        d->kernel_h,
+                                        d->kernel_w,
+                                        d->stride,
+                                        d->pad_top,
+                                        d->pad_left,
+                                        conv->out_h,
+                                        conv->out_w,
                                         NULL};
     dw->groups = d->n < GROUPS ? d->n : GROUPS;
     dw->weight = cask_alloc(count, sizeof(float));
     dw->flipped = cask_alloc(count, sizeof(float));
     dw->bias = cask_alloc((size_t)d->in_c, sizeof(float));
     dw->transposed = cask_depthwise_transposed(&dw->shape);
-    int64_t zeros = cask_depthwise_zeros(&dw->shape), zeros_back = cask_depthwise_zeros(&dw->transposed);
-    dw->zeros = cask_alloc((size_t)(zeros > zeros_back ? zeros : zeros_back), cask_dtype_size(cpu->dtype));
+    int64_t zeros = cask_depthwise_zeros(&dw->shape),
+            zeros_back = cask_depthwise_zeros(&dw->transposed);
+    dw->zeros =
+        cask_alloc((size_t)(zeros > zeros_back ? zeros : zeros_back), cask_dtype_size(cpu->dtype));
     dw->shape.zeros = dw->transposed.zeros = dw->zeros;
     size_t partials = d->inference ? 64 : (size_t)dw->groups * count * sizeof(float);
-    if (dw->weight == NULL || dw->flipped == NULL || dw->bias == NULL || dw->zeros == NULL || cask_scratch_take(&cpu->shared, partials) == NULL) {
+    if (dw->weight == NULL || dw->flipped == NULL || dw->bias == NULL || dw->zeros == NULL ||
+        cask_scratch_take(&cpu->shared, partials) == NULL) {
         CASK_TRY(cask_error_memory(err, partials, "depthwise weights"));
     }
     (void)snprintf(conv->description, sizeof conv->description, "depthwise %s", cask_cpu_isa());
@@ -58,7 +72,8 @@ static void depthwise_close(struct cask_conv *conv)
     }
 }
 
-static enum cask_status depthwise_set_weights(struct cask_conv *conv, const float *weight, const float *bias, struct cask_error *err)
+static enum cask_status depthwise_set_weights(struct cask_conv *conv, const float *weight,
+                                              const float *bias, struct cask_error *err)
 {
     struct depthwise_conv *dw = conv->state;
     (void)err;
@@ -82,10 +97,16 @@ struct batch_run {
     bool accumulate;
 };
 
-static struct batch_run batch_run_of(const struct cask_conv *conv, const void *from, void *to, int rows, bool accumulate)
+static struct batch_run batch_run_of(const struct cask_conv *conv, const void *from, void *to,
+                                     int rows, bool accumulate)
 {
     int bands = (rows + BAND_ROWS - 1) / BAND_ROWS;
-    return (struct batch_run){.conv = conv, .from = from, .to = to, .bands = bands, .rows = rows, .accumulate = accumulate};
+    return (struct batch_run){.conv = conv,
+                              .from = from,
+                              .to = to,
+                              .bands = bands,
+                              .rows = rows,
+                              .accumulate = accumulate};
 }
 
 /* Image and first row of a band; returns its number of rows. */
@@ -103,8 +124,9 @@ static void forward_band(void *user, int64_t index, int thread)
     int64_t image;
     int first, rows = band_of(run, index, &image, &first);
     (void)thread;
-    cask_depthwise_forward(s, run->weight, run->bias, cask_at(run->from, s->dtype, image * s->h * s->w * s->c), first, rows,
-                           cask_at(run->to, s->dtype, image * s->out_h * s->out_w * s->c), run->accumulate);
+    cask_depthwise_forward(
+        s, run->weight, run->bias, cask_at(run->from, s->dtype, image * s->h * s->w * s->c), first,
+        rows, cask_at(run->to, s->dtype, image * s->out_h * s->out_w * s->c), run->accumulate);
 }
 
 static void data_band(void *user, int64_t index, int thread)
@@ -114,11 +136,13 @@ static void data_band(void *user, int64_t index, int thread)
     int64_t image;
     int first, rows = band_of(run, index, &image, &first);
     (void)thread;
-    cask_depthwise_data(s, run->weight, cask_at(run->from, s->dtype, image * s->out_h * s->out_w * s->c), first, rows,
-                        cask_at(run->to, s->dtype, image * s->h * s->w * s->c), run->accumulate);
+    cask_depthwise_data(
+        s, run->weight, cask_at(run->from, s->dtype, image * s->out_h * s->out_w * s->c), first,
+        rows, cask_at(run->to, s->dtype, image * s->h * s->w * s->c), run->accumulate);
 }
 
-static enum cask_status depthwise_forward(struct cask_conv *conv, const void *x, void *y, struct cask_error *err)
+static enum cask_status depthwise_forward(struct cask_conv *conv, const void *x, void *y,
+                                          struct cask_error *err)
 {
     const struct depthwise_conv *dw = conv->state;
     struct batch_run run = batch_run_of(conv, x, y, conv->out_h, false);
@@ -130,7 +154,8 @@ static enum cask_status depthwise_forward(struct cask_conv *conv, const void *x,
     return CASK_OK;
 }
 
-static enum cask_status depthwise_backward_data(struct cask_conv *conv, const void *dy, void *dx, bool accumulate, struct cask_error *err)
+static enum cask_status depthwise_backward_data(struct cask_conv *conv, const void *dy, void *dx,
+                                                bool accumulate, struct cask_error *err)
 {
     const struct depthwise_conv *dw = conv->state;
     struct batch_run run = batch_run_of(conv, dy, dx, conv->desc.h, accumulate);
@@ -138,7 +163,8 @@ static enum cask_status depthwise_backward_data(struct cask_conv *conv, const vo
     (void)err;
     run.shape = transposed ? &dw->transposed : &dw->shape;
     run.weight = transposed ? dw->flipped : dw->weight;
-    cask_cpu_for(conv->cpu, (int64_t)conv->desc.n * run.bands, transposed ? forward_band : data_band, &run);
+    cask_cpu_for(conv->cpu, (int64_t)conv->desc.n * run.bands,
+                 transposed ? forward_band : data_band, &run);
     return CASK_OK;
 }
 
@@ -159,8 +185,11 @@ static void sum_group(void *user, int64_t group, int thread)
     float *partial = run->partials + group * count;
     (void)thread;
     memset(partial, 0, (size_t)count * sizeof *partial);
-    for (int64_t image = group * run->n / run->dw->groups; image < (group + 1) * run->n / run->dw->groups; image++) {
-        cask_depthwise_weights(s, cask_at(run->x, s->dtype, image * s->h * s->w * s->c), cask_at(run->dy, s->dtype, image * s->out_h * s->out_w * s->c), partial);
+    for (int64_t image = group * run->n / run->dw->groups;
+         image < (group + 1) * run->n / run->dw->groups; image++) {
+        cask_depthwise_weights(s, cask_at(run->x, s->dtype, image * s->h * s->w * s->c),
+                               cask_at(run->dy, s->dtype, image * s->out_h * s->out_w * s->c),
+                               partial);
     }
 }
 
@@ -179,7 +208,9 @@ static void add_groups(void *user, int64_t tap, int thread)
     }
 }
 
-static enum cask_status depthwise_backward_weights(struct cask_conv *conv, const void *x, const void *dy, float *dweight, struct cask_error *err)
+static enum cask_status depthwise_backward_weights(struct cask_conv *conv, const void *x,
+                                                   const void *dy, float *dweight,
+                                                   struct cask_error *err)
 {
     const struct depthwise_conv *dw = conv->state;
     struct gradient_run run = {dw, conv->desc.n, x, dy, conv->cpu->shared.data, dweight};

@@ -4,8 +4,9 @@
  * source_r(o) = I*group(o) + (o + r) mod I: as r runs over 0..I-1 every output meets each of
  * its inputs once. So
  *     y = sum over r of depthwise(x[source_r], W_r),   W_r[o] = W[o][(o + r) mod I]
- * and both gradients follow: dx[source_r(o)] += depthwise_data(dy, W_r)[o], dW_r = depthwise_weights.
- * Made for few channels per group (insightface's mbf has 2). Sums are float, also with bf16 activations.
+ * and both gradients follow: dx[source_r(o)] += depthwise_data(dy, W_r)[o], dW_r =
+ * depthwise_weights. Made for few channels per group (insightface's mbf has 2). Sums are float,
+ * also with bf16 activations.
  */
 #include <stdio.h>
 #include <string.h>
@@ -35,8 +36,18 @@ static enum cask_status grouped_open(struct cask_conv *conv, struct cask_error *
     if (g == NULL) {
         CASK_TRY(cask_error_memory(err, sizeof *g, "grouped convolution"));
     }
-    g->shape = (struct cask_depthwise){cask_cpu_kernels_of(cpu, CASK_F32), CASK_F32,   d->h,       d->w,        d->out_c,    d->kernel_h,
-                                       d->kernel_w,                        d->stride,  d->pad_top, d->pad_left, conv->out_h, conv->out_w,
+    g->shape = (struct cask_depthwise){cask_cpu_kernels_of(cpu, CASK_F32),
+                                       CASK_F32,
+                                       d->h,
+                                       d->w,
+                                       d->out_c,
+                                       d->kernel_h,
+                                       d->kernel_w,
+                                       d->stride,
+                                       d->pad_top,
+                                       d->pad_left,
+                                       conv->out_h,
+                                       conv->out_w,
                                        NULL};
     g->rounds = d->in_c / d->groups;
     g->image_groups = d->n < GROUPS ? d->n : GROUPS;
@@ -48,7 +59,8 @@ static enum cask_status grouped_open(struct cask_conv *conv, struct cask_error *
     g->bias = cask_alloc((size_t)d->out_c, sizeof *g->bias);
     g->zeros = cask_alloc((size_t)cask_depthwise_zeros(&g->shape), sizeof *g->zeros);
     size_t partials = d->inference ? 64 : (size_t)g->image_groups * count * sizeof(float);
-    if (g->source == NULL || g->weight == NULL || g->bias == NULL || g->zeros == NULL || cask_scratch_take(&cpu->shared, partials) == NULL) {
+    if (g->source == NULL || g->weight == NULL || g->bias == NULL || g->zeros == NULL ||
+        cask_scratch_take(&cpu->shared, partials) == NULL) {
         CASK_TRY(cask_error_memory(err, partials, "grouped weights"));
     }
     g->shape.zeros = g->zeros;
@@ -56,8 +68,10 @@ static enum cask_status grouped_open(struct cask_conv *conv, struct cask_error *
         int o = i % d->out_c, round = i / d->out_c;
         g->source[i] = o / (d->out_c / d->groups) * g->rounds + (o + round) % g->rounds;
     }
-    CASK_TRY(cask_cpu_reserve(cpu, cpu->block_scratch, (size_t)(2 * g->x_count + g->y_count) * sizeof(float), err));
-    (void)snprintf(conv->description, sizeof conv->description, "grouped as %d depthwise %s", g->rounds, cask_cpu_isa());
+    CASK_TRY(cask_cpu_reserve(cpu, cpu->block_scratch,
+                              (size_t)(2 * g->x_count + g->y_count) * sizeof(float), err));
+    (void)snprintf(conv->description, sizeof conv->description, "grouped as %d depthwise %s",
+                   g->rounds, cask_cpu_isa());
 done:
     return st;
 }
@@ -86,7 +100,8 @@ static int64_t weight_at(const struct grouped_conv *g, int round, int64_t tap, i
     return (out * g->rounds + (out + round) % g->rounds) * taps + tap;
 }
 
-static enum cask_status grouped_set_weights(struct cask_conv *conv, const float *weight, const float *bias, struct cask_error *err)
+static enum cask_status grouped_set_weights(struct cask_conv *conv, const float *weight,
+                                            const float *bias, struct cask_error *err)
 {
     struct grouped_conv *g = conv->state;
     int64_t taps = (int64_t)g->shape.kernel_h * g->shape.kernel_w;
@@ -127,11 +142,14 @@ static void forward_image(void *user, int64_t image, int thread)
     const struct cask_conv_desc *d = &run->conv->desc;
     float *gathered = run->conv->cpu->block_scratch[thread].data, *y = gathered + g->x_count;
     for (int round = 0; round < g->rounds; round++) {
-        run->kernels->depthwise->gather(x_image(run, image), d->in_c, g->source + round * d->out_c, gathered, d->out_c, (int64_t)d->h * d->w);
-        cask_depthwise_forward(&g->shape, g->weight + round * round_weights(g), round == 0 && d->bias ? g->bias : NULL, gathered, 0, run->conv->out_h,
-                               y, round > 0);
+        run->kernels->depthwise->gather(x_image(run, image), d->in_c, g->source + round * d->out_c,
+                                        gathered, d->out_c, (int64_t)d->h * d->w);
+        cask_depthwise_forward(&g->shape, g->weight + round * round_weights(g),
+                               round == 0 && d->bias ? g->bias : NULL, gathered, 0,
+                               run->conv->out_h, y, round > 0);
     }
-    run->kernels->elementwise->from_float(y, cask_at(run->to, run->conv->cpu->dtype, image * g->y_count), g->y_count);
+    run->kernels->elementwise->from_float(
+        y, cask_at(run->to, run->conv->cpu->dtype, image * g->y_count), g->y_count);
 }
 
 static void data_image(void *user, int64_t image, int thread)
@@ -140,18 +158,22 @@ static void data_image(void *user, int64_t image, int thread)
     const struct grouped_conv *g = run->conv->state;
     const struct cask_conv_desc *d = &run->conv->desc;
     enum cask_dtype dtype = run->conv->cpu->dtype;
-    float *part = run->conv->cpu->block_scratch[thread].data, *dx = part + g->x_count, *dy = dx + g->x_count;
+    float *part = run->conv->cpu->block_scratch[thread].data, *dx = part + g->x_count,
+          *dy = dx + g->x_count;
     int64_t count = (int64_t)d->h * d->w * d->in_c;
     void *to = cask_at(run->to, dtype, image * count);
-    run->kernels->elementwise->to_float(cask_at(run->dy, dtype, image * g->y_count), dy, g->y_count);
+    run->kernels->elementwise->to_float(cask_at(run->dy, dtype, image * g->y_count), dy,
+                                        g->y_count);
     if (run->accumulate) {
         run->kernels->elementwise->to_float(to, dx, count);
     } else {
         memset(dx, 0, (size_t)count * sizeof *dx);
     }
     for (int round = 0; round < g->rounds; round++) {
-        cask_depthwise_data(&g->shape, g->weight + round * round_weights(g), dy, 0, d->h, part, false);
-        g->shape.kernels->depthwise->scatter(part, d->out_c, g->source + round * d->out_c, dx, d->in_c, (int64_t)d->h * d->w);
+        cask_depthwise_data(&g->shape, g->weight + round * round_weights(g), dy, 0, d->h, part,
+                            false);
+        g->shape.kernels->depthwise->scatter(part, d->out_c, g->source + round * d->out_c, dx,
+                                             d->in_c, (int64_t)d->h * d->w);
     }
     run->kernels->elementwise->from_float(dx, to, count);
 }
@@ -165,10 +187,14 @@ static void gradient_group(void *user, int64_t group, int thread)
     int64_t count = g->rounds * round_weights(g);
     float *partial = run->partials + group * count;
     memset(partial, 0, (size_t)count * sizeof *partial);
-    for (int64_t image = group * d->n / g->image_groups; image < (group + 1) * d->n / g->image_groups; image++) {
-        run->kernels->elementwise->to_float(cask_at(run->dy, run->conv->cpu->dtype, image * g->y_count), dy, g->y_count);
+    for (int64_t image = group * d->n / g->image_groups;
+         image < (group + 1) * d->n / g->image_groups; image++) {
+        run->kernels->elementwise->to_float(
+            cask_at(run->dy, run->conv->cpu->dtype, image * g->y_count), dy, g->y_count);
         for (int round = 0; round < g->rounds; round++) {
-            run->kernels->depthwise->gather(x_image(run, image), d->in_c, g->source + round * d->out_c, gathered, d->out_c, (int64_t)d->h * d->w);
+            run->kernels->depthwise->gather(x_image(run, image), d->in_c,
+                                            g->source + round * d->out_c, gathered, d->out_c,
+                                            (int64_t)d->h * d->w);
             cask_depthwise_weights(&g->shape, gathered, dy, partial + round * round_weights(g));
         }
     }
@@ -177,7 +203,8 @@ static void gradient_group(void *user, int64_t group, int thread)
 static void add_gradient(const struct grouped_run *run)
 {
     const struct grouped_conv *g = run->conv->state;
-    int64_t taps = (int64_t)g->shape.kernel_h * g->shape.kernel_w, count = g->rounds * round_weights(g);
+    int64_t taps = (int64_t)g->shape.kernel_h * g->shape.kernel_w,
+            count = g->rounds * round_weights(g);
     for (int64_t i = 0; i < count; i++) {
         int64_t out = i % g->shape.c, tap = i / g->shape.c % taps;
         double sum = 0;
@@ -188,24 +215,32 @@ static void add_gradient(const struct grouped_run *run)
     }
 }
 
-static enum cask_status grouped_forward(struct cask_conv *conv, const void *x, void *y, struct cask_error *err)
+static enum cask_status grouped_forward(struct cask_conv *conv, const void *x, void *y,
+                                        struct cask_error *err)
 {
-    struct grouped_run run = {.conv = conv, .kernels = cask_cpu_kernels_of(conv->cpu, conv->cpu->dtype), .x = x, .to = y};
+    struct grouped_run run = {
+        .conv = conv, .kernels = cask_cpu_kernels_of(conv->cpu, conv->cpu->dtype), .x = x, .to = y};
     (void)err;
     cask_cpu_for(conv->cpu, conv->desc.n, forward_image, &run);
     return CASK_OK;
 }
 
-static enum cask_status grouped_backward_data(struct cask_conv *conv, const void *dy, void *dx, bool accumulate, struct cask_error *err)
+static enum cask_status grouped_backward_data(struct cask_conv *conv, const void *dy, void *dx,
+                                              bool accumulate, struct cask_error *err)
 {
-    struct grouped_run run = {
-        .conv = conv, .kernels = cask_cpu_kernels_of(conv->cpu, conv->cpu->dtype), .dy = dy, .to = dx, .accumulate = accumulate};
+    struct grouped_run run = {.conv = conv,
+                              .kernels = cask_cpu_kernels_of(conv->cpu, conv->cpu->dtype),
+                              .dy = dy,
+                              .to = dx,
+                              .accumulate = accumulate};
     (void)err;
     cask_cpu_for(conv->cpu, conv->desc.n, data_image, &run);
     return CASK_OK;
 }
 
-static enum cask_status grouped_backward_weights(struct cask_conv *conv, const void *x, const void *dy, float *dweight, struct cask_error *err)
+static enum cask_status grouped_backward_weights(struct cask_conv *conv, const void *x,
+                                                 const void *dy, float *dweight,
+                                                 struct cask_error *err)
 {
     struct grouped_run run = {.conv = conv,
                               .kernels = cask_cpu_kernels_of(conv->cpu, conv->cpu->dtype),

@@ -1,8 +1,9 @@
 /* kernels/cpu/conv_matmul_gradient.c - weight gradient of a dense convolution.
  *
  * dW[out][tap, in] = sum over rows of dy[row][out] * lowered[row][tap, in]: a product whose first
- * operand is transposed, which costs; the narrower of the two is taken for it. A tile of whole taps is kept in cache while rows stream by; where there are few tiles the
- * rows are cut into groups, each with its own sum, added in order at the end.
+ * operand is transposed, which costs; the narrower of the two is taken for it. A tile of whole taps
+ * is kept in cache while rows stream by; where there are few tiles the rows are cut into groups,
+ * each with its own sum, added in order at the end.
  */
 #include <string.h>
 
@@ -15,9 +16,12 @@ static void choose_tiles(const struct cask_conv_desc *d, struct cask_matmul_grad
 {
     int taps = d->kernel_h * d->kernel_w;
     int64_t tap_bytes = (int64_t)d->out_c * d->in_c * (int64_t)sizeof(float);
-    g->tile_taps = taps * tap_bytes <= TILE_BYTES ? taps : d->kernel_w * tap_bytes <= TILE_BYTES ? d->kernel_w : 1;
+    g->tile_taps = taps * tap_bytes <= TILE_BYTES          ? taps
+                   : d->kernel_w * tap_bytes <= TILE_BYTES ? d->kernel_w
+                                                           : 1;
     g->tiles = taps / g->tile_taps;
-    int64_t row_bytes = ((int64_t)g->tile_taps * d->in_c + d->out_c) * (int64_t)cask_dtype_size(g->lowering.dtype);
+    int64_t row_bytes =
+        ((int64_t)g->tile_taps * d->in_c + d->out_c) * (int64_t)cask_dtype_size(g->lowering.dtype);
     int64_t target = CHUNK_BYTES / row_bytes;
     target = target < CHUNK_LEAST_ROWS ? CHUNK_LEAST_ROWS : target;
     int64_t chunks = (g->rows + target - 1) / target;
@@ -31,13 +35,15 @@ static void choose_tiles(const struct cask_conv_desc *d, struct cask_matmul_grad
     g->partial_bytes = (size_t)(g->tile_taps * tap_bytes);
 }
 
-enum cask_status cask_matmul_gradient_open(struct cask_conv *conv, struct cask_matmul_gradient *g, struct cask_error *err)
+enum cask_status cask_matmul_gradient_open(struct cask_conv *conv, struct cask_matmul_gradient *g,
+                                           struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     const struct cask_conv_desc *d = &conv->desc;
     struct cask_cpu *cpu = conv->cpu;
-    g->lowering = (struct cask_lowering){cpu->dtype, d->h,       d->w,        d->in_c,     d->kernel_h, d->kernel_w,
-                                         d->stride,  d->pad_top, d->pad_left, conv->out_h, conv->out_w};
+    g->lowering = (struct cask_lowering){cpu->dtype,  d->h,        d->w,       d->in_c,
+                                         d->kernel_h, d->kernel_w, d->stride,  d->pad_top,
+                                         d->pad_left, conv->out_h, conv->out_w};
     g->input_as_is = cask_lowering_is_input(&g->lowering) && d->kernel_h * d->kernel_w == 1;
     g->rows = (int64_t)d->n * conv->out_h * conv->out_w;
     choose_tiles(d, g);
@@ -60,7 +66,8 @@ enum cask_status cask_matmul_gradient_open(struct cask_conv *conv, struct cask_m
         desc.k = last;
         CASK_TRY(cask_product_open(cpu, &desc, NULL, &g->sum[1], err));
     }
-    CASK_TRY(cask_cpu_reserve(cpu, cpu->block_scratch, (size_t)(g->chunk * tile) * cask_dtype_size(cpu->dtype), err));
+    CASK_TRY(cask_cpu_reserve(cpu, cpu->block_scratch,
+                              (size_t)(g->chunk * tile) * cask_dtype_size(cpu->dtype), err));
     size_t partials = g->partial_bytes * (size_t)g->tiles * (size_t)g->groups;
     if (cask_scratch_take(&cpu->shared, partials) == NULL) {
         CASK_TRY(cask_error_memory(err, partials, "partial weight gradients"));
@@ -110,20 +117,26 @@ static void sum_tile(void *user, int64_t index, int thread)
         if (g->input_as_is) {
             lowered = cask_at(run->x, dtype, row * g->lowering.src_c);
         } else {
-            cask_lowering_gather(&g->lowering, run->x, row, rows, tile * g->tile_taps, g->tile_taps, run->conv->cpu->block_scratch[thread].data);
+            cask_lowering_gather(&g->lowering, run->x, row, rows, tile * g->tile_taps, g->tile_taps,
+                                 run->conv->cpu->block_scratch[thread].data);
         }
         const void *dy = cask_at(run->dy, dtype, row * run->conv->desc.out_c);
         const void *first = g->swapped ? lowered : dy, *second = g->swapped ? dy : lowered;
         if (!g->swapped || g->input_as_is) {
-            fetch(first, rows * (g->swapped ? g->lowering.src_c : run->conv->desc.out_c) * (int64_t)cask_dtype_size(dtype));
+            fetch(first, rows * (g->swapped ? g->lowering.src_c : run->conv->desc.out_c) *
+                             (int64_t)cask_dtype_size(dtype));
         }
-        if (!cask_product_run(g->sum[rows == g->chunk ? 0 : 1], thread, first, second, NULL, partial)) {
+        if (!cask_product_run(g->sum[rows == g->chunk ? 0 : 1], thread, first, second, NULL,
+                              partial)) {
             __atomic_store_n(&run->failed, true, __ATOMIC_RELAXED);
         }
     }
 }
 
-/* dW[out][in][tap] += the partial sums of its tile, groups in order. */
+enum { STRETCH = 16 };
+
+/* dW[out][in][tap] += the partial sums of its tile, groups in order. A stretch of inputs at a time,
+ * so that its taps, far apart in the tiles, are neighbours in cache when they meet in dW. */
 static void add_out(void *user, int64_t out, int thread)
 {
     struct gradient_run *run = user;
@@ -133,26 +146,33 @@ static void add_out(void *user, int64_t out, int thread)
     int64_t step = g->swapped ? d->out_c : 1;
     float *dweight = run->dweight + out * taps * in_c;
     (void)thread;
-    for (int64_t tap = 0; tap < taps; tap++) {
-        int64_t column = tap % g->tile_taps * in_c;
-        int64_t at = g->swapped ? column * d->out_c + out : out * width + column;
-        for (int group = 0; group < g->groups; group++) {
-            const char *tile = run->partials + (size_t)(tap / g->tile_taps * g->groups + group) * g->partial_bytes;
-            const float *partial = (const float *)(const void *)tile + at;
-            for (int64_t i = 0; i < in_c; i++) {
-                dweight[i * taps + tap] += partial[i * step];
+    for (int64_t i = 0; i < in_c; i += STRETCH) {
+        int64_t end = i + STRETCH < in_c ? i + STRETCH : in_c;
+        for (int64_t tap = 0; tap < taps; tap++) {
+            int64_t column = tap % g->tile_taps * in_c;
+            int64_t at = g->swapped ? column * d->out_c + out : out * width + column;
+            for (int group = 0; group < g->groups; group++) {
+                const char *tile =
+                    run->partials +
+                    (size_t)(tap / g->tile_taps * g->groups + group) * g->partial_bytes;
+                const float *partial = (const float *)(const void *)tile + at;
+                for (int64_t j = i; j < end; j++) {
+                    dweight[j * taps + tap] += partial[j * step];
+                }
             }
         }
     }
 }
 
-enum cask_status cask_matmul_gradient_run(struct cask_conv *conv, const struct cask_matmul_gradient *g, const void *x, const void *dy,
-                                          float *dweight, struct cask_error *err)
+enum cask_status cask_matmul_gradient_run(struct cask_conv *conv,
+                                          const struct cask_matmul_gradient *g, const void *x,
+                                          const void *dy, float *dweight, struct cask_error *err)
 {
     struct gradient_run run = {conv, g, x, dy, conv->cpu->shared.data, dweight, false};
     cask_cpu_for(conv->cpu, (int64_t)g->tiles * g->groups, sum_tile, &run);
     if (run.failed) {
-        return cask_error_set(err, CASK_ERR_DEVICE, "oneDNN: a matrix product failed (%s)", cask_product_name(g->sum[0]));
+        return cask_error_set(err, CASK_ERR_DEVICE, "oneDNN: a matrix product failed (%s)",
+                              cask_product_name(g->sum[0]));
     }
     cask_cpu_for(conv->cpu, conv->desc.out_c, add_out, &run);
     return CASK_OK;

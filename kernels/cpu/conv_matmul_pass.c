@@ -14,7 +14,8 @@ static void choose_chunks(struct cask_matmul_pass *pass)
     pass->blocks = 1;
     if (pass->rows <= FEW_ROWS && pass->input_as_is && pass->dense) {
         target = pass->rows;
-        while (pass->blocks < 16 && pass->n % (pass->blocks * 2) == 0 && pass->n / (pass->blocks * 2) >= 64) {
+        while (pass->blocks < 16 && pass->n % (pass->blocks * 2) == 0 &&
+               pass->n / (pass->blocks * 2) >= 64) {
             pass->blocks *= 2;
         }
     } else if (pass->rows < 4 * target) {
@@ -28,8 +29,9 @@ static void choose_chunks(struct cask_matmul_pass *pass)
     pass->block_n = pass->n / pass->blocks;
 }
 
-static enum cask_status open_products(struct cask_cpu *cpu, struct cask_matmul_pass *pass, struct cask_product_desc *desc,
-                                      struct cask_product **pair, struct cask_error *err)
+static enum cask_status open_products(struct cask_cpu *cpu, struct cask_matmul_pass *pass,
+                                      struct cask_product_desc *desc, struct cask_product **pair,
+                                      struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     int64_t last = pass->rows - (pass->chunks - 1) * pass->chunk;
@@ -43,7 +45,8 @@ done:
     return st;
 }
 
-enum cask_status cask_matmul_pass_open(struct cask_cpu *cpu, struct cask_matmul_pass *pass, bool bias, bool add, struct cask_error *err)
+enum cask_status cask_matmul_pass_open(struct cask_cpu *cpu, struct cask_matmul_pass *pass,
+                                       bool bias, bool add, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     enum cask_dtype dtype = pass->lowering.dtype;
@@ -54,28 +57,35 @@ enum cask_status cask_matmul_pass_open(struct cask_cpu *cpu, struct cask_matmul_
         goto done;
     }
     choose_chunks(pass);
-    struct cask_product_desc desc = {.n = pass->block_n,
-                                     .k = pass->k,
-                                     .src_strides = {pass->k, 1},
-                                     .dst_strides = {pass->dense ? pass->n : pass->block_n, 1},
-                                     .weight_strides = {pass->weight_strides[0], pass->weight_strides[1]},
-                                     .pack = true,
-                                     .bias = bias,
-                                     .alpha = 1,
-                                     .beta = 1,
-                                     .in_dtype = dtype,
-                                     .out_dtype = dtype};
+    struct cask_product_desc desc = {
+        .n = pass->block_n,
+        .k = pass->k,
+        .src_strides = {pass->k, 1},
+        .dst_strides = {pass->dense ? pass->n : pass->block_n, 1},
+        .weight_strides = {pass->weight_strides[0], pass->weight_strides[1]},
+        .pack = pass->plain == NULL,
+        .bias = bias,
+        .alpha = 1,
+        .beta = 1,
+        .in_dtype = dtype,
+        .out_dtype = dtype};
     CASK_TRY(open_products(cpu, pass, &desc, pass->write, err));
     if (add && pass->dense) {
         desc.accumulate = true;
         CASK_TRY(open_products(cpu, pass, &desc, pass->add, err));
     }
+    CASK_TRY(cask_cpu_reserve(cpu, cpu->block_scratch,
+                              (size_t)pass->chunk * (size_t)(pass->k + pass->n) * element + 128,
+                              err));
+    if (pass->plain != NULL) {
+        goto done;
+    }
     pass->block_bytes = (cask_product_weight_bytes(pass->write[0]) + 63) / 64 * 64;
     pass->weights = cask_alloc((size_t)pass->blocks, pass->block_bytes);
     if (pass->weights == NULL) {
-        CASK_TRY(cask_error_memory(err, (size_t)pass->blocks * pass->block_bytes, "packed weights"));
+        CASK_TRY(
+            cask_error_memory(err, (size_t)pass->blocks * pass->block_bytes, "packed weights"));
     }
-    CASK_TRY(cask_cpu_reserve(cpu, cpu->block_scratch, (size_t)pass->chunk * (size_t)(pass->k + pass->n) * element + 128, err));
 done:
     return st;
 }
@@ -89,10 +99,13 @@ void cask_matmul_pass_close(struct cask_matmul_pass *pass)
     cask_free(pass->weights);
 }
 
-bool cask_matmul_pass_pack(const struct cask_matmul_pass *pass, int thread, int64_t block, const void *plain)
+bool cask_matmul_pass_pack(const struct cask_matmul_pass *pass, int thread, int64_t block,
+                           const void *plain)
 {
-    const void *from = cask_at(plain, pass->lowering.dtype, block * pass->block_n * pass->weight_strides[1]);
-    return cask_product_pack(pass->write[0], thread, from, (char *)pass->weights + (size_t)block * pass->block_bytes);
+    const void *from =
+        cask_at(plain, pass->lowering.dtype, block * pass->block_n * pass->weight_strides[1]);
+    return cask_product_pack(pass->write[0], thread, from,
+                             (char *)pass->weights + (size_t)block * pass->block_bytes);
 }
 
 struct pass_run {
@@ -116,33 +129,45 @@ static void run_chunk(void *user, int64_t index, int thread)
     char *scratch = run->cpu->block_scratch[thread].data;
     const void *src = cask_at(run->src, dtype, row * pass->k);
     if (!pass->input_as_is) {
-        cask_lowering_gather(&pass->lowering, run->src, row, rows, 0, pass->lowering.kernel_h * pass->lowering.kernel_w, scratch);
+        cask_lowering_gather(&pass->lowering, run->src, row, rows, 0,
+                             pass->lowering.kernel_h * pass->lowering.kernel_w, scratch);
         src = scratch;
     }
     int64_t used = (pass->chunk * pass->k * (int64_t)cask_dtype_size(dtype) + 63) / 64 * 64;
-    void *dst = pass->dense ? cask_at(run->dst, dtype, row * pass->n + block * pass->block_n) : scratch + used;
-    struct cask_product *product = pass->dense && run->accumulate ? pass->add[which] : pass->write[which];
-    const char *weights = (const char *)pass->weights + (size_t)block * pass->block_bytes;
+    void *dst = pass->dense ? cask_at(run->dst, dtype, row * pass->n + block * pass->block_n)
+                            : scratch + used;
+    struct cask_product *product =
+        pass->dense && run->accumulate ? pass->add[which] : pass->write[which];
+    const void *weights =
+        pass->plain != NULL
+            ? cask_at(pass->plain, dtype, block * pass->block_n * pass->weight_strides[1])
+            : (char *)pass->weights + (size_t)block * pass->block_bytes;
     const float *bias = run->bias != NULL ? run->bias + block * pass->block_n : NULL;
     if (!cask_product_run(product, thread, src, weights, bias, dst)) {
         __atomic_store_n(&run->failed, true, __ATOMIC_RELAXED);
     }
     if (!pass->dense) {
-        cask_placing_put(&pass->placing, &pass->lowering, run->kernels, dst, row, rows, run->dst, run->accumulate);
+        cask_placing_put(&pass->placing, &pass->lowering, run->kernels, dst, row, rows, run->dst,
+                         run->accumulate);
     }
 }
 
-enum cask_status cask_matmul_pass_run(struct cask_cpu *cpu, const struct cask_matmul_pass *pass, const void *src, const float *bias,
-                                      void *dst, bool accumulate, struct cask_error *err)
+enum cask_status cask_matmul_pass_run(struct cask_cpu *cpu, const struct cask_matmul_pass *pass,
+                                      const void *src, const float *bias, void *dst,
+                                      bool accumulate, struct cask_error *err)
 {
-    struct pass_run run = {cpu, pass, cask_cpu_kernels_of(cpu, pass->lowering.dtype), src, bias, dst, accumulate, false};
+    struct pass_run run = {cpu,        pass, cask_cpu_kernels_of(cpu, pass->lowering.dtype),
+                           src,        bias, dst,
+                           accumulate, false};
     if (pass->rows > 0 && pass->k == 0) { /* pixels that no tap reaches */
-        cask_placing_put(&pass->placing, &pass->lowering, run.kernels, NULL, 0, pass->rows, dst, accumulate);
+        cask_placing_put(&pass->placing, &pass->lowering, run.kernels, NULL, 0, pass->rows, dst,
+                         accumulate);
         return CASK_OK;
     }
     cask_cpu_for(cpu, pass->chunks * pass->blocks, run_chunk, &run);
     if (run.failed) {
-        return cask_error_set(err, CASK_ERR_DEVICE, "oneDNN: a matrix product failed (%s)", cask_product_name(pass->write[0]));
+        return cask_error_set(err, CASK_ERR_DEVICE, "oneDNN: a matrix product failed (%s)",
+                              cask_product_name(pass->write[0]));
     }
     return CASK_OK;
 }

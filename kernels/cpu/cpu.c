@@ -7,16 +7,19 @@
 #include "kernels/cpu/onednn.h"
 #include "kernels/cpu/team.h"
 
-static enum cask_status choose_dtype(enum cask_precision precision, enum cask_isa isa, enum cask_dtype *dtype, struct cask_error *err)
+static enum cask_status choose_dtype(enum cask_precision precision, enum cask_isa isa,
+                                     enum cask_dtype *dtype, struct cask_error *err)
 {
     bool has_bf16 = cask_isa_has_bf16(isa);
     *dtype = CASK_F32;
     if (precision == CASK_PRECISION_BF16 && !has_bf16) {
         return cask_error_set(err, CASK_ERR_UNSUPPORTED,
-                              "precision bf16: this CPU has no bf16 instructions (or CASK_CPU_ISA hides them); expected avx512_bf16 or AMX; "
+                              "precision bf16: this CPU has no bf16 instructions (or CASK_CPU_ISA "
+                              "hides them); expected avx512_bf16 or AMX; "
                               "use fp32 or auto");
     }
-    if (precision == CASK_PRECISION_BF16 || (precision == CASK_PRECISION_AUTO && isa == CASK_ISA_AMX && has_bf16)) {
+    if (precision == CASK_PRECISION_BF16 ||
+        (precision == CASK_PRECISION_AUTO && isa == CASK_ISA_AMX && has_bf16)) {
         *dtype = CASK_BF16;
     }
     return CASK_OK;
@@ -46,7 +49,8 @@ static void cpu_close(struct cask_device *device)
     device->state = NULL;
 }
 
-static enum cask_status cpu_open(const struct cask_device_options *options, struct cask_device *device, struct cask_error *err)
+static enum cask_status cpu_open(const struct cask_device_options *options,
+                                 struct cask_device *device, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_cpu *cpu = cask_alloc(1, sizeof *cpu);
@@ -60,7 +64,8 @@ static enum cask_status cpu_open(const struct cask_device_options *options, stru
     cpu->primitive_scratch = cask_alloc((size_t)cpu->threads, sizeof *cpu->primitive_scratch);
     cpu->block_scratch = cask_alloc((size_t)cpu->threads, sizeof *cpu->block_scratch);
     if (cpu->primitive_scratch == NULL || cpu->block_scratch == NULL) {
-        CASK_TRY(cask_error_memory(err, (size_t)cpu->threads * sizeof *cpu->block_scratch, "scratch of threads"));
+        CASK_TRY(cask_error_memory(err, (size_t)cpu->threads * sizeof *cpu->block_scratch,
+                                   "scratch of threads"));
     }
     CASK_TRY(cask_team_create(cpu->threads, &cpu->team, err));
     CASK_TRY(cask_dnnl_open(cpu, err));
@@ -77,7 +82,8 @@ done:
 static void cpu_describe(const struct cask_device *device, char *buffer, size_t bytes)
 {
     const struct cask_cpu *cpu = device->state;
-    (void)snprintf(buffer, bytes, "cpu: %s, %s kernels, %d thread%s, %s", cask_dnnl_describe(cpu->dnnl), cask_cpu_isa(), cpu->threads,
+    (void)snprintf(buffer, bytes, "cpu: %s, %s kernels, %d thread%s, %s",
+                   cask_dnnl_describe(cpu->dnnl), cask_cpu_isa(), cpu->threads,
                    cpu->threads == 1 ? "" : "s", cask_dtype_name(cpu->dtype));
 }
 
@@ -111,4 +117,8 @@ const struct cask_ops cask_cpu_ops = {
     .sum_squares = cask_cpu_sum_squares,
 };
 
-const struct cask_backend cask_backend_cpu = {.name = "cpu", .open = cpu_open, .close = cpu_close, .ops = &cask_cpu_ops, .describe = cpu_describe};
+const struct cask_backend cask_backend_cpu = {.name = "cpu",
+                                              .open = cpu_open,
+                                              .close = cpu_close,
+                                              .ops = &cask_cpu_ops,
+                                              .describe = cpu_describe};

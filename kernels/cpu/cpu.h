@@ -38,7 +38,8 @@ struct cask_cpu {
     enum cask_dtype dtype; /* of activations */
     struct cask_dnnl *dnnl;
     struct cask_gemm_cache *gemms;
-    /* Scratch of each thread, for oneDNN and for blocks; scratch that all threads of one op share. */
+    /* Scratch of each thread, for oneDNN and for blocks; scratch that all threads of one op share.
+     */
     struct cask_scratch *primitive_scratch, *block_scratch;
     struct cask_scratch shared;
 };
@@ -48,7 +49,8 @@ static inline struct cask_cpu *cask_cpu_of(const struct cask_device *device)
     return device->state;
 }
 
-static inline const struct cask_cpu_kernels *cask_cpu_kernels_of(const struct cask_cpu *cpu, enum cask_dtype dtype)
+static inline const struct cask_cpu_kernels *cask_cpu_kernels_of(const struct cask_cpu *cpu,
+                                                                 enum cask_dtype dtype)
 {
     return cask_isa_kernels(cpu->isa, dtype);
 }
@@ -58,13 +60,15 @@ static inline const struct cask_cpu_kernels *cask_cpu_kernels_of(const struct ca
 void cask_cpu_for(const struct cask_cpu *cpu, int64_t count, cask_task task, void *user);
 
 /* At least `bytes` for each thread, now; a smaller or equal take inside a task cannot fail then. */
-enum cask_status cask_cpu_reserve(struct cask_cpu *cpu, struct cask_scratch *per_thread, size_t bytes, struct cask_error *err);
+enum cask_status cask_cpu_reserve(struct cask_cpu *cpu, struct cask_scratch *per_thread,
+                                  size_t bytes, struct cask_error *err);
 
 /* Blocks of rows: about `elements` each, the same for any thread count. */
 struct cask_blocks {
     int64_t rows, per_block, count;
 };
-struct cask_blocks cask_blocks_of(int64_t rows, int64_t row_elements, int64_t elements, int64_t most);
+struct cask_blocks cask_blocks_of(int64_t rows, int64_t row_elements, int64_t elements,
+                                  int64_t most);
 static inline int64_t cask_block_begin(const struct cask_blocks *blocks, int64_t index)
 {
     return index * blocks->per_block;
@@ -92,10 +96,14 @@ struct cask_conv_kind {
     const char *name;
     enum cask_status (*open)(struct cask_conv *conv, struct cask_error *err);
     void (*close)(struct cask_conv *conv); /* also after a failed open */
-    enum cask_status (*set_weights)(struct cask_conv *conv, const float *weight, const float *bias, struct cask_error *err);
-    enum cask_status (*forward)(struct cask_conv *conv, const void *x, void *y, struct cask_error *err);
-    enum cask_status (*backward_data)(struct cask_conv *conv, const void *dy, void *dx, bool accumulate, struct cask_error *err);
-    enum cask_status (*backward_weights)(struct cask_conv *conv, const void *x, const void *dy, float *dweight, struct cask_error *err);
+    enum cask_status (*set_weights)(struct cask_conv *conv, const float *weight, const float *bias,
+                                    struct cask_error *err);
+    enum cask_status (*forward)(struct cask_conv *conv, const void *x, void *y,
+                                struct cask_error *err);
+    enum cask_status (*backward_data)(struct cask_conv *conv, const void *dy, void *dx,
+                                      bool accumulate, struct cask_error *err);
+    enum cask_status (*backward_weights)(struct cask_conv *conv, const void *x, const void *dy,
+                                         float *dweight, struct cask_error *err);
 };
 
 struct cask_conv {
@@ -115,34 +123,76 @@ extern const struct cask_conv_kind cask_conv_matmul, cask_conv_depthwise, cask_c
 struct cask_ops;
 extern const struct cask_ops cask_cpu_ops;
 
-CASK_OP(conv_open)(struct cask_device *, const struct cask_conv_desc *, struct cask_conv **, struct cask_error *);
+CASK_OP(conv_open)
+(struct cask_device *, const struct cask_conv_desc *, struct cask_conv **, struct cask_error *);
 void cask_cpu_conv_close(struct cask_conv *);
 CASK_OP(conv_set_weights)(struct cask_conv *, const void *, const void *, struct cask_error *);
-CASK_OP(conv_forward)(struct cask_conv *, const struct cask_tensor *, const struct cask_tensor *, struct cask_error *);
-CASK_OP(conv_backward_data)(struct cask_conv *, const struct cask_tensor *, const struct cask_tensor *, bool, struct cask_error *);
-CASK_OP(conv_backward_weights)(struct cask_conv *, const struct cask_tensor *, const struct cask_tensor *, void *, void *, struct cask_error *);
+CASK_OP(conv_forward)
+(struct cask_conv *, const struct cask_tensor *, const struct cask_tensor *, struct cask_error *);
+CASK_OP(conv_backward_data)
+(struct cask_conv *, const struct cask_tensor *, const struct cask_tensor *, bool,
+ struct cask_error *);
+CASK_OP(conv_backward_weights)
+(struct cask_conv *, const struct cask_tensor *, const struct cask_tensor *, void *, void *,
+ struct cask_error *);
 const char *cask_cpu_conv_describe(const struct cask_conv *);
 
-CASK_OP(gemm)(struct cask_device *, const struct cask_gemm *, const void *, const void *, void *, struct cask_error *);
+CASK_OP(gemm)
+(struct cask_device *, const struct cask_gemm *, const void *, const void *, void *,
+ struct cask_error *);
 void cask_gemm_cache_free(struct cask_gemm_cache *cache);
 
-CASK_OP(batchnorm_train)(struct cask_device *, const struct cask_batchnorm *, const struct cask_tensor *, const struct cask_tensor *, struct cask_error *);
-CASK_OP(batchnorm_eval)(struct cask_device *, const struct cask_batchnorm *, const struct cask_tensor *, const struct cask_tensor *, struct cask_error *);
-CASK_OP(batchnorm_backward)(struct cask_device *, const struct cask_batchnorm *, const struct cask_tensor *, const struct cask_tensor *, const struct cask_tensor *, bool, const struct cask_batchnorm_grads *, struct cask_error *);
-CASK_OP(activation_forward)(struct cask_device *, enum cask_activation, const void *, const struct cask_tensor *, const struct cask_tensor *, struct cask_error *);
-CASK_OP(activation_backward)(struct cask_device *, enum cask_activation, const void *, const struct cask_tensor *, const struct cask_tensor *, const struct cask_tensor *, bool, void *, struct cask_error *);
-CASK_OP(add)(struct cask_device *, const struct cask_tensor *, const struct cask_tensor *, const struct cask_tensor *, struct cask_error *);
-CASK_OP(subsample_forward)(struct cask_device *, int, const struct cask_tensor *, const struct cask_tensor *, struct cask_error *);
-CASK_OP(subsample_backward)(struct cask_device *, int, const struct cask_tensor *, const struct cask_tensor *, bool, struct cask_error *);
-CASK_OP(average_pool_forward)(struct cask_device *, const struct cask_tensor *, const struct cask_tensor *, struct cask_error *);
-CASK_OP(average_pool_backward)(struct cask_device *, const struct cask_tensor *, const struct cask_tensor *, bool, struct cask_error *);
-CASK_OP(scale_forward)(struct cask_device *, const struct cask_tensor *, const struct cask_tensor *, const struct cask_tensor *, struct cask_error *);
-CASK_OP(scale_backward)(struct cask_device *, const struct cask_tensor *, const struct cask_tensor *, const struct cask_tensor *, const struct cask_tensor *, bool, const struct cask_tensor *, struct cask_error *);
-CASK_OP(convert)(struct cask_device *, const struct cask_tensor *, const struct cask_tensor *, struct cask_error *);
-CASK_OP(l2norm_forward)(struct cask_device *, const struct cask_tensor *, const struct cask_tensor *, void *, struct cask_error *);
-CASK_OP(l2norm_backward)(struct cask_device *, const struct cask_tensor *, const void *, const struct cask_tensor *, const struct cask_tensor *, bool, struct cask_error *);
-CASK_OP(softmax_cross_entropy)(struct cask_device *, const struct cask_tensor *, const uint32_t *, const struct cask_tensor *, double *, struct cask_error *);
-CASK_OP(sgd_step)(struct cask_device *, const struct cask_sgd *, size_t, void *, const void *, void *, struct cask_error *);
+CASK_OP(batchnorm_train)
+(struct cask_device *, const struct cask_batchnorm *, const struct cask_tensor *,
+ const struct cask_tensor *, struct cask_error *);
+CASK_OP(batchnorm_eval)
+(struct cask_device *, const struct cask_batchnorm *, const struct cask_tensor *,
+ const struct cask_tensor *, struct cask_error *);
+CASK_OP(batchnorm_backward)
+(struct cask_device *, const struct cask_batchnorm *, const struct cask_tensor *,
+ const struct cask_tensor *, const struct cask_tensor *, bool, const struct cask_batchnorm_grads *,
+ struct cask_error *);
+CASK_OP(activation_forward)
+(struct cask_device *, enum cask_activation, const void *, const struct cask_tensor *,
+ const struct cask_tensor *, struct cask_error *);
+CASK_OP(activation_backward)
+(struct cask_device *, enum cask_activation, const void *, const struct cask_tensor *,
+ const struct cask_tensor *, const struct cask_tensor *, bool, void *, struct cask_error *);
+CASK_OP(add)
+(struct cask_device *, const struct cask_tensor *, const struct cask_tensor *,
+ const struct cask_tensor *, struct cask_error *);
+CASK_OP(subsample_forward)
+(struct cask_device *, int, const struct cask_tensor *, const struct cask_tensor *,
+ struct cask_error *);
+CASK_OP(subsample_backward)
+(struct cask_device *, int, const struct cask_tensor *, const struct cask_tensor *, bool,
+ struct cask_error *);
+CASK_OP(average_pool_forward)
+(struct cask_device *, const struct cask_tensor *, const struct cask_tensor *, struct cask_error *);
+CASK_OP(average_pool_backward)
+(struct cask_device *, const struct cask_tensor *, const struct cask_tensor *, bool,
+ struct cask_error *);
+CASK_OP(scale_forward)
+(struct cask_device *, const struct cask_tensor *, const struct cask_tensor *,
+ const struct cask_tensor *, struct cask_error *);
+CASK_OP(scale_backward)
+(struct cask_device *, const struct cask_tensor *, const struct cask_tensor *,
+ const struct cask_tensor *, const struct cask_tensor *, bool, const struct cask_tensor *,
+ struct cask_error *);
+CASK_OP(convert)
+(struct cask_device *, const struct cask_tensor *, const struct cask_tensor *, struct cask_error *);
+CASK_OP(l2norm_forward)
+(struct cask_device *, const struct cask_tensor *, const struct cask_tensor *, void *,
+ struct cask_error *);
+CASK_OP(l2norm_backward)
+(struct cask_device *, const struct cask_tensor *, const void *, const struct cask_tensor *,
+ const struct cask_tensor *, bool, struct cask_error *);
+CASK_OP(softmax_cross_entropy)
+(struct cask_device *, const struct cask_tensor *, const uint32_t *, const struct cask_tensor *,
+ double *, struct cask_error *);
+CASK_OP(sgd_step)
+(struct cask_device *, const struct cask_sgd *, size_t, void *, const void *, void *,
+ struct cask_error *);
 CASK_OP(sum_squares)(struct cask_device *, size_t, const void *, double *, struct cask_error *);
 
 #endif

@@ -25,7 +25,8 @@ struct cask_depthwise cask_depthwise_transposed(const struct cask_depthwise *s)
     return t;
 }
 
-void cask_depthwise_pack(const struct cask_depthwise *s, const float *weight, bool flip, float *packed)
+void cask_depthwise_pack(const struct cask_depthwise *s, const float *weight, bool flip,
+                         float *packed)
 {
     int taps = s->kernel_h * s->kernel_w;
     for (int t = 0; t < taps; t++) {
@@ -39,7 +40,8 @@ void cask_depthwise_pack(const struct cask_depthwise *s, const float *weight, bo
 /* ---------------------------------------------------------------- forward */
 
 /* One output pixel from the taps that fall inside the image. */
-static void one_pixel(const struct cask_depthwise *s, const float *weight, const float *bias, const void *x, int oh, int ow, void *to, bool accumulate)
+static void one_pixel(const struct cask_depthwise *s, const float *weight, const float *bias,
+                      const void *x, int oh, int ow, void *to, bool accumulate)
 {
     struct cask_depthwise_tap taps[TAPS];
     int count = 0;
@@ -56,19 +58,22 @@ static void one_pixel(const struct cask_depthwise *s, const float *weight, const
                 accumulate = true;
                 count = 0;
             }
-            taps[count++] = (struct cask_depthwise_tap){cask_at(x, s->dtype, ((int64_t)h * s->w + w) * s->c),
-                                                        weight + (int64_t)(kh * s->kernel_w + kw) * s->c};
+            taps[count++] =
+                (struct cask_depthwise_tap){cask_at(x, s->dtype, ((int64_t)h * s->w + w) * s->c),
+                                            weight + (int64_t)(kh * s->kernel_w + kw) * s->c};
         }
     }
     s->kernels->depthwise->pixel(taps, count, s->c, bias, to, accumulate);
 }
 
-static void four_pixels(const struct cask_depthwise *s, const float *weight, const float *bias, const void *x, int oh, int ow, void *to, bool accumulate)
+static void four_pixels(const struct cask_depthwise *s, const float *weight, const float *bias,
+                        const void *x, int oh, int ow, void *to, bool accumulate)
 {
     const void *rows[3];
     for (int kh = 0; kh < 3; kh++) {
         int h = oh * s->stride - s->top + kh, w = ow * s->stride - s->left;
-        rows[kh] = h >= 0 && h < s->h ? cask_at(x, s->dtype, ((int64_t)h * s->w + w) * s->c) : s->zeros;
+        rows[kh] =
+            h >= 0 && h < s->h ? cask_at(x, s->dtype, ((int64_t)h * s->w + w) * s->c) : s->zeros;
     }
     s->kernels->depthwise->quad(s->stride, rows, s->c, weight, bias, to, accumulate);
 }
@@ -83,7 +88,8 @@ static void inner_columns(const struct cask_depthwise *s, int *begin, int *end)
     *begin = first < *end ? first : *end;
 }
 
-void cask_depthwise_forward(const struct cask_depthwise *s, const float *weight, const float *bias, const void *x, int first, int rows, void *y, bool accumulate)
+void cask_depthwise_forward(const struct cask_depthwise *s, const float *weight, const float *bias,
+                            const void *x, int first, int rows, void *y, bool accumulate)
 {
     int begin, end;
     inner_columns(s, &begin, &end);
@@ -94,14 +100,17 @@ void cask_depthwise_forward(const struct cask_depthwise *s, const float *weight,
         char *row = cask_at(y, s->dtype, (int64_t)oh * s->out_w * s->c);
         for (int ow = 0; ow < s->out_w;) {
             if (ow >= begin && ow + QUAD <= end) {
-                four_pixels(s, weight, bias, x, oh, ow, cask_at(row, s->dtype, (int64_t)ow * s->c), accumulate);
+                four_pixels(s, weight, bias, x, oh, ow, cask_at(row, s->dtype, (int64_t)ow * s->c),
+                            accumulate);
                 ow += QUAD;
             } else if (ow >= begin && ow < end && !accumulate) {
                 /* The last three or less: four again, some of them a second time. */
-                four_pixels(s, weight, bias, x, oh, end - QUAD, cask_at(row, s->dtype, (int64_t)(end - QUAD) * s->c), false);
+                four_pixels(s, weight, bias, x, oh, end - QUAD,
+                            cask_at(row, s->dtype, (int64_t)(end - QUAD) * s->c), false);
                 ow = end;
             } else {
-                one_pixel(s, weight, bias, x, oh, ow, cask_at(row, s->dtype, (int64_t)ow * s->c), accumulate);
+                one_pixel(s, weight, bias, x, oh, ow, cask_at(row, s->dtype, (int64_t)ow * s->c),
+                          accumulate);
                 ow++;
             }
         }
@@ -111,7 +120,8 @@ void cask_depthwise_forward(const struct cask_depthwise *s, const float *weight,
 /* ---------------------------------------------------------- backward data */
 
 /* dx[h][w] = sum over taps with (h + top - kh), (w + left - kw) multiples of stride, inside dy */
-static void one_input_pixel(const struct cask_depthwise *s, const float *weight, const void *dy, int h, int w, void *to, bool accumulate)
+static void one_input_pixel(const struct cask_depthwise *s, const float *weight, const void *dy,
+                            int h, int w, void *to, bool accumulate)
 {
     struct cask_depthwise_tap taps[TAPS];
     int count = 0;
@@ -130,18 +140,21 @@ static void one_input_pixel(const struct cask_depthwise *s, const float *weight,
                 accumulate = true;
                 count = 0;
             }
-            taps[count++] = (struct cask_depthwise_tap){cask_at(dy, s->dtype, ((int64_t)oh * s->out_w + ow) * s->c),
-                                                        weight + (int64_t)(kh * s->kernel_w + kw) * s->c};
+            taps[count++] = (struct cask_depthwise_tap){
+                cask_at(dy, s->dtype, ((int64_t)oh * s->out_w + ow) * s->c),
+                weight + (int64_t)(kh * s->kernel_w + kw) * s->c};
         }
     }
     s->kernels->depthwise->pixel(taps, count, s->c, NULL, to, accumulate);
 }
 
-void cask_depthwise_data(const struct cask_depthwise *s, const float *weight, const void *dy, int first, int rows, void *dx, bool accumulate)
+void cask_depthwise_data(const struct cask_depthwise *s, const float *weight, const void *dy,
+                         int first, int rows, void *dx, bool accumulate)
 {
     for (int h = first; h < first + rows; h++) {
         for (int w = 0; w < s->w; w++) {
-            one_input_pixel(s, weight, dy, h, w, cask_at(dx, s->dtype, ((int64_t)h * s->w + w) * s->c), accumulate);
+            one_input_pixel(s, weight, dy, h, w,
+                            cask_at(dx, s->dtype, ((int64_t)h * s->w + w) * s->c), accumulate);
         }
     }
 }
@@ -149,7 +162,8 @@ void cask_depthwise_data(const struct cask_depthwise *s, const float *weight, co
 /* ------------------------------------------------------- backward weights */
 
 /* One tap over outputs [begin, end) of one row, channels from `channel` on. */
-static void one_tap(const struct cask_depthwise *s, const void *x, const void *dy, int oh, int tap, int begin, int end, int channel, float *dw)
+static void one_tap(const struct cask_depthwise *s, const void *x, const void *dy, int oh, int tap,
+                    int begin, int end, int channel, float *dw)
 {
     int h = oh * s->stride - s->top + tap / s->kernel_w, shift = tap % s->kernel_w - s->left;
     while (begin < end && begin * s->stride + shift < 0) {
@@ -161,12 +175,14 @@ static void one_tap(const struct cask_depthwise *s, const void *x, const void *d
     if (h < 0 || h >= s->h || begin >= end) {
         return;
     }
-    s->kernels->depthwise->weight_one(cask_at(x, s->dtype, ((int64_t)h * s->w + begin * s->stride + shift) * s->c), (int64_t)s->stride * s->c,
-                                      cask_at(dy, s->dtype, ((int64_t)oh * s->out_w + begin) * s->c), s->c, end - begin, channel, s->c,
-                                      dw + (int64_t)tap * s->c);
+    s->kernels->depthwise->weight_one(
+        cask_at(x, s->dtype, ((int64_t)h * s->w + begin * s->stride + shift) * s->c),
+        (int64_t)s->stride * s->c, cask_at(dy, s->dtype, ((int64_t)oh * s->out_w + begin) * s->c),
+        s->c, end - begin, channel, s->c, dw + (int64_t)tap * s->c);
 }
 
-static void nine_taps(const struct cask_depthwise *s, const void *x, const void *dy, int oh, int begin, int end, float *dw)
+static void nine_taps(const struct cask_depthwise *s, const void *x, const void *dy, int oh,
+                      int begin, int end, float *dw)
 {
     const void *rows[3];
     for (int kh = 0; kh < 3; kh++) {
@@ -175,15 +191,18 @@ static void nine_taps(const struct cask_depthwise *s, const void *x, const void 
     }
     bool inside = rows[0] != NULL && rows[1] != NULL && rows[2] != NULL;
     if (inside) {
-        s->kernels->depthwise->weight_nine(rows, (int64_t)s->stride * s->c, cask_at(dy, s->dtype, ((int64_t)oh * s->out_w + begin) * s->c), s->c,
-                                           end - begin, s->c, dw);
+        s->kernels->depthwise->weight_nine(
+            rows, (int64_t)s->stride * s->c,
+            cask_at(dy, s->dtype, ((int64_t)oh * s->out_w + begin) * s->c), s->c, end - begin, s->c,
+            dw);
     }
     for (int tap = 0; tap < 9 && !inside; tap++) {
         one_tap(s, x, dy, oh, tap, begin, end, 0, dw);
     }
 }
 
-void cask_depthwise_weights(const struct cask_depthwise *s, const void *x, const void *dy, float *dw)
+void cask_depthwise_weights(const struct cask_depthwise *s, const void *x, const void *dy,
+                            float *dw)
 {
     int taps = s->kernel_h * s->kernel_w, begin, end;
     inner_columns(s, &begin, &end);

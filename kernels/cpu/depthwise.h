@@ -1,4 +1,5 @@
-/* kernels/cpu/depthwise.h - depthwise convolution of one image, serial. Weights as [tap][channel]. */
+/* kernels/cpu/depthwise.h - depthwise convolution of one image, serial. Weights as [tap][channel].
+ */
 #ifndef CASK_KERNELS_CPU_DEPTHWISE_H
 #define CASK_KERNELS_CPU_DEPTHWISE_H
 
@@ -17,15 +18,21 @@ int64_t cask_depthwise_zeros(const struct cask_depthwise *shape);
 struct cask_depthwise cask_depthwise_transposed(const struct cask_depthwise *shape);
 
 /* weight [c][kernel_h * kernel_w] (PyTorch's order) to [tap][c], flipped if asked. */
-void cask_depthwise_pack(const struct cask_depthwise *shape, const float *weight, bool flip, float *packed);
+void cask_depthwise_pack(const struct cask_depthwise *shape, const float *weight, bool flip,
+                         float *packed);
 
 /* Output rows [first, first + rows) of one image. */
-void cask_depthwise_forward(const struct cask_depthwise *shape, const float *weight, const float *bias, const void *x, int first, int rows, void *y, bool accumulate);
+void cask_depthwise_forward(const struct cask_depthwise *shape, const float *weight,
+                            const float *bias, const void *x, int first, int rows, void *y,
+                            bool accumulate);
 
-/* Input rows [first, first + rows) of dx; any stride. For stride 1 the transposed forward is faster. */
-void cask_depthwise_data(const struct cask_depthwise *shape, const float *weight, const void *dy, int first, int rows, void *dx, bool accumulate);
+/* Input rows [first, first + rows) of dx; any stride. For stride 1 the transposed forward is
+ * faster. */
+void cask_depthwise_data(const struct cask_depthwise *shape, const float *weight, const void *dy,
+                         int first, int rows, void *dx, bool accumulate);
 
 /* dw[tap][c] += over one image */
-void cask_depthwise_weights(const struct cask_depthwise *shape, const void *x, const void *dy, float *dw);
+void cask_depthwise_weights(const struct cask_depthwise *shape, const void *x, const void *dy,
+                            float *dw);
 
 #endif

@@ -18,14 +18,19 @@ static void add_block(void *user, int64_t index, int thread)
     int64_t at = cask_block_begin(&run->blocks, index);
     enum cask_dtype dtype = run->y->dtype;
     (void)thread;
-    run->kernels->elementwise->add(cask_at(run->a->data, dtype, at), cask_at(run->b->data, dtype, at), cask_at(run->y->data, dtype, at),
-                                   cask_block_rows(&run->blocks, index));
+    run->kernels->elementwise->add(
+        cask_at(run->a->data, dtype, at), cask_at(run->b->data, dtype, at),
+        cask_at(run->y->data, dtype, at), cask_block_rows(&run->blocks, index));
 }
 
-CASK_OP(add)(struct cask_device *device, const struct cask_tensor *a, const struct cask_tensor *b, const struct cask_tensor *y, struct cask_error *err)
+CASK_OP(add)
+(struct cask_device *device, const struct cask_tensor *a, const struct cask_tensor *b,
+ const struct cask_tensor *y, struct cask_error *err)
 {
     struct cask_cpu *cpu = cask_cpu_of(device);
-    struct element_run run = {cask_cpu_kernels_of(cpu, y->dtype), cask_blocks_of((int64_t)cask_tensor_count(y), 1, BLOCK_ELEMENTS, ANY_NUMBER), a, b, y};
+    struct element_run run = {
+        cask_cpu_kernels_of(cpu, y->dtype),
+        cask_blocks_of((int64_t)cask_tensor_count(y), 1, BLOCK_ELEMENTS, ANY_NUMBER), a, b, y};
     (void)err;
     cask_cpu_for(cpu, run.blocks.count, add_block, &run);
     return CASK_OK;
@@ -36,7 +41,8 @@ CASK_OP(add)(struct cask_device *device, const struct cask_tensor *a, const stru
 static void convert_block(void *user, int64_t index, int thread)
 {
     const struct element_run *run = user;
-    int64_t at = cask_block_begin(&run->blocks, index), count = cask_block_rows(&run->blocks, index);
+    int64_t at = cask_block_begin(&run->blocks, index),
+            count = cask_block_rows(&run->blocks, index);
     const void *from = cask_at(run->a->data, run->a->dtype, at);
     void *to = cask_at(run->y->data, run->y->dtype, at);
     (void)thread;
@@ -49,13 +55,18 @@ static void convert_block(void *user, int64_t index, int thread)
     }
 }
 
-CASK_OP(convert)(struct cask_device *device, const struct cask_tensor *x, const struct cask_tensor *y, struct cask_error *err)
+CASK_OP(convert)
+(struct cask_device *device, const struct cask_tensor *x, const struct cask_tensor *y,
+ struct cask_error *err)
 {
     struct cask_cpu *cpu = cask_cpu_of(device);
-    struct element_run run = {cask_cpu_kernels_of(cpu, CASK_BF16), cask_blocks_of((int64_t)cask_tensor_count(x), 1, BLOCK_ELEMENTS, ANY_NUMBER), x, NULL, y};
+    struct element_run run = {
+        cask_cpu_kernels_of(cpu, CASK_BF16),
+        cask_blocks_of((int64_t)cask_tensor_count(x), 1, BLOCK_ELEMENTS, ANY_NUMBER), x, NULL, y};
     if (x->dtype == CASK_F64 || y->dtype == CASK_F64) {
-        return cask_error_set(err, CASK_ERR_UNSUPPORTED, "cpu: convert: expected fp32 or bf16, found %s to %s", cask_dtype_name(x->dtype),
-                              cask_dtype_name(y->dtype));
+        return cask_error_set(err, CASK_ERR_UNSUPPORTED,
+                              "cpu: convert: expected fp32 or bf16, found %s to %s",
+                              cask_dtype_name(x->dtype), cask_dtype_name(y->dtype));
     }
     cask_cpu_for(cpu, run.blocks.count, convert_block, &run);
     return CASK_OK;
@@ -80,11 +91,14 @@ static void take_row(void *user, int64_t index, int thread)
     (void)thread;
     for (int w = 0; w < small->w; w++) {
         int64_t from = ((image * large->h + h) * large->w + (int64_t)w * run->stride) * large->c;
-        memcpy(cask_at(small->data, small->dtype, (index * small->w + w) * small->c), cask_at(large->data, large->dtype, from), bytes);
+        memcpy(cask_at(small->data, small->dtype, (index * small->w + w) * small->c),
+               cask_at(large->data, large->dtype, from), bytes);
     }
 }
 
-CASK_OP(subsample_forward)(struct cask_device *device, int stride, const struct cask_tensor *x, const struct cask_tensor *y, struct cask_error *err)
+CASK_OP(subsample_forward)
+(struct cask_device *device, int stride, const struct cask_tensor *x, const struct cask_tensor *y,
+ struct cask_error *err)
 {
     struct subsample_run run = {.stride = stride, .large = x, .small = y};
     (void)err;
@@ -104,7 +118,10 @@ static void give_row(void *user, int64_t index, int thread)
     for (int w = 0; w < large->w; w++) {
         void *to = cask_at(large->data, large->dtype, (index * large->w + w) * large->c);
         bool has = taken && w % run->stride == 0 && w / run->stride < small->w;
-        const void *from = cask_at(small->data, small->dtype, has ? ((image * small->h + h / run->stride) * small->w + w / run->stride) * small->c : 0);
+        const void *from = cask_at(
+            small->data, small->dtype,
+            has ? ((image * small->h + h / run->stride) * small->w + w / run->stride) * small->c
+                : 0);
         if (has && run->accumulate) {
             run->kernels->elementwise->add(to, from, to, large->c);
         } else if (has) {
@@ -115,7 +132,9 @@ static void give_row(void *user, int64_t index, int thread)
     }
 }
 
-CASK_OP(subsample_backward)(struct cask_device *device, int stride, const struct cask_tensor *dy, const struct cask_tensor *dx, bool accumulate, struct cask_error *err)
+CASK_OP(subsample_backward)
+(struct cask_device *device, int stride, const struct cask_tensor *dy, const struct cask_tensor *dx,
+ bool accumulate, struct cask_error *err)
 {
     struct cask_cpu *cpu = cask_cpu_of(device);
     struct subsample_run run = {cask_cpu_kernels_of(cpu, dx->dtype), stride, dx, dy, accumulate};

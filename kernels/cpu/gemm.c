@@ -35,13 +35,16 @@ static bool same(const struct cask_product_desc *a, const struct cask_product_de
     bool strides = memcmp(a->src_strides, b->src_strides, sizeof a->src_strides) == 0 &&
                    memcmp(a->weight_strides, b->weight_strides, sizeof a->weight_strides) == 0 &&
                    memcmp(a->dst_strides, b->dst_strides, sizeof a->dst_strides) == 0;
-    bool scales = memcmp(&a->alpha, &b->alpha, sizeof a->alpha) == 0 && memcmp(&a->beta, &b->beta, sizeof a->beta) == 0;
-    return shape && strides && scales && a->accumulate == b->accumulate && a->in_dtype == b->in_dtype && a->out_dtype == b->out_dtype;
+    bool scales = memcmp(&a->alpha, &b->alpha, sizeof a->alpha) == 0 &&
+                  memcmp(&a->beta, &b->beta, sizeof a->beta) == 0;
+    return shape && strides && scales && a->accumulate == b->accumulate &&
+           a->in_dtype == b->in_dtype && a->out_dtype == b->out_dtype;
 }
 
 /* `keep` is not replaced: both products of one call must live. */
-static enum cask_status find(struct cask_cpu *cpu, const struct cask_product_desc *desc, const struct cask_product *keep,
-                             struct cask_product **product, struct cask_error *err)
+static enum cask_status find(struct cask_cpu *cpu, const struct cask_product_desc *desc,
+                             const struct cask_product *keep, struct cask_product **product,
+                             struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     if (cpu->gemms == NULL) {
@@ -59,7 +62,8 @@ static enum cask_status find(struct cask_cpu *cpu, const struct cask_product_des
             *product = entry->product;
             return CASK_OK;
         }
-        if ((entry->product == NULL || entry->product != keep) && (oldest == NULL || entry->used < oldest->used)) {
+        if ((entry->product == NULL || entry->product != keep) &&
+            (oldest == NULL || entry->used < oldest->used)) {
             oldest = entry;
         }
     }
@@ -117,7 +121,9 @@ static int64_t strip_of(int64_t side)
     return strip < side ? strip : side;
 }
 
-CASK_OP(gemm)(struct cask_device *device, const struct cask_gemm *gemm, const void *a, const void *b, void *c, struct cask_error *err)
+CASK_OP(gemm)
+(struct cask_device *device, const struct cask_gemm *gemm, const void *a, const void *b, void *c,
+ struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_cpu *cpu = cask_cpu_of(device);
@@ -135,7 +141,8 @@ CASK_OP(gemm)(struct cask_device *device, const struct cask_gemm *gemm, const vo
     set_strides(desc.dst_strides, false, gemm->ldc, gemm->n);
     run.side = run.by_rows ? gemm->m : gemm->n;
     run.strip = strip_of(run.side);
-    int64_t strips = (run.side + run.strip - 1) / run.strip, last = run.side - (strips - 1) * run.strip;
+    int64_t strips = (run.side + run.strip - 1) / run.strip,
+            last = run.side - (strips - 1) * run.strip;
     struct cask_product_desc part = desc;
     int64_t *part_side = run.by_rows ? &part.m : &part.n;
     *part_side = run.strip;
@@ -146,7 +153,8 @@ CASK_OP(gemm)(struct cask_device *device, const struct cask_gemm *gemm, const vo
     }
     cask_cpu_for(cpu, strips, run_strip, &run);
     if (run.failed) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_DEVICE, "oneDNN: a matrix product failed (%s)", cask_product_name(run.product[0])));
+        CASK_TRY(cask_error_set(err, CASK_ERR_DEVICE, "oneDNN: a matrix product failed (%s)",
+                                cask_product_name(run.product[0])));
     }
 done:
     return st;

@@ -48,7 +48,8 @@ enum cask_status cask_isa_detect(enum cask_isa *isa, struct cask_error *err)
             return CASK_OK;
         }
     }
-    return cask_error_set(err, CASK_ERR_USAGE, "CASK_CPU_ISA: expected ref, avx2, avx512 or amx, found \"%s\"", limit);
+    return cask_error_set(err, CASK_ERR_USAGE,
+                          "CASK_CPU_ISA: expected ref, avx2, avx512 or amx, found \"%s\"", limit);
 }
 
 bool cask_isa_has_bf16(enum cask_isa isa)

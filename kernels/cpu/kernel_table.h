@@ -15,17 +15,18 @@
 struct cask_bn_block {
     enum cask_activation activation;
     const float *mean, *scale, *shift, *slope; /* [c]; slope for PReLU only */
-    const float *mean_dz, *pull;               /* [c]; gradient() only: mean of dz, mean of dz*d / var */
+    const float *mean_dz, *pull; /* [c]; gradient() only: mean of dz, mean of dz*d / var */
 };
 
 struct cask_batchnorm_kernels {
     /* sum += x - origin, square += (x - origin)^2 */
-    void (*sums)(const void *x, int64_t rows, int c, const float *origin, float *sum, float *square);
+    void (*sums)(const void *x, int64_t rows, int c, const float *origin, float *sum,
+                 float *square);
     void (*apply)(const struct cask_bn_block *bn, const void *x, void *y, int64_t rows, int c);
-    void (*gradient_sums)(const struct cask_bn_block *bn, const void *x, const void *dy, int64_t rows, int c,
-                          float *sum_dz, float *sum_dz_d, float *sum_dslope);
-    void (*gradient)(const struct cask_bn_block *bn, const void *x, const void *dy, void *dx, bool accumulate,
-                     int64_t rows, int c);
+    void (*gradient_sums)(const struct cask_bn_block *bn, const void *x, const void *dy,
+                          int64_t rows, int c, float *sum_dz, float *sum_dz_d, float *sum_dslope);
+    void (*gradient)(const struct cask_bn_block *bn, const void *x, const void *dy, void *dx,
+                     bool accumulate, int64_t rows, int c);
 };
 
 struct cask_activation_block {
@@ -37,8 +38,10 @@ struct cask_activation_block {
 };
 
 struct cask_activation_kernels {
-    void (*forward)(enum cask_activation activation, const float *slope, const void *x, void *y, int64_t rows, int c);
-    void (*backward)(enum cask_activation activation, const struct cask_activation_block *at, int64_t rows, int c);
+    void (*forward)(enum cask_activation activation, const float *slope, const void *x, void *y,
+                    int64_t rows, int c);
+    void (*backward)(enum cask_activation activation, const struct cask_activation_block *at,
+                     int64_t rows, int c);
 };
 
 struct cask_depthwise_tap {
@@ -47,19 +50,25 @@ struct cask_depthwise_tap {
 };
 
 struct cask_depthwise_kernels {
-    void (*pixel)(const struct cask_depthwise_tap *taps, int count, int c, const float *bias, void *out, bool accumulate);
+    void (*pixel)(const struct cask_depthwise_tap *taps, int count, int c, const float *bias,
+                  void *out, bool accumulate);
     /* Four neighbouring outputs of a 3x3 kernel; rows: three input rows from the leftmost tap on;
      * stride 1 or 2. Only the first c / 16 * 16 channels; the caller does the others. */
-    void (*quad)(int stride, const void *const *rows, int c, const float *weight, const float *bias, void *y, bool accumulate);
+    void (*quad)(int stride, const void *const *rows, int c, const float *weight, const float *bias,
+                 void *y, bool accumulate);
     /* dw [9][c] += x * dy over `count` pixels; steps in elements; first c / 16 * 16 channels */
-    void (*weight_nine)(const void *const *rows, int64_t x_step, const void *dy, int64_t dy_step, int count, int c, float *dw);
+    void (*weight_nine)(const void *const *rows, int64_t x_step, const void *dy, int64_t dy_step,
+                        int count, int c, float *dw);
     /* one tap, channels from `first` on */
-    void (*weight_one)(const void *x, int64_t x_step, const void *dy, int64_t dy_step, int count, int first, int c, float *dw);
+    void (*weight_one)(const void *x, int64_t x_step, const void *dy, int64_t dy_step, int count,
+                       int first, int c, float *dw);
     void (*bias)(const void *dy, int64_t rows, int c, float *sum_dbias);
     /* to[row][j] = from[row][index[j]], j < to_c */
-    void (*gather)(const void *from, int from_c, const int *index, float *to, int to_c, int64_t rows);
+    void (*gather)(const void *from, int from_c, const int *index, float *to, int to_c,
+                   int64_t rows);
     /* sum[row][index[j]] += from[row][j], j < from_c */
-    void (*scatter)(const void *from, int from_c, const int *index, float *sum, int to_c, int64_t rows);
+    void (*scatter)(const void *from, int from_c, const int *index, float *sum, int to_c,
+                    int64_t rows);
 };
 
 struct cask_elementwise_kernels {
@@ -74,7 +83,8 @@ struct cask_elementwise_kernels {
 
 struct cask_row_kernels {
     double (*dot)(const void *a, const void *b, int64_t count);
-    void (*combine)(float alpha, const void *x, float beta, const void *e, void *y, int64_t count, bool accumulate);
+    void (*combine)(float alpha, const void *x, float beta, const void *e, void *y, int64_t count,
+                    bool accumulate);
     float (*largest)(const void *x, int64_t count);
     double (*exponentials)(const void *x, float top, void *y, int64_t count);
     void (*sgd)(const struct cask_sgd *sgd, int64_t count, float *w, const float *g, float *v);
@@ -88,7 +98,9 @@ struct cask_cpu_kernels {
     const struct cask_row_kernels *rows;
 };
 
-extern const struct cask_cpu_kernels cask_kernels_f32_scalar, cask_kernels_f32_avx2, cask_kernels_f32_avx512;
-extern const struct cask_cpu_kernels cask_kernels_bf16_scalar, cask_kernels_bf16_avx2, cask_kernels_bf16_avx512;
+extern const struct cask_cpu_kernels cask_kernels_f32_scalar, cask_kernels_f32_avx2,
+    cask_kernels_f32_avx512;
+extern const struct cask_cpu_kernels cask_kernels_bf16_scalar, cask_kernels_bf16_avx2,
+    cask_kernels_bf16_avx512;
 
 #endif

@@ -5,8 +5,10 @@
 
 bool cask_lowering_is_input(const struct cask_lowering *l)
 {
-    bool pixels = l->kernel_h == 1 && l->kernel_w == 1 && l->stride == 1 && l->out_h == l->src_h && l->out_w == l->src_w;
-    bool images = l->kernel_h == l->src_h && l->kernel_w == l->src_w && l->out_h == 1 && l->out_w == 1;
+    bool pixels = l->kernel_h == 1 && l->kernel_w == 1 && l->stride == 1 && l->out_h == l->src_h &&
+                  l->out_w == l->src_w;
+    bool images =
+        l->kernel_h == l->src_h && l->kernel_w == l->src_w && l->out_h == 1 && l->out_w == 1;
     return (pixels || images) && l->top == 0 && l->left == 0;
 }
 
@@ -34,9 +36,10 @@ static void step_on(const struct cask_lowering *l, struct place *place)
     }
 }
 
-/* Taps [first, first + count) of one kernel row: neighbours in the kernel are neighbours in the input,
- * so what lies inside the image is one copy. */
-static char *gather_run(const struct cask_lowering *l, const char *image, int h, int w, int count, char *to)
+/* Taps [first, first + count) of one kernel row: neighbours in the kernel are neighbours in the
+ * input, so what lies inside the image is one copy. */
+static char *gather_run(const struct cask_lowering *l, const char *image, int h, int w, int count,
+                        char *to)
 {
     size_t pixel = (size_t)l->src_c * cask_dtype_size(l->dtype);
     int begin = w < 0 ? -w : 0, end = w + count > l->src_w ? l->src_w - w : count;
@@ -45,36 +48,43 @@ static char *gather_run(const struct cask_lowering *l, const char *image, int h,
         return to + (size_t)count * pixel;
     }
     memset(to, 0, (size_t)begin * pixel);
-    memcpy(to + (size_t)begin * pixel, image + ((size_t)h * (size_t)l->src_w + (size_t)(w + begin)) * pixel, (size_t)(end - begin) * pixel);
+    memcpy(to + (size_t)begin * pixel,
+           image + ((size_t)h * (size_t)l->src_w + (size_t)(w + begin)) * pixel,
+           (size_t)(end - begin) * pixel);
     memset(to + (size_t)end * pixel, 0, (size_t)(count - end) * pixel);
     return to + (size_t)count * pixel;
 }
 
-void cask_lowering_gather(const struct cask_lowering *l, const void *src, int64_t row, int64_t rows, int first_tap, int taps, void *to)
+void cask_lowering_gather(const struct cask_lowering *l, const void *src, int64_t row, int64_t rows,
+                          int first_tap, int taps, void *to)
 {
     struct place place = place_of(l, row);
-    size_t image_bytes = (size_t)l->src_h * (size_t)l->src_w * (size_t)l->src_c * cask_dtype_size(l->dtype);
+    size_t image_bytes =
+        (size_t)l->src_h * (size_t)l->src_w * (size_t)l->src_c * cask_dtype_size(l->dtype);
     char *next = to;
     for (int64_t i = 0; i < rows; i++, step_on(l, &place)) {
         const char *image = (const char *)src + (size_t)place.image * image_bytes;
         int h = place.h * l->stride - l->top, w = place.w * l->stride - l->left;
         for (int tap = first_tap; tap < first_tap + taps;) {
             int kh = tap / l->kernel_w, kw = tap % l->kernel_w;
-            int run = l->kernel_w - kw < first_tap + taps - tap ? l->kernel_w - kw : first_tap + taps - tap;
+            int run = l->kernel_w - kw < first_tap + taps - tap ? l->kernel_w - kw
+                                                                : first_tap + taps - tap;
             next = gather_run(l, image, h + kh, w + kw, run, next);
             tap += run;
         }
     }
 }
 
-void cask_placing_put(const struct cask_placing *p, const struct cask_lowering *l, const struct cask_cpu_kernels *kernels,
-                      const void *from, int64_t row, int64_t rows, void *dst, bool accumulate)
+void cask_placing_put(const struct cask_placing *p, const struct cask_lowering *l,
+                      const struct cask_cpu_kernels *kernels, const void *from, int64_t row,
+                      int64_t rows, void *dst, bool accumulate)
 {
     struct place place = place_of(l, row);
     size_t pixel = (size_t)p->channels * cask_dtype_size(l->dtype);
     const char *next = from;
     for (int64_t i = 0; i < rows; i++, step_on(l, &place)) {
-        int64_t at = (place.image * p->dst_h + p->phase_h + (int64_t)place.h * p->step) * p->dst_w + p->phase_w + (int64_t)place.w * p->step;
+        int64_t at = (place.image * p->dst_h + p->phase_h + (int64_t)place.h * p->step) * p->dst_w +
+                     p->phase_w + (int64_t)place.w * p->step;
         char *to = (char *)dst + (size_t)at * pixel;
         if (from == NULL) {
             if (!accumulate) {

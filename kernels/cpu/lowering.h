@@ -17,11 +17,13 @@ struct cask_lowering {
     int out_h, out_w;
 };
 
-/* True if the matrix is the input as it lies: 1x1 kernels of stride 1, kernels as large as the input. */
+/* True if the matrix is the input as it lies: 1x1 kernels of stride 1, kernels as large as the
+ * input. */
 bool cask_lowering_is_input(const struct cask_lowering *lowering);
 
 /* Taps [first_tap, first_tap + taps) of rows [row, row + rows) to to[rows][taps * src_c]. */
-void cask_lowering_gather(const struct cask_lowering *lowering, const void *src, int64_t row, int64_t rows, int first_tap, int taps, void *to);
+void cask_lowering_gather(const struct cask_lowering *lowering, const void *src, int64_t row,
+                          int64_t rows, int first_tap, int taps, void *to);
 
 /* Where rows (image, a, b) of a product go when they are not dense: to pixel (phase_h + a*step,
  * phase_w + b*step) of an image dst_h x dst_w. */
@@ -29,7 +31,8 @@ struct cask_placing {
     int step, phase_h, phase_w, dst_h, dst_w, channels;
 };
 /* from: [rows][channels] or, if NULL, zeros */
-void cask_placing_put(const struct cask_placing *placing, const struct cask_lowering *lowering, const struct cask_cpu_kernels *kernels,
-                      const void *from, int64_t row, int64_t rows, void *dst, bool accumulate);
+void cask_placing_put(const struct cask_placing *placing, const struct cask_lowering *lowering,
+                      const struct cask_cpu_kernels *kernels, const void *from, int64_t row,
+                      int64_t rows, void *dst, bool accumulate);
 
 #endif

@@ -5,7 +5,8 @@
 
 void cask_cpu_for(const struct cask_cpu *cpu, int64_t count, cask_task task, void *user)
 {
-    /* A few indices at a time: cores differ in speed, so halves fixed in advance would end unevenly. */
+    /* A few indices at a time: cores differ in speed, so halves fixed in advance would end
+     * unevenly. */
     int64_t turn = count / ((int64_t)cpu->threads * 16);
     cask_team_run(cpu->team, count, turn > 1 ? turn : 1, task, user);
 }
@@ -20,7 +21,8 @@ void *cask_scratch_take(struct cask_scratch *scratch, size_t bytes)
     return scratch->data;
 }
 
-enum cask_status cask_cpu_reserve(struct cask_cpu *cpu, struct cask_scratch *per_thread, size_t bytes, struct cask_error *err)
+enum cask_status cask_cpu_reserve(struct cask_cpu *cpu, struct cask_scratch *per_thread,
+                                  size_t bytes, struct cask_error *err)
 {
     for (int i = 0; i < cpu->threads && bytes > 0; i++) {
         if (cask_scratch_take(&per_thread[i], bytes) == NULL) {
@@ -30,7 +32,8 @@ enum cask_status cask_cpu_reserve(struct cask_cpu *cpu, struct cask_scratch *per
     return CASK_OK;
 }
 
-struct cask_blocks cask_blocks_of(int64_t rows, int64_t row_elements, int64_t elements, int64_t most)
+struct cask_blocks cask_blocks_of(int64_t rows, int64_t row_elements, int64_t elements,
+                                  int64_t most)
 {
     int64_t per_block = elements / (row_elements > 0 ? row_elements : 1);
     if (per_block * most < rows) {

@@ -1,4 +1,5 @@
-/* kernels/cpu/pooling.c - global average pooling, and scaling by a channel gate (squeeze-excitation). */
+/* kernels/cpu/pooling.c - global average pooling, and scaling by a channel gate
+ * (squeeze-excitation). */
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"
@@ -14,7 +15,9 @@ struct image_run {
 static struct image_run run_of(const struct cask_device *device, const struct cask_tensor *image)
 {
     struct cask_cpu *cpu = cask_cpu_of(device);
-    return (struct image_run){.cpu = cpu, .kernels = cask_cpu_kernels_of(cpu, image->dtype), .area = (int64_t)image->h * image->w};
+    return (struct image_run){.cpu = cpu,
+                              .kernels = cask_cpu_kernels_of(cpu, image->dtype),
+                              .area = (int64_t)image->h * image->w};
 }
 
 static void *image_at(const struct cask_tensor *tensor, int64_t image)
@@ -22,10 +25,12 @@ static void *image_at(const struct cask_tensor *tensor, int64_t image)
     return cask_at(tensor->data, tensor->dtype, image * tensor->h * tensor->w * tensor->c);
 }
 
-static enum cask_status each_image(struct image_run *run, const struct cask_tensor *image, cask_task task, struct cask_error *err)
+static enum cask_status each_image(struct image_run *run, const struct cask_tensor *image,
+                                   cask_task task, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    CASK_TRY(cask_cpu_reserve(run->cpu, run->cpu->block_scratch, (size_t)image->c * sizeof(float), err));
+    CASK_TRY(
+        cask_cpu_reserve(run->cpu, run->cpu->block_scratch, (size_t)image->c * sizeof(float), err));
     cask_cpu_for(run->cpu, image->n, task, run);
 done:
     return st;
@@ -44,7 +49,9 @@ static void pool_image(void *user, int64_t image, int thread)
     run->kernels->elementwise->from_float(sum, image_at(run->y, image), c);
 }
 
-CASK_OP(average_pool_forward)(struct cask_device *device, const struct cask_tensor *x, const struct cask_tensor *y, struct cask_error *err)
+CASK_OP(average_pool_forward)
+(struct cask_device *device, const struct cask_tensor *x, const struct cask_tensor *y,
+ struct cask_error *err)
 {
     struct image_run run = run_of(device, x);
     run.x = x;
@@ -56,10 +63,14 @@ static void unpool_image(void *user, int64_t image, int thread)
 {
     const struct image_run *run = user;
     (void)thread;
-    run->kernels->elementwise->spread(image_at(run->x, image), 1.0F / (float)run->area, image_at(run->y, image), run->area, run->y->c, run->accumulate);
+    run->kernels->elementwise->spread(image_at(run->x, image), 1.0F / (float)run->area,
+                                      image_at(run->y, image), run->area, run->y->c,
+                                      run->accumulate);
 }
 
-CASK_OP(average_pool_backward)(struct cask_device *device, const struct cask_tensor *dy, const struct cask_tensor *dx, bool accumulate, struct cask_error *err)
+CASK_OP(average_pool_backward)
+(struct cask_device *device, const struct cask_tensor *dy, const struct cask_tensor *dx,
+ bool accumulate, struct cask_error *err)
 {
     struct image_run run = run_of(device, dx);
     run.x = dy;
@@ -72,10 +83,14 @@ static void scale_image(void *user, int64_t image, int thread)
 {
     const struct image_run *run = user;
     (void)thread;
-    run->kernels->elementwise->scale(image_at(run->x, image), image_at(run->gate, image), image_at(run->y, image), run->area, run->x->c, run->accumulate);
+    run->kernels->elementwise->scale(image_at(run->x, image), image_at(run->gate, image),
+                                     image_at(run->y, image), run->area, run->x->c,
+                                     run->accumulate);
 }
 
-CASK_OP(scale_forward)(struct cask_device *device, const struct cask_tensor *x, const struct cask_tensor *gate, const struct cask_tensor *y, struct cask_error *err)
+CASK_OP(scale_forward)
+(struct cask_device *device, const struct cask_tensor *x, const struct cask_tensor *gate,
+ const struct cask_tensor *y, struct cask_error *err)
 {
     struct image_run run = run_of(device, x);
     run.x = x;
@@ -91,12 +106,15 @@ static void gate_image(void *user, int64_t image, int thread)
     int c = run->x->c;
     float *sum = run->cpu->block_scratch[thread].data;
     memset(sum, 0, (size_t)c * sizeof *sum);
-    run->kernels->elementwise->dot(image_at(run->x, image), image_at(run->y, image), run->area, c, sum);
+    run->kernels->elementwise->dot(image_at(run->x, image), image_at(run->y, image), run->area, c,
+                                   sum);
     run->kernels->elementwise->from_float(sum, image_at(run->dgate, image), c);
 }
 
-CASK_OP(scale_backward)(struct cask_device *device, const struct cask_tensor *x, const struct cask_tensor *gate, const struct cask_tensor *dy,
-                        const struct cask_tensor *dx, bool accumulate, const struct cask_tensor *dgate, struct cask_error *err)
+CASK_OP(scale_backward)
+(struct cask_device *device, const struct cask_tensor *x, const struct cask_tensor *gate,
+ const struct cask_tensor *dy, const struct cask_tensor *dx, bool accumulate,
+ const struct cask_tensor *dgate, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct image_run run = run_of(device, x);

@@ -1,4 +1,5 @@
-/* kernels/cpu/rows.c - ops on matrix rows and flat arrays: normalise, softmax, SGD, sum of squares. */
+/* kernels/cpu/rows.c - ops on matrix rows and flat arrays: normalise, softmax, SGD, sum of squares.
+ */
 #include <math.h>
 
 #include "kernels/cpu/cpu.h"
@@ -32,13 +33,16 @@ static void normalise_row(void *user, int64_t row, int thread)
     double norm = sqrt(run->kernels->dot(x, x, run->a->c));
     double divisor = norm < 1e-12 ? 1e-12 : norm;
     (void)thread;
-    run->kernels->combine((float)(1 / divisor), x, 0, x, (float *)run->y->data + row * run->y->c, run->a->c, false);
+    run->kernels->combine((float)(1 / divisor), x, 0, x, (float *)run->y->data + row * run->y->c,
+                          run->a->c, false);
     if (run->norm_out != NULL) {
         run->norm_out[row] = (float)norm;
     }
 }
 
-CASK_OP(l2norm_forward)(struct cask_device *device, const struct cask_tensor *x, const struct cask_tensor *unit, void *norm, struct cask_error *err)
+CASK_OP(l2norm_forward)
+(struct cask_device *device, const struct cask_tensor *x, const struct cask_tensor *unit,
+ void *norm, struct cask_error *err)
 {
     struct row_run run = run_of(device);
     (void)err;
@@ -56,11 +60,14 @@ static void normalise_row_back(void *user, int64_t row, int thread)
     double norm = (double)run->norm_in[row], inverse = 1 / (norm < 1e-12 ? 1e-12 : norm);
     double along = run->kernels->dot(unit, gradient, run->a->c);
     (void)thread;
-    run->kernels->combine((float)inverse, gradient, (float)-along, unit, (float *)run->y->data + row * run->y->c, run->a->c, run->accumulate);
+    run->kernels->combine((float)inverse, gradient, (float)-along, unit,
+                          (float *)run->y->data + row * run->y->c, run->a->c, run->accumulate);
 }
 
-CASK_OP(l2norm_backward)(struct cask_device *device, const struct cask_tensor *unit, const void *norm, const struct cask_tensor *dunit,
-                         const struct cask_tensor *dx, bool accumulate, struct cask_error *err)
+CASK_OP(l2norm_backward)
+(struct cask_device *device, const struct cask_tensor *unit, const void *norm,
+ const struct cask_tensor *dunit, const struct cask_tensor *dx, bool accumulate,
+ struct cask_error *err)
 {
     struct row_run run = run_of(device);
     (void)err;
@@ -99,8 +106,9 @@ static void cross_entropy_row(void *user, int64_t row, int thread)
     dz[label] = (float)((own_share - 1) * run->scale);
 }
 
-CASK_OP(softmax_cross_entropy)(struct cask_device *device, const struct cask_tensor *z, const uint32_t *labels, const struct cask_tensor *dz, double *loss,
-                               struct cask_error *err)
+CASK_OP(softmax_cross_entropy)
+(struct cask_device *device, const struct cask_tensor *z, const uint32_t *labels,
+ const struct cask_tensor *dz, double *loss, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_cpu *cpu = cask_cpu_of(device);
@@ -145,10 +153,13 @@ static void sgd_block(void *user, int64_t index, int thread)
     const struct flat_run *run = user;
     int64_t at = cask_block_begin(&run->blocks, index);
     (void)thread;
-    run->kernels->sgd(run->sgd, cask_block_rows(&run->blocks, index), run->w + at, run->g + at, run->v != NULL ? run->v + at : NULL);
+    run->kernels->sgd(run->sgd, cask_block_rows(&run->blocks, index), run->w + at, run->g + at,
+                      run->v != NULL ? run->v + at : NULL);
 }
 
-CASK_OP(sgd_step)(struct cask_device *device, const struct cask_sgd *sgd, size_t count, void *w, const void *g, void *v, struct cask_error *err)
+CASK_OP(sgd_step)
+(struct cask_device *device, const struct cask_sgd *sgd, size_t count, void *w, const void *g,
+ void *v, struct cask_error *err)
 {
     struct flat_run run = {.kernels = cask_cpu_kernels_of(cask_cpu_of(device), CASK_F32)->rows,
                            .blocks = cask_blocks_of((int64_t)count, 1, BLOCK_ELEMENTS, ANY_NUMBER),
@@ -169,11 +180,14 @@ static void square_block(void *user, int64_t index, int thread)
     run->partials[index] = run->kernels->dot(x, x, cask_block_rows(&run->blocks, index));
 }
 
-CASK_OP(sum_squares)(struct cask_device *device, size_t count, const void *x, double *sum, struct cask_error *err)
+CASK_OP(sum_squares)
+(struct cask_device *device, size_t count, const void *x, double *sum, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_cpu *cpu = cask_cpu_of(device);
-    struct flat_run run = {.kernels = cask_cpu_kernels_of(cpu, CASK_F32)->rows, .blocks = cask_blocks_of((int64_t)count, 1, BLOCK_ELEMENTS, SUM_BLOCKS), .g = x};
+    struct flat_run run = {.kernels = cask_cpu_kernels_of(cpu, CASK_F32)->rows,
+                           .blocks = cask_blocks_of((int64_t)count, 1, BLOCK_ELEMENTS, SUM_BLOCKS),
+                           .g = x};
     size_t bytes = (size_t)run.blocks.count * sizeof(double);
     run.partials = cask_scratch_take(&cpu->shared, bytes);
     if (run.partials == NULL && run.blocks.count > 0) {

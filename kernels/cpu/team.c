@@ -23,9 +23,9 @@ struct cask_team {
     bool open;
     int sleeping;
     bool stop;
-    atomic_uint_fast64_t run;   /* number of the current run */
-    atomic_int_fast64_t next;   /* first index nobody has taken */
-    atomic_int inside;          /* threads besides the caller */
+    atomic_uint_fast64_t run; /* number of the current run */
+    atomic_int_fast64_t next; /* first index nobody has taken */
+    atomic_int inside;        /* threads besides the caller */
 };
 
 struct start {
@@ -157,7 +157,8 @@ void cask_team_free(struct cask_team *team)
     cask_free(team);
 }
 
-static void begin_run(struct cask_team *team, int64_t count, int64_t turn, cask_task task, void *user)
+static void begin_run(struct cask_team *team, int64_t count, int64_t turn, cask_task task,
+                      void *user)
 {
     pthread_mutex_lock(&team->lock);
     team->task = task;

@@ -1,6 +1,8 @@
-/* tests/bench/bench_kernels.c - how fast the cpu backend's ops are, beside the matmul peak of the same run.
+/* tests/bench/bench_kernels.c - how fast the cpu backend's ops are, beside the matmul peak of the
+ * same run.
  *
- *     bench_kernels [--net mobilefacenet|ir18|ir50|all] [--batch 64] [--threads 2] [--precision fp32|bf16]
+ *     bench_kernels [--net mobilefacenet|ir18|ir50|all] [--batch 64] [--threads 2] [--precision
+ * fp32|bf16]
  *
  * One line per layer shape of the networks: milliseconds for forward, backward data and backward
  * weights, the rate, and the fraction of the peak. The sum at the end counts every shape as often
@@ -22,38 +24,70 @@ struct layer {
 };
 
 static const struct layer layers[] = {
-    {"mobilefacenet", 'c', 112, 3, 64, 3, 2, 1, 1},     {"mobilefacenet", 'c', 56, 64, 64, 3, 1, 64, 1},
-    {"mobilefacenet", 'c', 56, 64, 128, 1, 1, 1, 1},    {"mobilefacenet", 'c', 56, 128, 128, 3, 2, 128, 1},
-    {"mobilefacenet", 'c', 28, 128, 64, 1, 1, 1, 5},    {"mobilefacenet", 'c', 28, 64, 128, 1, 1, 1, 4},
-    {"mobilefacenet", 'c', 28, 128, 128, 3, 1, 128, 4}, {"mobilefacenet", 'c', 28, 64, 256, 1, 1, 1, 1},
-    {"mobilefacenet", 'c', 28, 256, 256, 3, 2, 256, 1}, {"mobilefacenet", 'c', 14, 256, 128, 1, 1, 1, 7},
-    {"mobilefacenet", 'c', 14, 128, 256, 1, 1, 1, 6},   {"mobilefacenet", 'c', 14, 256, 256, 3, 1, 256, 6},
-    {"mobilefacenet", 'c', 14, 128, 512, 1, 1, 1, 1},   {"mobilefacenet", 'c', 14, 512, 512, 3, 2, 512, 1},
-    {"mobilefacenet", 'c', 7, 512, 128, 1, 1, 1, 1},    {"mobilefacenet", 'c', 7, 128, 256, 1, 1, 1, 2},
-    {"mobilefacenet", 'c', 7, 256, 256, 3, 1, 256, 2},  {"mobilefacenet", 'c', 7, 256, 128, 1, 1, 1, 2},
-    {"mobilefacenet", 'c', 7, 128, 512, 1, 1, 1, 1},    {"mobilefacenet", 'c', 7, 512, 512, 7, 1, 512, 1},
-    {"mobilefacenet", 'c', 1, 512, 512, 1, 1, 1, 1},    {"mobilefacenet", 'b', 56, 64, 64, 0, 0, 0, 2},
-    {"mobilefacenet", 'b', 56, 128, 128, 0, 0, 0, 1},   {"mobilefacenet", 'b', 28, 128, 128, 0, 0, 0, 9},
-    {"mobilefacenet", 'n', 28, 64, 64, 0, 0, 0, 5},     {"mobilefacenet", 'b', 28, 256, 256, 0, 0, 0, 1},
-    {"mobilefacenet", 'b', 14, 256, 256, 0, 0, 0, 13},  {"mobilefacenet", 'n', 14, 128, 128, 0, 0, 0, 7},
-    {"mobilefacenet", 'b', 14, 512, 512, 0, 0, 0, 1},   {"mobilefacenet", 'b', 7, 512, 512, 0, 0, 0, 2},
-    {"mobilefacenet", 'b', 7, 256, 256, 0, 0, 0, 4},    {"mobilefacenet", 'n', 7, 128, 128, 0, 0, 0, 3},
-    {"mobilefacenet", 'a', 28, 64, 64, 0, 0, 0, 4},     {"mobilefacenet", 'a', 14, 128, 128, 0, 0, 0, 6},
-    {"ir18", 'c', 112, 3, 64, 3, 1, 1, 1},              {"ir18", 'c', 112, 64, 64, 3, 1, 1, 1},
-    {"ir18", 'c', 112, 64, 64, 3, 2, 1, 1},             {"ir18", 'c', 112, 64, 64, 1, 2, 1, 1},
-    {"ir18", 'c', 56, 64, 64, 3, 1, 1, 2},              {"ir18", 'c', 56, 64, 128, 3, 1, 1, 1},
-    {"ir18", 'c', 56, 128, 128, 3, 2, 1, 1},            {"ir18", 'c', 56, 64, 128, 1, 2, 1, 1},
-    {"ir18", 'c', 28, 128, 128, 3, 1, 1, 2},            {"ir18", 'c', 28, 128, 256, 3, 1, 1, 1},
-    {"ir18", 'c', 28, 256, 256, 3, 2, 1, 1},            {"ir18", 'c', 28, 128, 256, 1, 2, 1, 1},
-    {"ir18", 'c', 14, 256, 256, 3, 1, 1, 2},            {"ir18", 'c', 14, 256, 512, 3, 1, 1, 1},
-    {"ir18", 'c', 14, 512, 512, 3, 2, 1, 1},            {"ir18", 'c', 14, 256, 512, 1, 2, 1, 1},
-    {"ir18", 'c', 7, 512, 512, 3, 1, 1, 2},             {"ir18", 'c', 7, 512, 512, 7, 1, 1, 1},
-    {"ir18", 'b', 112, 64, 64, 0, 0, 0, 2},             {"ir18", 'n', 112, 64, 64, 0, 0, 0, 1},
-    {"ir18", 'b', 56, 64, 64, 0, 0, 0, 1},              {"ir18", 'n', 56, 64, 64, 0, 0, 0, 5},
-    {"ir18", 'b', 56, 128, 128, 0, 0, 0, 1},            {"ir18", 'n', 28, 128, 128, 0, 0, 0, 5},
-    {"ir18", 'b', 28, 128, 128, 0, 0, 0, 1},            {"ir18", 'n', 14, 256, 256, 0, 0, 0, 5},
-    {"ir18", 'b', 14, 256, 256, 0, 0, 0, 1},            {"ir18", 'n', 7, 512, 512, 0, 0, 0, 6},
-    {"ir18", 'a', 56, 64, 64, 0, 0, 0, 2},              {"ir18", 'a', 28, 128, 128, 0, 0, 0, 2},
+    {"mobilefacenet", 'c', 112, 3, 64, 3, 2, 1, 1},
+    {"mobilefacenet", 'c', 56, 64, 64, 3, 1, 64, 1},
+    {"mobilefacenet", 'c', 56, 64, 128, 1, 1, 1, 1},
+    {"mobilefacenet", 'c', 56, 128, 128, 3, 2, 128, 1},
+    {"mobilefacenet", 'c', 28, 128, 64, 1, 1, 1, 5},
+    {"mobilefacenet", 'c', 28, 64, 128, 1, 1, 1, 4},
+    {"mobilefacenet", 'c', 28, 128, 128, 3, 1, 128, 4},
+    {"mobilefacenet", 'c', 28, 64, 256, 1, 1, 1, 1},
+    {"mobilefacenet", 'c', 28, 256, 256, 3, 2, 256, 1},
+    {"mobilefacenet", 'c', 14, 256, 128, 1, 1, 1, 7},
+    {"mobilefacenet", 'c', 14, 128, 256, 1, 1, 1, 6},
+    {"mobilefacenet", 'c', 14, 256, 256, 3, 1, 256, 6},
+    {"mobilefacenet", 'c', 14, 128, 512, 1, 1, 1, 1},
+    {"mobilefacenet", 'c', 14, 512, 512, 3, 2, 512, 1},
+    {"mobilefacenet", 'c', 7, 512, 128, 1, 1, 1, 1},
+    {"mobilefacenet", 'c', 7, 128, 256, 1, 1, 1, 2},
+    {"mobilefacenet", 'c', 7, 256, 256, 3, 1, 256, 2},
+    {"mobilefacenet", 'c', 7, 256, 128, 1, 1, 1, 2},
+    {"mobilefacenet", 'c', 7, 128, 512, 1, 1, 1, 1},
+    {"mobilefacenet", 'c', 7, 512, 512, 7, 1, 512, 1},
+    {"mobilefacenet", 'c', 1, 512, 512, 1, 1, 1, 1},
+    {"mobilefacenet", 'b', 56, 64, 64, 0, 0, 0, 2},
+    {"mobilefacenet", 'b', 56, 128, 128, 0, 0, 0, 1},
+    {"mobilefacenet", 'b', 28, 128, 128, 0, 0, 0, 9},
+    {"mobilefacenet", 'n', 28, 64, 64, 0, 0, 0, 5},
+    {"mobilefacenet", 'b', 28, 256, 256, 0, 0, 0, 1},
+    {"mobilefacenet", 'b', 14, 256, 256, 0, 0, 0, 13},
+    {"mobilefacenet", 'n', 14, 128, 128, 0, 0, 0, 7},
+    {"mobilefacenet", 'b', 14, 512, 512, 0, 0, 0, 1},
+    {"mobilefacenet", 'b', 7, 512, 512, 0, 0, 0, 2},
+    {"mobilefacenet", 'b', 7, 256, 256, 0, 0, 0, 4},
+    {"mobilefacenet", 'n', 7, 128, 128, 0, 0, 0, 3},
+    {"mobilefacenet", 'a', 28, 64, 64, 0, 0, 0, 4},
+    {"mobilefacenet", 'a', 14, 128, 128, 0, 0, 0, 6},
+    {"ir18", 'c', 112, 3, 64, 3, 1, 1, 1},
+    {"ir18", 'c', 112, 64, 64, 3, 1, 1, 1},
+    {"ir18", 'c', 112, 64, 64, 3, 2, 1, 1},
+    {"ir18", 'c', 112, 64, 64, 1, 2, 1, 1},
+    {"ir18", 'c', 56, 64, 64, 3, 1, 1, 2},
+    {"ir18", 'c', 56, 64, 128, 3, 1, 1, 1},
+    {"ir18", 'c', 56, 128, 128, 3, 2, 1, 1},
+    {"ir18", 'c', 56, 64, 128, 1, 2, 1, 1},
+    {"ir18", 'c', 28, 128, 128, 3, 1, 1, 2},
+    {"ir18", 'c', 28, 128, 256, 3, 1, 1, 1},
+    {"ir18", 'c', 28, 256, 256, 3, 2, 1, 1},
+    {"ir18", 'c', 28, 128, 256, 1, 2, 1, 1},
+    {"ir18", 'c', 14, 256, 256, 3, 1, 1, 2},
+    {"ir18", 'c', 14, 256, 512, 3, 1, 1, 1},
+    {"ir18", 'c', 14, 512, 512, 3, 2, 1, 1},
+    {"ir18", 'c', 14, 256, 512, 1, 2, 1, 1},
+    {"ir18", 'c', 7, 512, 512, 3, 1, 1, 2},
+    {"ir18", 'c', 7, 512, 512, 7, 1, 1, 1},
+    {"ir18", 'b', 112, 64, 64, 0, 0, 0, 2},
+    {"ir18", 'n', 112, 64, 64, 0, 0, 0, 1},
+    {"ir18", 'b', 56, 64, 64, 0, 0, 0, 1},
+    {"ir18", 'n', 56, 64, 64, 0, 0, 0, 5},
+    {"ir18", 'b', 56, 128, 128, 0, 0, 0, 1},
+    {"ir18", 'n', 28, 128, 128, 0, 0, 0, 5},
+    {"ir18", 'b', 28, 128, 128, 0, 0, 0, 1},
+    {"ir18", 'n', 14, 256, 256, 0, 0, 0, 5},
+    {"ir18", 'b', 14, 256, 256, 0, 0, 0, 1},
+    {"ir18", 'n', 7, 512, 512, 0, 0, 0, 6},
+    {"ir18", 'a', 56, 64, 64, 0, 0, 0, 2},
+    {"ir18", 'a', 28, 128, 128, 0, 0, 0, 2},
 };
 
 struct bench {
@@ -118,14 +152,16 @@ static void *filled(struct bench *bench, size_t count, enum cask_dtype dtype, fl
 
 static struct cask_tensor tensor(struct bench *bench, int size, int c)
 {
-    struct cask_tensor made = {NULL, cask_device_activation_dtype(bench->device), bench->batch, size, size, c};
+    struct cask_tensor made = {
+        NULL, cask_device_activation_dtype(bench->device), bench->batch, size, size, c};
     made.data = filled(bench, cask_tensor_count(&made), made.dtype, -1, 1);
     return made;
 }
 
 static void release(struct bench *bench, struct operands *at)
 {
-    void *memory[] = {at->x.data, at->y.data, at->dx.data, at->dy.data, at->weight, at->dweight, at->bn.saved_mean};
+    void *memory[] = {at->x.data, at->y.data,  at->dx.data,      at->dy.data,
+                      at->weight, at->dweight, at->bn.saved_mean};
     bench->ops->conv_close(at->conv);
     for (size_t i = 0; i < sizeof memory / sizeof memory[0]; i++) {
         cask_buffer_free(bench->device, memory[i]);
@@ -161,7 +197,8 @@ static enum cask_status bn_forward(struct bench *b, struct operands *at)
 
 static enum cask_status bn_backward(struct bench *b, struct operands *at)
 {
-    return b->ops->batchnorm_backward(b->device, &at->bn, &at->x, &at->dy, &at->dx, false, &at->grads, &b->err);
+    return b->ops->batchnorm_backward(b->device, &at->bn, &at->x, &at->dy, &at->dx, false,
+                                      &at->grads, &b->err);
 }
 
 static enum cask_status add(struct bench *b, struct operands *at)
@@ -187,7 +224,8 @@ static void bench_conv(struct bench *b, const struct layer *layer)
                                   .pad_bottom = pad,
                                   .pad_right = pad,
                                   .groups = layer->groups};
-    struct operands at = {.x = tensor(b, layer->size, layer->in_c), .dx = tensor(b, layer->size, layer->in_c)};
+    struct operands at = {.x = tensor(b, layer->size, layer->in_c),
+                          .dx = tensor(b, layer->size, layer->in_c)};
     at.y = tensor(b, cask_conv_out_h(&desc), layer->out_c);
     at.dy = tensor(b, cask_conv_out_h(&desc), layer->out_c);
     at.weight = filled(b, cask_conv_weight_count(&desc), CASK_F32, -0.1F, 0.1F);
@@ -202,7 +240,8 @@ static void bench_conv(struct bench *b, const struct layer *layer)
     ms[1] = layer->in_c == 3 ? 0 : best_ms(b, conv_data, &at);
     ms[2] = best_ms(b, conv_weights, &at);
     double gflop = 2e-9 * (double)cask_conv_macs(&desc);
-    printf("conv %3d^2 %4d>%-4d k%d s%d g%-4d x%-2d", layer->size, layer->in_c, layer->out_c, layer->kernel, layer->stride, layer->groups, layer->count);
+    printf("conv %3d^2 %4d>%-4d k%d s%d g%-4d x%-2d", layer->size, layer->in_c, layer->out_c,
+           layer->kernel, layer->stride, layer->groups, layer->count);
     for (int i = 0; i < 3; i++) {
         double rate = ms[i] > 0 ? gflop / ms[i] * 1e3 : 0;
         printf(" | %8.2f ms %6.1f GF/s %3.0f%%", ms[i], rate, 100 * rate / b->peak);
@@ -216,16 +255,22 @@ static void bench_conv(struct bench *b, const struct layer *layer)
 static void bench_batchnorm(struct bench *b, const struct layer *layer, bool prelu)
 {
     size_t c = (size_t)layer->in_c;
-    struct operands at = {.x = tensor(b, layer->size, layer->in_c), .y = tensor(b, layer->size, layer->in_c), .dy = tensor(b, layer->size, layer->in_c)};
+    struct operands at = {.x = tensor(b, layer->size, layer->in_c),
+                          .y = tensor(b, layer->size, layer->in_c),
+                          .dy = tensor(b, layer->size, layer->in_c)};
     float *p = filled(b, 10 * c, CASK_F32, 0.2F, 1);
     at.dx = tensor(b, layer->size, layer->in_c);
-    at.bn = (struct cask_batchnorm){1e-5, 0.1, prelu ? CASK_ACT_PRELU : CASK_ACT_NONE, p + c, p + 2 * c, p + 3 * c, p + 4 * c, p + 5 * c, p, p + 6 * c};
+    at.bn = (struct cask_batchnorm){1e-5,      0.1,       prelu ? CASK_ACT_PRELU : CASK_ACT_NONE,
+                                    p + c,     p + 2 * c, p + 3 * c,
+                                    p + 4 * c, p + 5 * c, p,
+                                    p + 6 * c};
     at.grads = (struct cask_batchnorm_grads){p + 7 * c, p + 8 * c, prelu ? p + 9 * c : NULL};
     double forward = best_ms(b, bn_forward, &at), backward = best_ms(b, bn_backward, &at);
     double gb = 1e-9 * (double)cask_tensor_bytes(&at.x);
     /* forward reads x twice and writes y; backward reads x and dy twice and writes dx */
-    printf("batchnorm%s %3d^2 %4d x%-2d | %8.2f ms %6.1f GB/s | %8.2f ms %6.1f GB/s\n", prelu ? "+prelu" : "      ", layer->size, layer->in_c,
-           layer->count, forward, 3 * gb / forward * 1e3, backward, 5 * gb / backward * 1e3);
+    printf("batchnorm%s %3d^2 %4d x%-2d | %8.2f ms %6.1f GB/s | %8.2f ms %6.1f GB/s\n",
+           prelu ? "+prelu" : "      ", layer->size, layer->in_c, layer->count, forward,
+           3 * gb / forward * 1e3, backward, 5 * gb / backward * 1e3);
     b->sums[0] += forward * layer->count;
     b->sums[1] += backward * layer->count;
     release(b, &at);
@@ -233,9 +278,12 @@ static void bench_batchnorm(struct bench *b, const struct layer *layer, bool pre
 
 static void bench_add(struct bench *b, const struct layer *layer)
 {
-    struct operands at = {.x = tensor(b, layer->size, layer->in_c), .y = tensor(b, layer->size, layer->in_c), .dx = tensor(b, layer->size, layer->in_c)};
+    struct operands at = {.x = tensor(b, layer->size, layer->in_c),
+                          .y = tensor(b, layer->size, layer->in_c),
+                          .dx = tensor(b, layer->size, layer->in_c)};
     double ms = best_ms(b, add, &at), gb = 1e-9 * (double)cask_tensor_bytes(&at.x);
-    printf("add              %3d^2 %4d x%-2d | %8.2f ms %6.1f GB/s\n", layer->size, layer->in_c, layer->count, ms, 3 * gb / ms * 1e3);
+    printf("add              %3d^2 %4d x%-2d | %8.2f ms %6.1f GB/s\n", layer->size, layer->in_c,
+           layer->count, ms, 3 * gb / ms * 1e3);
     b->sums[0] += ms * layer->count;
     release(b, &at);
 }
@@ -264,19 +312,22 @@ static void bench_network(struct bench *b, const char *net)
         printf("sum %s: %.1f + %.1f + %.1f ms\n", parts[part], b->sums[0], b->sums[1], b->sums[2]);
         total += b->sums[0] + b->sums[1] + b->sums[2];
     }
-    printf("%s training step, sum of ops: %.0f ms, %.1f images/s\n", net, total, b->batch / total * 1e3);
+    printf("%s training step, sum of ops: %.0f ms, %.1f images/s\n", net, total,
+           b->batch / total * 1e3);
 }
 
 static enum cask_status square(struct bench *b, struct operands *at)
 {
-    struct cask_gemm gemm = {.m = 512, .n = 512, .k = 512, .alpha = 1, .in_dtype = at->x.dtype, .out_dtype = CASK_F32};
+    struct cask_gemm gemm = {
+        .m = 512, .n = 512, .k = 512, .alpha = 1, .in_dtype = at->x.dtype, .out_dtype = CASK_F32};
     return b->ops->gemm(b->device, &gemm, at->x.data, at->dx.data, at->y.data, &b->err);
 }
 
 static void measure_peak(struct bench *b)
 {
     enum cask_dtype dtype = cask_device_activation_dtype(b->device);
-    struct operands at = {.x = {filled(b, 512 * 512, dtype, -1, 1), dtype, 512, 1, 1, 512}, .dx = {filled(b, 512 * 512, dtype, -1, 1), dtype, 512, 1, 1, 512}};
+    struct operands at = {.x = {filled(b, 512 * 512, dtype, -1, 1), dtype, 512, 1, 1, 512},
+                          .dx = {filled(b, 512 * 512, dtype, -1, 1), dtype, 512, 1, 1, 512}};
     at.y.data = filled(b, 512 * 512, CASK_F32, 0, 0);
     for (int i = 0; i < 20; i++) {
         double rate = 2e-6 * 512 * 512 * 512 / best_ms(b, square, &at);
@@ -300,8 +351,11 @@ int main(int argc, char **argv)
 {
     struct bench bench = {.batch = atoi(option(argc, argv, "--batch", "64"))};
     const char *net = option(argc, argv, "--net", "all");
-    struct cask_device_options options = {.backend = "cpu", .threads = atoi(option(argc, argv, "--threads", "0"))};
-    options.precision = strcmp(option(argc, argv, "--precision", "fp32"), "bf16") == 0 ? CASK_PRECISION_BF16 : CASK_PRECISION_FP32;
+    struct cask_device_options options = {.backend = "cpu",
+                                          .threads = atoi(option(argc, argv, "--threads", "0"))};
+    options.precision = strcmp(option(argc, argv, "--precision", "fp32"), "bf16") == 0
+                            ? CASK_PRECISION_BF16
+                            : CASK_PRECISION_FP32;
     if (cask_device_open(&options, &bench.device, &bench.err) != CASK_OK) {
         cask_error_print(&bench.err, "bench_kernels");
         return cask_status_exit_code(bench.err.status);

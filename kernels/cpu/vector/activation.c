@@ -10,7 +10,8 @@ static inline __attribute__((always_inline)) float relu6(float value)
     return value > 6 ? 6 : value;
 }
 
-static inline __attribute__((always_inline)) float value_of(enum cask_activation activation, float x, float slope)
+static inline __attribute__((always_inline)) float value_of(enum cask_activation activation,
+                                                            float x, float slope)
 {
     float low = x * slope;
     switch (activation) {
@@ -29,7 +30,8 @@ static inline __attribute__((always_inline)) float value_of(enum cask_activation
     }
 }
 
-static inline __attribute__((always_inline)) float slope_of(enum cask_activation activation, float x, float slope)
+static inline __attribute__((always_inline)) float slope_of(enum cask_activation activation,
+                                                            float x, float slope)
 {
     float sigmoid = 1;
     switch (activation) {
@@ -50,19 +52,21 @@ static inline __attribute__((always_inline)) float slope_of(enum cask_activation
     }
 }
 
-static inline __attribute__((always_inline)) void
-forward_as(enum cask_activation activation, const float *slope, const element *x, element *y, int64_t rows, int c)
+static inline __attribute__((always_inline)) void forward_as(enum cask_activation activation,
+                                                             const float *slope, const element *x,
+                                                             element *y, int64_t rows, int c)
 {
     for (int64_t row = 0; row < rows; row++, x += c, y += c) {
 #pragma omp simd
         for (int j = 0; j < c; j++) {
-            y[j] = element_put(value_of(activation, element_get(x[j]), activation == CASK_ACT_PRELU ? slope[j] : 0));
+            y[j] = element_put(value_of(activation, element_get(x[j]),
+                                        activation == CASK_ACT_PRELU ? slope[j] : 0));
         }
     }
 }
 
-static inline __attribute__((always_inline)) void
-backward_as(enum cask_activation activation, const struct cask_activation_block *at, int64_t rows, int c)
+static inline __attribute__((always_inline)) void backward_as(
+    enum cask_activation activation, const struct cask_activation_block *at, int64_t rows, int c)
 {
     const float *slope = at->slope;
     const element *x = at->x, *dy = at->dy;
@@ -79,7 +83,9 @@ backward_as(enum cask_activation activation, const struct cask_activation_block 
         }
 #pragma omp simd
         for (int j = 0; j < c; j++) {
-            float value = element_get(dy[j]) * slope_of(activation, element_get(x[j]), activation == CASK_ACT_PRELU ? slope[j] : 0);
+            float value =
+                element_get(dy[j]) * slope_of(activation, element_get(x[j]),
+                                              activation == CASK_ACT_PRELU ? slope[j] : 0);
             dx[j] = element_put(at->accumulate ? element_get(dx[j]) + value : value);
         }
     }
@@ -108,18 +114,21 @@ backward_as(enum cask_activation activation, const struct cask_activation_block 
         return;                                                                                    \
     }
 
-static void forward(enum cask_activation activation, const float *slope, const void *x, void *y, int64_t rows, int c)
+static void forward(enum cask_activation activation, const float *slope, const void *x, void *y,
+                    int64_t rows, int c)
 {
 #define CALL(kind) forward_as(kind, slope, x, y, rows, c)
     EACH_ACTIVATION(activation, CALL)
 #undef CALL
 }
 
-static void backward(enum cask_activation activation, const struct cask_activation_block *at, int64_t rows, int c)
+static void backward(enum cask_activation activation, const struct cask_activation_block *at,
+                     int64_t rows, int c)
 {
 #define CALL(kind) backward_as(kind, at, rows, c)
     EACH_ACTIVATION(activation, CALL)
 #undef CALL
 }
 
-const struct cask_activation_kernels KERNEL(activation) = {.forward = forward, .backward = backward};
+const struct cask_activation_kernels KERNEL(activation) = {.forward = forward,
+                                                           .backward = backward};

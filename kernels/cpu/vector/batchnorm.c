@@ -1,4 +1,5 @@
-/* kernels/cpu/vector/batchnorm.c - batch normalisation with an activation behind it, one block of rows.
+/* kernels/cpu/vector/batchnorm.c - batch normalisation with an activation behind it, one block of
+ * rows.
  *
  *     d = x - mean, z = d * scale + shift, y = act(z)       scale = gamma / std, shift = beta
  */
@@ -31,8 +32,10 @@ static void sums(const void *source, int64_t rows, int c, const float *origin, f
     }
 }
 
-static inline __attribute__((always_inline)) void
-apply_as(enum cask_activation activation, const struct cask_bn_block *bn, const element *x, element *y, int64_t rows, int c)
+static inline __attribute__((always_inline)) void apply_as(enum cask_activation activation,
+                                                           const struct cask_bn_block *bn,
+                                                           const element *x, element *y,
+                                                           int64_t rows, int c)
 {
     const float *mean = bn->mean, *scale = bn->scale, *shift = bn->shift, *slope = bn->slope;
     for (int64_t row = 0; row < rows; row++, x += c, y += c) {
@@ -66,8 +69,8 @@ static void apply(const struct cask_bn_block *bn, const void *x, void *y, int64_
 }
 
 /* dz: the gradient before the activation. A product with 0, not a 0: what is NaN stays NaN. */
-static inline __attribute__((always_inline)) float
-through_activation(enum cask_activation activation, float z, float dy, float slope)
+static inline __attribute__((always_inline)) float through_activation(
+    enum cask_activation activation, float z, float dy, float slope)
 {
     if (activation == CASK_ACT_RELU) {
         return dy * (z <= 0 ? 0.0F : 1.0F);
@@ -79,9 +82,10 @@ through_activation(enum cask_activation activation, float z, float dy, float slo
     return dy;
 }
 
-static inline __attribute__((always_inline)) void
-gradient_sums_as(enum cask_activation activation, const struct cask_bn_block *bn, const element *x, const element *dy,
-                 int64_t rows, int c, float *restrict sum_dz, float *restrict sum_dz_d, float *restrict dslope)
+static inline __attribute__((always_inline)) void gradient_sums_as(
+    enum cask_activation activation, const struct cask_bn_block *bn, const element *x,
+    const element *dy, int64_t rows, int c, float *restrict sum_dz, float *restrict sum_dz_d,
+    float *restrict dslope)
 {
     const float *mean = bn->mean, *scale = bn->scale, *shift = bn->shift;
     const float *slope = activation == CASK_ACT_PRELU ? bn->slope : bn->shift;
@@ -106,7 +110,8 @@ gradient_sums_as(enum cask_activation activation, const struct cask_bn_block *bn
     for (; row < rows; row++, x += c, dy += c) {
 #pragma omp simd
         for (int j = 0; j < c; j++) {
-            float d = element_get(x[j]) - mean[j], z = d * scale[j] + shift[j], g = element_get(dy[j]);
+            float d = element_get(x[j]) - mean[j], z = d * scale[j] + shift[j],
+                  g = element_get(dy[j]);
             float dz = through_activation(activation, z, g, slope[j]);
             sum_dz[j] += dz;
             sum_dz_d[j] += dz * d;
@@ -118,8 +123,8 @@ gradient_sums_as(enum cask_activation activation, const struct cask_bn_block *bn
     }
 }
 
-static void gradient_sums(const struct cask_bn_block *bn, const void *x, const void *dy, int64_t rows, int c,
-                          float *sum_dz, float *sum_dz_d, float *dslope)
+static void gradient_sums(const struct cask_bn_block *bn, const void *x, const void *dy,
+                          int64_t rows, int c, float *sum_dz, float *sum_dz_d, float *dslope)
 {
     switch (bn->activation) {
     case CASK_ACT_RELU:
@@ -134,9 +139,11 @@ static void gradient_sums(const struct cask_bn_block *bn, const void *x, const v
 }
 
 /* dx = scale * (dz - mean_dz - d * pull) */
-static inline __attribute__((always_inline)) void
-gradient_as(enum cask_activation activation, bool accumulate, const struct cask_bn_block *bn, const element *x,
-            const element *dy, element *dx, int64_t rows, int c)
+static inline __attribute__((always_inline)) void gradient_as(enum cask_activation activation,
+                                                              bool accumulate,
+                                                              const struct cask_bn_block *bn,
+                                                              const element *x, const element *dy,
+                                                              element *dx, int64_t rows, int c)
 {
     const float *mean = bn->mean, *scale = bn->scale, *shift = bn->shift;
     const float *slope = activation == CASK_ACT_PRELU ? bn->slope : bn->shift;
@@ -145,15 +152,16 @@ gradient_as(enum cask_activation activation, bool accumulate, const struct cask_
 #pragma omp simd
         for (int j = 0; j < c; j++) {
             float d = element_get(x[j]) - mean[j];
-            float dz = through_activation(activation, d * scale[j] + shift[j], element_get(dy[j]), slope[j]);
+            float dz = through_activation(activation, d * scale[j] + shift[j], element_get(dy[j]),
+                                          slope[j]);
             float value = scale[j] * (dz - mean_dz[j] - d * pull[j]);
             dx[j] = element_put(accumulate ? element_get(dx[j]) + value : value);
         }
     }
 }
 
-static void gradient(const struct cask_bn_block *bn, const void *x, const void *dy, void *dx, bool accumulate,
-                     int64_t rows, int c)
+static void gradient(const struct cask_bn_block *bn, const void *x, const void *dy, void *dx,
+                     bool accumulate, int64_t rows, int c)
 {
     switch (bn->activation) {
     case CASK_ACT_RELU:

@@ -7,7 +7,8 @@
 #include "kernels/cpu/vector/vector.h"
 
 /* One output pixel from a list of (input pixel, weight row) pairs. */
-static void pixel(const struct cask_depthwise_tap *taps, int count, int c, const float *bias, void *out, bool accumulate)
+static void pixel(const struct cask_depthwise_tap *taps, int count, int c, const float *bias,
+                  void *out, bool accumulate)
 {
     element *y = out;
     int j = 0;
@@ -34,8 +35,10 @@ enum { QUAD = 4 };
 
 /* Four neighbouring outputs of a 3x3 kernel with compile-time stride: each loaded input vector
  * serves up to three of them. Channels beyond the last full vector are left to pixel(). */
-static inline __attribute__((always_inline)) void
-quad_as(int stride, const void *const *rows, int c, const float *weight, const float *bias, element *y, bool accumulate)
+static inline __attribute__((always_inline)) void quad_as(int stride, const void *const *rows,
+                                                          int c, const float *weight,
+                                                          const float *bias, element *y,
+                                                          bool accumulate)
 {
     for (int j = 0; j + LANES <= c; j += LANES) {
         vec sum[QUAD] = {{0}};
@@ -71,7 +74,8 @@ quad_as(int stride, const void *const *rows, int c, const float *weight, const f
     }
 }
 
-static void quad(int stride, const void *const *rows, int c, const float *weight, const float *bias, void *y, bool accumulate)
+static void quad(int stride, const void *const *rows, int c, const float *weight, const float *bias,
+                 void *y, bool accumulate)
 {
     if (stride == 1) {
         quad_as(1, rows, c, weight, bias, y, accumulate);
@@ -81,7 +85,8 @@ static void quad(int stride, const void *const *rows, int c, const float *weight
 }
 
 /* dw[tap] += sum over `count` pixels of x[tap] * dy for the nine taps of a 3x3 kernel. */
-static void weight_nine(const void *const *rows, int64_t x_step, const void *gradient, int64_t dy_step, int count, int c, float *dw)
+static void weight_nine(const void *const *rows, int64_t x_step, const void *gradient,
+                        int64_t dy_step, int count, int c, float *dw)
 {
     for (int j = 0; j + LANES <= c; j += LANES) {
         vec sum[9];
@@ -109,7 +114,8 @@ static void weight_nine(const void *const *rows, int64_t x_step, const void *gra
 }
 
 /* dw[c] += sum over `count` pixels of x * dy, channels from `first` on. */
-static void weight_one(const void *source, int64_t x_step, const void *gradient, int64_t dy_step, int count, int first, int c, float *restrict dw)
+static void weight_one(const void *source, int64_t x_step, const void *gradient, int64_t dy_step,
+                       int count, int first, int c, float *restrict dw)
 {
     const element *x = source, *dy = gradient;
     for (int i = 0; i < count; i++, x += x_step, dy += dy_step) {
@@ -133,7 +139,8 @@ static void bias(const void *gradient, int64_t rows, int c, float *restrict dbia
 }
 
 /* to[row][j] = from[row][index[j]] */
-static void gather(const void *source, int from_c, const int *index, float *to, int to_c, int64_t rows)
+static void gather(const void *source, int from_c, const int *index, float *to, int to_c,
+                   int64_t rows)
 {
     const element *from = source;
     for (int64_t row = 0; row < rows; row++, from += from_c, to += to_c) {
@@ -144,7 +151,8 @@ static void gather(const void *source, int from_c, const int *index, float *to, 
 }
 
 /* sum[row][index[j]] += from[row][j] in float */
-static void scatter(const void *source, int from_c, const int *index, float *sum, int to_c, int64_t rows)
+static void scatter(const void *source, int from_c, const int *index, float *sum, int to_c,
+                    int64_t rows)
 {
     const element *from = source;
     for (int64_t row = 0; row < rows; row++, from += from_c, sum += to_c) {
@@ -154,5 +162,10 @@ static void scatter(const void *source, int from_c, const int *index, float *sum
     }
 }
 
-const struct cask_depthwise_kernels KERNEL(depthwise) = {
-    .pixel = pixel, .quad = quad, .weight_nine = weight_nine, .weight_one = weight_one, .bias = bias, .gather = gather, .scatter = scatter};
+const struct cask_depthwise_kernels KERNEL(depthwise) = {.pixel = pixel,
+                                                         .quad = quad,
+                                                         .weight_nine = weight_nine,
+                                                         .weight_one = weight_one,
+                                                         .bias = bias,
+                                                         .gather = gather,
+                                                         .scatter = scatter};

@@ -13,7 +13,8 @@ static void add(const void *first, const void *second, void *result, int64_t cou
 }
 
 /* y = a * gate[c], added to y if accumulate */
-static void scale(const void *source, const void *gates, void *result, int64_t rows, int c, bool accumulate)
+static void scale(const void *source, const void *gates, void *result, int64_t rows, int c,
+                  bool accumulate)
 {
     const element *x = source, *gate = gates;
     element *y = result;
@@ -57,7 +58,8 @@ static void sum(const void *source, int64_t rows, int c, float *restrict total)
 }
 
 /* Every row of y becomes, or grows by, factor * x[c]. */
-static void spread(const void *source, float factor, void *result, int64_t rows, int c, bool accumulate)
+static void spread(const void *source, float factor, void *result, int64_t rows, int c,
+                   bool accumulate)
 {
     const element *x = source;
     element *y = result;

@@ -1,6 +1,7 @@
 /* kernels/cpu/vector/rows.c - rows of a matrix: inner products, softmax; and plain arrays: SGD.
  *
- * A sum over a row is kept in sixteen lanes that meet in a fixed tree, so its bits depend on the row alone.
+ * A sum over a row is kept in sixteen lanes that meet in a fixed tree, so its bits depend on the
+ * row alone.
  */
 #include <math.h>
 
@@ -14,7 +15,8 @@ static double total_of(const double *lane)
     for (int i = 0; i < LANES / 2; i++) {
         half[i] = lane[i] + lane[i + LANES / 2];
     }
-    return ((half[0] + half[4]) + (half[1] + half[5])) + ((half[2] + half[6]) + (half[3] + half[7]));
+    return ((half[0] + half[4]) + (half[1] + half[5])) +
+           ((half[2] + half[6]) + (half[3] + half[7]));
 }
 
 static double dot(const void *first, const void *second, int64_t count)
@@ -34,7 +36,8 @@ static double dot(const void *first, const void *second, int64_t count)
 }
 
 /* y (+)= alpha * (x + beta * e) */
-static void combine(float alpha, const void *first, float beta, const void *second, void *result, int64_t count, bool accumulate)
+static void combine(float alpha, const void *first, float beta, const void *second, void *result,
+                    int64_t count, bool accumulate)
 {
     const element *x = first, *e = second;
     element *y = result;
@@ -95,7 +98,8 @@ static double exponentials(const void *source, float top, void *result, int64_t 
 }
 
 /* PyTorch's SGD, see struct cask_sgd; `v` may be NULL where momentum is 0 */
-static void sgd(const struct cask_sgd *sgd, int64_t count, float *restrict w, const float *restrict g, float *restrict v)
+static void sgd(const struct cask_sgd *sgd, int64_t count, float *restrict w,
+                const float *restrict g, float *restrict v)
 {
     float rate = (float)sgd->rate, momentum = (float)sgd->momentum, decay = (float)sgd->decay;
     float gradient_scale = (float)sgd->gradient_scale;

@@ -8,5 +8,6 @@ extern const struct cask_depthwise_kernels KERNEL(depthwise);
 extern const struct cask_elementwise_kernels KERNEL(elementwise);
 extern const struct cask_row_kernels KERNEL(rows);
 
-const struct cask_cpu_kernels KERNEL(kernels) = {&KERNEL(batchnorm), &KERNEL(activation), &KERNEL(depthwise),
-                                                 &KERNEL(elementwise), &KERNEL(rows)};
+const struct cask_cpu_kernels KERNEL(kernels) = {&KERNEL(batchnorm), &KERNEL(activation),
+                                                 &KERNEL(depthwise), &KERNEL(elementwise),
+                                                 &KERNEL(rows)};

@@ -14,7 +14,7 @@
 
 #define QUOTE_(text) #text
 #define QUOTE(text) QUOTE_(text)
-#define ELEMENT_HEADER_(element) QUOTE(kernels/cpu/vector/element_##element.h)
+#define ELEMENT_HEADER_(element) QUOTE(kernels / cpu / vector / element_##element.h)
 #define ELEMENT_HEADER(element) ELEMENT_HEADER_(element)
 /* Sixteen floats. The compiler splits the type into what the instruction set has. */
 enum { LANES = 16 };
