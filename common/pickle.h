@@ -105,7 +105,8 @@ const struct cask_pickle_value *cask_pickle_first_unknown(const struct cask_pick
 
 /* All persistent ids in the order they were met, also those inside unknown objects: starts with
  * NULL, ends with NULL. */
-const struct cask_pickle_value *cask_pickle_next_persistent(const struct cask_pickle *pickle, const struct cask_pickle_value *previous);
+const struct cask_pickle_value *cask_pickle_next_persistent(
+    const struct cask_pickle *pickle, const struct cask_pickle_value *previous);
 
 /* The getters accept NULL values and give false / NULL where the kind is another. */
 const char *cask_pickle_kind_name(const struct cask_pickle_value *value); /* "tuple", "call", ... */

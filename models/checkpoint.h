@@ -12,6 +12,7 @@
 #include "common/file.h"
 #include "common/mem.h"
 #include "common/pickle.h"
+#include "models/memory.h"
 #include "models/models.h"
 
 enum { CASK_FILE_RANK = 8, CASK_FILE_MAX_TENSORS = 1 << 20 };
@@ -37,11 +38,6 @@ struct cask_checkpoint {
     int entry_count, entry_room;
     bool own; /* written by Cask: names are taken as they are */
 };
-
-/* For programs and tests that have the bytes already (fuzzing); `data` is borrowed until close. */
-enum cask_status cask_checkpoint_open_memory(const char *name, const void *data, size_t bytes,
-                                             struct cask_checkpoint **checkpoint,
-                                             struct cask_error *err);
 
 /* Readers of containers: fill tensors, others and metadata. Messages do not name the file. */
 enum cask_status cask_safetensors_read(struct cask_checkpoint *c, struct cask_error *err);

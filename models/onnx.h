@@ -17,6 +17,7 @@
 
 #include "common/file.h"
 #include "models/graph.h"
+#include "models/memory.h"
 #include "onnx.pb-c.h"
 
 enum { CASK_ONNX_RANK = 8, CASK_ONNX_BATCH = 0 };
@@ -83,9 +84,6 @@ void cask_onnx_close(Cask__Onnx__Model *model); /* accepts NULL */
 enum cask_status cask_onnx_import(struct cask_onnx_import *import, const Cask__Onnx__Model *model,
                                   struct cask_error *err);
 void cask_onnx_release(struct cask_onnx_import *import);
-/* Load from bytes (fuzzing). */
-enum cask_status cask_onnx_load_memory(const void *data, size_t bytes, struct cask_graph **graph,
-                                       bool *normalises, struct cask_error *err);
 
 /* --- onnx_values.c --- */
 enum cask_status cask_onnx_init_names(struct cask_onnx_import *import, struct cask_error *err);

@@ -83,23 +83,33 @@ done:
     return st;
 }
 
+enum cask_status cask_onnx_fill_memory(struct cask_net *net, const void *data, size_t bytes,
+                                       struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    struct cask_onnx_import import = {0};
+    Cask__Onnx__Model *model = NULL;
+    CASK_TRY(cask_onnx_unpack(data, bytes, &model, err));
+    CASK_TRY(cask_onnx_import(&import, model, err));
+    CASK_TRY(fill(net, &import, err));
+done:
+    cask_graph_free(import.graph);
+    cask_onnx_release(&import);
+    cask_onnx_close(model);
+    return st;
+}
+
 enum cask_status cask_onnx_fill(struct cask_net *net, const char *path, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_map map = {0};
-    struct cask_onnx_import import = {0};
-    Cask__Onnx__Model *model = NULL;
     CASK_TRY(cask_map_open(&map, path, err));
-    CASK_TRY(cask_onnx_unpack(map.data, map.bytes, &model, err));
-    CASK_TRY(cask_onnx_import(&import, model, err));
-    CASK_TRY(fill(net, &import, err));
-done:
-    if (st != CASK_OK && map.bytes > 0) {
+    st = cask_onnx_fill_memory(net, map.data, map.bytes, err);
+    if (st != CASK_OK) {
         cask_error_prefix(err, "%s", path);
+        CASK_TRY(st);
     }
-    cask_graph_free(import.graph);
-    cask_onnx_release(&import);
-    cask_onnx_close(model);
+done:
     cask_map_close(&map);
     return st;
 }

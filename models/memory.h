@@ -1,0 +1,16 @@
+/* models/memory.h - files that are in memory already. Private to models/ and its fuzz targets.
+ * `data` is borrowed; messages of the ONNX calls do not name a file. */
+#ifndef CASK_MODELS_MEMORY_H
+#define CASK_MODELS_MEMORY_H
+
+#include "models/models.h"
+
+enum cask_status cask_checkpoint_open_memory(const char *name, const void *data, size_t bytes,
+                                             struct cask_checkpoint **checkpoint,
+                                             struct cask_error *err);
+enum cask_status cask_onnx_load_memory(const void *data, size_t bytes, struct cask_graph **graph,
+                                       bool *normalises, struct cask_error *err);
+enum cask_status cask_onnx_fill_memory(struct cask_net *net, const void *data, size_t bytes,
+                                       struct cask_error *err);
+
+#endif

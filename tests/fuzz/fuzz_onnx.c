@@ -1,0 +1,47 @@
+/* Any bytes as an ONNX graph; what loads is filled and small graphs are run once. */
+#include "common/mem.h"
+#include "models/memory.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+
+static void run(struct cask_net *net, const struct cask_graph *graph)
+{
+    struct cask_error err;
+    struct cask_plan *plan = NULL;
+    size_t pixels = (size_t)cask_graph_input_width(graph) * (size_t)cask_graph_input_height(graph);
+    if (pixels > 1024 || cask_graph_macs(graph) > 1 << 20) {
+        return;
+    }
+    if (cask_plan_create(net, 1, CASK_MODE_EVAL, &plan, &err) == CASK_OK) {
+        float *picture = cask_alloc(3 * pixels, sizeof *picture);
+        float *out = cask_alloc((size_t)cask_graph_embedding(graph), sizeof *out);
+        if (picture != NULL && out != NULL) {
+            (void)cask_plan_forward(plan, picture, 1, out, &err);
+        }
+        cask_free(picture);
+        cask_free(out);
+    }
+    cask_plan_free(plan);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+    struct cask_error err;
+    struct cask_graph *graph = NULL;
+    struct cask_device *device = NULL;
+    struct cask_net *net = NULL;
+    bool normalises = false;
+    const struct cask_device_options options = {.backend = "ref", .threads = 1};
+    if (cask_onnx_load_memory(data, bytes, &graph, &normalises, &err) != CASK_OK) {
+        return 0;
+    }
+    if (cask_device_open(&options, &device, &err) == CASK_OK &&
+        cask_net_create(graph, device, false, &net, &err) == CASK_OK &&
+        cask_onnx_fill_memory(net, data, bytes, &err) == CASK_OK) {
+        run(net, graph);
+    }
+    cask_net_free(net);
+    cask_device_close(device);
+    cask_graph_free(graph);
+    return 0;
+}
