@@ -2,7 +2,7 @@
  *
  * The files of this folder are plain C. Each is compiled six times: for two element types (f32,
  * bf16) and three instruction sets (baseline, AVX2+FMA, AVX-512); CMakeLists.txt gives
- * CASK_ELEMENT, CASK_ISA and the flags. A file defines one table of functions, named KERNEL(topic).
+ * CASK_ELEMENT, its header, CASK_ISA and the flags. A file defines one table of functions, named KERNEL(topic).
  *
  * Kernels are serial, see one block of memory, and know nothing of threads: how an op is cut into
  * blocks and in which order partial sums meet is decided one level up, once for all variants.
@@ -12,16 +12,12 @@
 
 #include <stdint.h>
 
-#define QUOTE_(text) #text
-#define QUOTE(text) QUOTE_(text)
-#define ELEMENT_HEADER_(element) QUOTE(kernels / cpu / vector / element_##element.h)
-#define ELEMENT_HEADER(element) ELEMENT_HEADER_(element)
 /* Sixteen floats. The compiler splits the type into what the instruction set has. */
 enum { LANES = 16 };
 typedef float vec __attribute__((vector_size(64)));
 typedef float loose_vec __attribute__((vector_size(64), aligned(4), may_alias));
 
-#include ELEMENT_HEADER(CASK_ELEMENT)
+#include CASK_ELEMENT_HEADER
 
 #define KERNEL__(name, element, isa) cask_##name##_##element##_##isa
 #define KERNEL_(name, element, isa) KERNEL__(name, element, isa)
