@@ -244,6 +244,7 @@ static void test_message_names_place(void **state)
 
 int main(void)
 {
+    fixture_in_memory();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_flips_in_shards),
         cmocka_unit_test(test_flips_in_indexes),

@@ -289,10 +289,7 @@ static void test_short_writes_and_interrupts(void **state)
 
 int main(void)
 {
-    /* Thousands of fsyncs: on a disk they would take minutes and prove nothing more. */
-    if (access("/dev/shm", W_OK) == 0) {
-        setenv("TMPDIR", "/dev/shm", 0);
-    }
+    fixture_in_memory();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_twice_the_same),
         cmocka_unit_test(test_any_order_and_abort),

@@ -2,6 +2,7 @@
 #include "tests/support/test.h"
 
 #include "cache/cache.h"
+#include "cache/layout.h"
 #include "tests/support/cache_fixture.h"
 
 struct gathered {
@@ -175,6 +176,29 @@ static void test_edges(void **state)
     }
 }
 
+/* More than 1,024 chunks in a dataset: HDF5 pages its chunk index. And the bound on a shard's size holds. */
+static void test_paged_index(void **state)
+{
+    (void)state;
+    struct cask_error err = {0};
+    struct cask_cache *cache = NULL;
+    struct cask_layout layout;
+    char folder[256];
+    test_make_folder(folder);
+    struct cask_manifest m = fixture_manifest(2600, 4000, 8, 300, 2500, CASK_EMBEDDING_F16);
+    cask_layout_shard(&m, 0, &layout);
+    assert_int_equal(layout.arrays[CASK_ARRAY_VIEW(0, CASK_FIELD_TOPK_INDEX)].chunks, 2500);
+    assert_ok(fixture_build(folder, &m, &err));
+    assert_ok(cask_cache_open(folder, CASK_VERIFY_FIRST, &cache, &err));
+    check_all(cache, &m, 1.2e-7);
+    uint64_t bound = cask_layout_file_bound(&layout);
+    cask_layout_shard(&m, 1, &layout);
+    bound += cask_layout_file_bound(&layout);
+    assert_true(cask_cache_file_bytes(cache) <= bound && cask_cache_file_bytes(cache) > bound / 3);
+    cask_cache_close(cache);
+    test_remove_folder(folder);
+}
+
 static void test_centers(void **state)
 {
     (void)state;
@@ -209,10 +233,12 @@ static void test_centers(void **state)
 
 int main(void)
 {
+    fixture_in_memory();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_f16),
         cmocka_unit_test(test_int8),
         cmocka_unit_test(test_edges),
+        cmocka_unit_test(test_paged_index),
         cmocka_unit_test(test_centers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
