@@ -2,7 +2,8 @@
  *
  * The files of this folder are plain C. Each is compiled six times: for two element types (f32,
  * bf16) and three instruction sets (baseline, AVX2+FMA, AVX-512); CMakeLists.txt gives
- * CASK_ELEMENT, its header, CASK_ISA and the flags. A file defines one table of functions, named KERNEL(topic).
+ * CASK_ELEMENT, its header, CASK_ISA and the flags. A file defines one table of functions, named
+ * KERNEL(topic).
  *
  * Kernels are serial, see one block of memory, and know nothing of threads: how an op is cut into
  * blocks and in which order partial sums meet is decided one level up, once for all variants.
