@@ -75,4 +75,14 @@ rm "$work/moved/id_0002/id_0002_0004.jpg"
 refused 3 "images" train --cache "$work/cache" --data "$work/moved" --out "$work/j"
 cp "$work/moved/id_0005/id_0005_0001.jpg" "$work/moved/id_0005/id_0005_0099.jpg"
 refused 3 "labels" train --cache "$work/cache" --data "$work/moved" --out "$work/j"
+
+# an image that was bad when the cache was made takes no part
+cp -r "$work/faces" "$work/one_bad"
+echo broken >"$work/one_bad/id_0006/id_0006_0001.jpg"
+"$bin/precompute" --teacher mobilefacenet --weights "$work/teacher/student.safetensors" --data "$work/one_bad" \
+    --out "$work/cache_bad" --topk 4 --max-bad-percent 5 2>"$work/precompute.log" || { cat "$work/precompute.log"; fail "precompute with a bad image"; }
+train --cache "$work/cache_bad" --out "$work/k" --set loss.embedding.weight=1 --set train.epochs=3 2>"$work/k.log" ||
+    { cat "$work/k.log"; fail "training around a bad image"; }
+grep -q "1 of 64 images could not be decoded" "$work/k.log" || fail "the bad image is not mentioned"
+grep -q "bad_images\": 0" "$work/k/result.json" || fail "the bad image was read again"
 echo "ok: every refusal names what is wrong"
