@@ -8,10 +8,12 @@
  * L is the mean over the ordered pairs (the paper's eq. 3 sums). mu: a constant, the deviation of
  * the teacher's scores, or psi^T_a - psi^T_b; constants all.
  *
- * M^2 evaluations, spread over threads; every a sums its own derivative in a fixed order.
+ * Diff and exp take O(M log M) (pwr_sorted.h). RankNet and other powers take M^2 evaluations,
+ * spread over threads; every a sums its own derivative in a fixed order.
  */
 #include "common/mem.h"
 #include "train/losses/losses.h"
+#include "train/losses/pwr_sorted.h"
 
 enum kind { POWER, EXP, RANKNET };
 enum margin { CONST, TEACHER_STD, TEACHER_DIFF };
@@ -65,13 +67,15 @@ struct state {
     real *student, *teacher, *d_student; /* [M] */
     double *value;                       /* [M] */
     int64_t *ordered;                    /* [M]: b with psi^T_b < psi^T_a */
+    struct pwr_sorted sorted;            /* for power 1 and exp */
+    bool sorts;
 };
 
 struct job {
     const struct state *state;
     const struct options *options;
     int64_t count;
-    real mu; /* of CONST and TEACHER_STD */
+    real mu, by_gap; /* margin = mu + by_gap |psi^T_a - psi^T_b| */
 };
 
 /* What one `a` adds up over all b: its losses as the better one, and its derivative both ways. */
@@ -86,29 +90,6 @@ static inline real hinge(real x)
 }
 
 /* sign: +1 where a is the better one, -1 where b is, 0 where the teacher sees no order. */
-static void sum_power_one(const struct job *job, real t, real s, int64_t from, int64_t to,
-                          struct sums *sums)
-{
-    const real *tb = job->state->teacher, *sb = job->state->student;
-    const bool diff = job->options->margin == TEACHER_DIFF;
-    const real mu = job->mu;
-    real value = 0, slope = 0;
-    int ordered = 0;
-    SIMD(reduction(+ : value, slope, ordered))
-    for (int64_t b = from; b < to; b++) {
-        real gap = t - tb[b];
-        real sign = gap > 0 ? 1 : (gap < 0 ? -1 : 0);
-        real x = sign * (sb[b] - s) + (diff ? sign * gap : mu);
-        real l = sign != 0 ? hinge(x) : 0;
-        value += gap > 0 ? l : 0;
-        slope -= l > 0 ? sign : 0;
-        ordered += gap > 0;
-    }
-    sums->value += (double)value;
-    sums->slope += (double)slope;
-    sums->ordered += ordered;
-}
-
 static void sum_power(const struct job *job, real t, real s, int64_t from, int64_t to,
                       struct sums *sums)
 {
@@ -117,37 +98,13 @@ static void sum_power(const struct job *job, real t, real s, int64_t from, int64
     for (int64_t b = from; b < to; b++) {
         real gap = t - tb[b];
         real sign = gap > 0 ? 1 : (gap < 0 ? -1 : 0);
-        real x = sign * (sb[b] - s) + (job->options->margin == TEACHER_DIFF ? sign * gap : job->mu);
+        real x = sign * (sb[b] - s + job->by_gap * gap) + job->mu;
         if (sign != 0 && x > 0) {
             sums->value += gap > 0 ? pow((double)x, p) : 0;
             sums->slope -= (double)sign * p * pow((double)x, p - 1);
         }
         sums->ordered += gap > 0;
     }
-}
-
-static void sum_exp(const struct job *job, real t, real s, int64_t from, int64_t to,
-                    struct sums *sums)
-{
-    const real *tb = job->state->teacher, *sb = job->state->student;
-    const bool diff = job->options->margin == TEACHER_DIFF;
-    const real mu = job->mu, beta = (real)job->options->beta;
-    real value = 0, slope = 0;
-    int ordered = 0;
-    SIMD(reduction(+ : value, slope, ordered))
-    for (int64_t b = from; b < to; b++) {
-        real gap = t - tb[b];
-        real sign = gap > 0 ? 1 : (gap < 0 ? -1 : 0);
-        real x = sign * (sb[b] - s) + (diff ? sign * gap : mu);
-        real e = real_exp(beta * x);
-        bool active = (sign != 0) & (x > 0);
-        value += active & (gap > 0) ? e - 1 : 0;
-        slope -= active ? sign * beta * e : 0;
-        ordered += gap > 0;
-    }
-    sums->value += (double)value;
-    sums->slope += (double)slope;
-    sums->ordered += ordered;
 }
 
 static void sum_ranknet(const struct job *job, real t, real s, int64_t from, int64_t to,
@@ -187,10 +144,6 @@ static void score_task(void *user, int64_t a, int worker)
         const real t = state->teacher[a], s = state->student[a];
         if (job->options->kind == RANKNET) {
             sum_ranknet(job, t, s, from, to, &sums);
-        } else if (job->options->kind == EXP) {
-            sum_exp(job, t, s, from, to, &sums);
-        } else if (job->options->power == 1) {
-            sum_power_one(job, t, s, from, to, &sums);
         } else {
             sum_power(job, t, s, from, to, &sums);
         }
@@ -212,25 +165,55 @@ static double deviation(const real *x, int64_t count)
     return count > 0 ? sqrt(square / (double)count) : 0;
 }
 
+/* Sum over the ordered pairs by evaluating them all; d_student is filled. */
+static double run_all(const struct state *state, const struct options *o,
+                      const struct loss_step *step, int64_t count, double mu, double by_gap,
+                      double *ordered)
+{
+    struct job job = {
+        .state = state, .options = o, .count = count, .mu = (real)mu, .by_gap = (real)by_gap};
+    double value = 0;
+    loss_parallel(step->pool, count, score_task, &job);
+    *ordered = 0;
+    for (int64_t a = 0; a < count; a++) {
+        value += state->value[a];
+        *ordered += (double)state->ordered[a];
+    }
+    return value;
+}
+
+static double run_sorted(struct state *state, const struct options *o, int64_t count, double mu,
+                         double by_gap, double *ordered)
+{
+    for (int64_t a = 0; a < count; a++) {
+        state->sorted.key[a] = (double)state->student[a] - by_gap * (double)state->teacher[a];
+    }
+    double value = pwr_sorted_run(&state->sorted, state->teacher, count, mu,
+                                  o->kind == EXP ? o->beta : 0, ordered);
+    for (int64_t a = 0; a < count; a++) {
+        state->d_student[a] = (real)state->sorted.slope[a];
+    }
+    return value;
+}
+
 static double step_pwr(void *state_, const void *options, const struct loss_step *step)
 {
     struct state *state = state_;
     const struct options *o = options;
     int64_t count = 0;
+    double ordered;
     for (int64_t i = 0; i < step->batch; i++) {
         for (int64_t j = i + 1; j < step->batch; j++) {
             state->student[count] = step->gram[i * step->batch + j];
             state->teacher[count++] = step->teacher_gram[i * step->batch + j];
         }
     }
-    struct job job = {.state = state, .options = o, .count = count};
-    job.mu = (real)(o->margin == TEACHER_STD ? deviation(state->teacher, count) : o->margin_value);
-    loss_parallel(step->pool, count, score_task, &job);
-    double value = 0, ordered = 0;
-    for (int64_t a = 0; a < count; a++) {
-        value += state->value[a];
-        ordered += (double)state->ordered[a];
-    }
+    const double by_gap = o->margin == TEACHER_DIFF ? 1 : 0;
+    const double mu = o->margin == TEACHER_DIFF  ? 0
+                      : o->margin == TEACHER_STD ? deviation(state->teacher, count)
+                                                 : o->margin_value;
+    const double value = state->sorts ? run_sorted(state, o, count, mu, by_gap, &ordered)
+                                      : run_all(state, o, step, count, mu, by_gap, &ordered);
     if (ordered == 0) {
         return 0; /* the teacher sees all pairs alike */
     }
@@ -253,6 +236,7 @@ static void pwr_free(void *state_)
         cask_free(state->d_student);
         cask_free(state->value);
         cask_free(state->ordered);
+        pwr_sorted_release(&state->sorted);
         cask_free(state);
     }
 }
@@ -260,9 +244,10 @@ static void pwr_free(void *state_)
 static enum cask_status create(const void *options, const struct cask_engine_facts *facts,
                                void **out, struct cask_error *err)
 {
+    const struct options *o = options;
     const size_t pairs = (size_t)facts->batch * (size_t)facts->batch / 2 + 1;
+    enum cask_status st = CASK_OK;
     struct state *state = cask_alloc(1, sizeof *state);
-    (void)options;
     if (state != NULL) {
         state->student = cask_alloc(pairs, sizeof(real));
         state->teacher = cask_alloc(pairs, sizeof(real));
@@ -272,11 +257,17 @@ static enum cask_status create(const void *options, const struct cask_engine_fac
     }
     if (state == NULL || state->student == NULL || state->teacher == NULL ||
         state->d_student == NULL || state->value == NULL || state->ordered == NULL) {
-        pwr_free(state);
-        return cask_error_memory(err, pairs * sizeof(real), "pairs of PWR");
+        CASK_TRY(cask_error_memory(err, pairs * sizeof(real), "pairs of PWR"));
+    }
+    state->sorts = o->kind == EXP || (o->kind == POWER && o->power == 1);
+    if (state->sorts) {
+        CASK_TRY(pwr_sorted_create(&state->sorted, (int64_t)pairs, err));
     }
     *out = state;
-    return CASK_OK;
+    state = NULL;
+done:
+    pwr_free(state);
+    return st;
 }
 
 static unsigned needs(const void *options, const struct cask_engine_facts *facts)
