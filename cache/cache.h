@@ -58,7 +58,8 @@ struct cask_manifest {
     double embedding_error_max, cosine_error_max;
 };
 
-/* Flags. The writer itself sets the second, where the label is not in the top-k of one of the views. */
+/* Flags. The writer itself sets the second, where the label is not in the top-k of one of the
+ * views. */
 enum { CASK_ROW_BAD = 1, CASK_ROW_LABEL_OUTSIDE_TOPK = 2 };
 
 /* One image as the writer takes it; pointers borrow. Views: 0 as it is, 1 mirrored. */
@@ -100,9 +101,10 @@ void cask_cache_writer_abort(
 /* centers.h5, once: [classes][D] unit rows, float32. */
 enum cask_status cask_cache_writer_centers(struct cask_cache_writer *writer, const float *centers,
                                            struct cask_error *err);
-/* The fingerprint of a centre matrix (manifest's centers_sha256): over the class count and the floats.
- * A manifest that comes with an empty one gets it from cask_cache_writer_centers. */
-void cask_centers_sha256(const float *centers, int64_t classes, int embedding, char hex[CASK_SHA256_HEX]);
+/* The fingerprint of a centre matrix (manifest's centers_sha256): over the class count and the
+ * floats. A manifest that comes with an empty one gets it from cask_cache_writer_centers. */
+void cask_centers_sha256(const float *centers, int64_t classes, int embedding,
+                         char hex[CASK_SHA256_HEX]);
 /* bad.csv: one line per image that could not be decoded. */
 enum cask_status cask_cache_writer_bad(struct cask_cache_writer *writer, int64_t row,
                                        const char *name, const char *reason,
@@ -130,7 +132,8 @@ uint32_t cask_cache_label(const struct cask_cache *cache, int64_t row);
 uint64_t cask_cache_sample_id(const struct cask_cache *cache, int64_t row);
 uint64_t cask_cache_source_offset(const struct cask_cache *cache, int64_t row);
 uint8_t cask_cache_flags(const struct cask_cache *cache, int64_t row);
-const char *cask_cache_sha256(const struct cask_cache *cache); /* the manifest's own hash: this very cache */
+const char *cask_cache_sha256(
+    const struct cask_cache *cache); /* the manifest's own hash: this very cache */
 size_t cask_cache_resident_bytes(const struct cask_cache *cache); /* labels, ids, LSEs, index */
 uint64_t cask_cache_file_bytes(const struct cask_cache *cache);   /* all files of the cache */
 

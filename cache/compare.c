@@ -10,12 +10,14 @@ static void format_temperatures(const struct cask_manifest *manifest, char *buff
     size_t used = 0;
     buffer[0] = '\0';
     for (int i = 0; i < manifest->temperature_count && used < bytes; i++) {
-        int wrote = snprintf(buffer + used, bytes - used, "%s%.9g", i > 0 ? "," : "", manifest->temperatures[i]);
+        int wrote = snprintf(buffer + used, bytes - used, "%s%.9g", i > 0 ? "," : "",
+                             manifest->temperatures[i]);
         used += wrote > 0 ? (size_t)wrote : 0;
     }
 }
 
-void cask_manifest_field_format(const struct cask_manifest_field *field, const struct cask_manifest *manifest, char *buffer, size_t bytes)
+void cask_manifest_field_format(const struct cask_manifest_field *field,
+                                const struct cask_manifest *manifest, char *buffer, size_t bytes)
 {
     const char *at = (const char *)manifest + field->offset;
     char text[64];
@@ -48,7 +50,8 @@ void cask_manifest_field_format(const struct cask_manifest_field *field, const s
         return;
     case CASK_KIND_PREPROCESS:
         cask_preprocess_format(&manifest->preprocess, text);
-        snprintf(buffer, bytes, "%s %dx%d", text, manifest->preprocess.width, manifest->preprocess.height);
+        snprintf(buffer, bytes, "%s %dx%d", text, manifest->preprocess.width,
+                 manifest->preprocess.height);
         return;
     case CASK_KIND_TEXT:
         snprintf(buffer, bytes, "%s", at[0] != '\0' ? at : "(none)");
@@ -56,8 +59,8 @@ void cask_manifest_field_format(const struct cask_manifest_field *field, const s
     }
 }
 
-/* Empty: no text, zero, no temperatures, a preprocess without a size. An embedding type is empty where
- * the embedding size is, and so is a scale of zero. */
+/* Empty: no text, zero, no temperatures, a preprocess without a size. An embedding type is empty
+ * where the embedding size is, and so is a scale of zero. */
 static bool is_empty(const struct cask_manifest_field *field, const struct cask_manifest *manifest)
 {
     static const char zeros[1024];
@@ -76,7 +79,8 @@ static bool is_empty(const struct cask_manifest_field *field, const struct cask_
     }
 }
 
-static bool is_equal(const struct cask_manifest_field *field, const struct cask_manifest *a, const struct cask_manifest *b)
+static bool is_equal(const struct cask_manifest_field *field, const struct cask_manifest *a,
+                     const struct cask_manifest *b)
 {
     const char *x = (const char *)a + field->offset, *y = (const char *)b + field->offset;
     switch (field->kind) {
@@ -86,7 +90,8 @@ static bool is_equal(const struct cask_manifest_field *field, const struct cask_
         return cask_preprocess_equal(&a->preprocess, &b->preprocess);
     case CASK_KIND_REALS:
         return a->temperature_count == b->temperature_count &&
-               memcmp(a->temperatures, b->temperatures, (size_t)a->temperature_count * sizeof(double)) == 0;
+               memcmp(a->temperatures, b->temperatures,
+                      (size_t)a->temperature_count * sizeof(double)) == 0;
     default:
         return memcmp(x, y, field->bytes) == 0;
     }
@@ -102,7 +107,10 @@ static bool is_accepted(const char *name, const char *const *accepted, int count
     return false;
 }
 
-enum cask_status cask_manifest_compare(const struct cask_manifest *expected, const struct cask_manifest *found, const char *const *accepted, int accepted_count, int *overrides, struct cask_error *err)
+enum cask_status cask_manifest_compare(const struct cask_manifest *expected,
+                                       const struct cask_manifest *found,
+                                       const char *const *accepted, int accepted_count,
+                                       int *overrides, struct cask_error *err)
 {
     char list[CASK_ERROR_MESSAGE - 256] = "", want[256], have[256];
     size_t used = 0, count;
@@ -111,7 +119,8 @@ enum cask_status cask_manifest_compare(const struct cask_manifest *expected, con
     *overrides = 0;
     for (size_t i = 0; i < count; i++) {
         const struct cask_manifest_field *field = &fields[i];
-        if (field->use != CASK_USE_IDENTITY || is_empty(field, expected) || is_equal(field, expected, found)) {
+        if (field->use != CASK_USE_IDENTITY || is_empty(field, expected) ||
+            is_equal(field, expected, found)) {
             continue;
         }
         if (is_accepted(field->name, accepted, accepted_count)) {
@@ -120,12 +129,15 @@ enum cask_status cask_manifest_compare(const struct cask_manifest *expected, con
         }
         cask_manifest_field_format(field, expected, want, sizeof want);
         cask_manifest_field_format(field, found, have, sizeof have);
-        int wrote = snprintf(list + used, sizeof list - used, "%s%s: expected %s, found %s", differences > 0 ? "; " : "", field->name, want, have);
-        used = wrote > 0 && used + (size_t)wrote < sizeof list ? used + (size_t)wrote : sizeof list - 1;
+        int wrote = snprintf(list + used, sizeof list - used, "%s%s: expected %s, found %s",
+                             differences > 0 ? "; " : "", field->name, want, have);
+        used = wrote > 0 && used + (size_t)wrote < sizeof list ? used + (size_t)wrote
+                                                               : sizeof list - 1;
         differences++;
     }
     if (differences == 0) {
         return CASK_OK;
     }
-    return cask_error_set(err, CASK_ERR_MISMATCH, "the cache differs in %d field%s: %s", differences, differences > 1 ? "s" : "", list);
+    return cask_error_set(err, CASK_ERR_MISMATCH, "the cache differs in %d field%s: %s",
+                          differences, differences > 1 ? "s" : "", list);
 }

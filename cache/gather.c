@@ -45,7 +45,8 @@ static struct cask_scratch *create_scratch(const struct cask_cache *cache)
     return scratch;
 }
 
-static enum cask_status take_scratch(struct cask_cache *cache, struct cask_scratch **scratch, struct cask_error *err)
+static enum cask_status take_scratch(struct cask_cache *cache, struct cask_scratch **scratch,
+                                     struct cask_error *err)
 {
     pthread_mutex_lock(&cache->lock);
     *scratch = cache->scratch;
@@ -60,9 +61,10 @@ static enum cask_status take_scratch(struct cask_cache *cache, struct cask_scrat
         return cask_error_memory(err, plane_bytes(cache, 0), "decoding memory");
     }
     (*scratch)->next = NULL;
-    /* What was decoded for an earlier call is stale news: with `always` it must be checked again. */
-    memset((*scratch)->last, 0, sizeof (*scratch)->last);
-    memset((*scratch)->recent, 0, sizeof (*scratch)->recent);
+    /* What was decoded for an earlier call is stale news: with `always` it must be checked again.
+     */
+    memset((*scratch)->last, 0, sizeof(*scratch)->last);
+    memset((*scratch)->recent, 0, sizeof(*scratch)->recent);
     return CASK_OK;
 }
 
@@ -78,7 +80,9 @@ static void give_scratch(struct cask_cache *cache, struct cask_scratch *scratch)
 
 /* ---------------------------------------------------------------- one field of one row */
 
-static enum cask_status get_embedding(struct cask_shard *shard, int view, uint64_t row, struct cask_scratch *scratch, float *out, struct cask_error *err)
+static enum cask_status get_embedding(struct cask_shard *shard, int view, uint64_t row,
+                                      struct cask_scratch *scratch, float *out,
+                                      struct cask_error *err)
 {
     int slot = CASK_ARRAY_VIEW(view, CASK_FIELD_EMBEDDING);
     const struct cask_array *array = &shard->layout->arrays[slot];
@@ -88,7 +92,8 @@ static enum cask_status get_embedding(struct cask_shard *shard, int view, uint64
     if (st != CASK_OK) {
         return st;
     }
-    const char *wrong = cask_lz4_frame_row(chunk, bytes, array->chunk_rows, array->row_bytes, row % array->chunk_rows, &data);
+    const char *wrong = cask_lz4_frame_row(chunk, bytes, array->chunk_rows, array->row_bytes,
+                                           row % array->chunk_rows, &data);
     if (wrong != NULL) {
         return cask_shard_damage(shard, slot, row, 1, wrong, err);
     }
@@ -100,7 +105,9 @@ static enum cask_status get_embedding(struct cask_shard *shard, int view, uint64
     return CASK_OK;
 }
 
-static enum cask_status get_floats(struct cask_shard *shard, int view, enum cask_view_field field, uint64_t row, struct cask_scratch *scratch, float *out, struct cask_error *err)
+static enum cask_status get_floats(struct cask_shard *shard, int view, enum cask_view_field field,
+                                   uint64_t row, struct cask_scratch *scratch, float *out,
+                                   struct cask_error *err)
 {
     int slot = CASK_ARRAY_VIEW(view, field);
     const uint8_t *rows;
@@ -112,8 +119,11 @@ static enum cask_status get_floats(struct cask_shard *shard, int view, enum cask
     return st;
 }
 
-/* The chunk's byte planes, still shuffled: a row is picked out of them without restoring the rest. */
-static enum cask_status get_planes(struct cask_shard *shard, int view, int which, uint64_t row, struct cask_scratch *scratch, const uint8_t **planes, struct cask_error *err)
+/* The chunk's byte planes, still shuffled: a row is picked out of them without restoring the rest.
+ */
+static enum cask_status get_planes(struct cask_shard *shard, int view, int which, uint64_t row,
+                                   struct cask_scratch *scratch, const uint8_t **planes,
+                                   struct cask_error *err)
 {
     int slot = CASK_ARRAY_VIEW(view, which == 0 ? CASK_FIELD_TOPK_INDEX : CASK_FIELD_TOPK_COSINE);
     const struct cask_array *array = &shard->layout->arrays[slot];
@@ -130,40 +140,53 @@ static enum cask_status get_planes(struct cask_shard *shard, int view, int which
     if (st != CASK_OK) {
         return st;
     }
-    const char *wrong = cask_lz4_frame_view(chunk, bytes, scratch->decoded[view][which], cask_array_chunk_raw(array, shard->layout->rows), planes);
+    const char *wrong =
+        cask_lz4_frame_view(chunk, bytes, scratch->decoded[view][which],
+                            cask_array_chunk_raw(array, shard->layout->rows), planes);
     if (wrong != NULL) {
-        return cask_shard_damage(shard, slot, chunk_number * array->chunk_rows, array->chunk_rows, wrong, err);
+        return cask_shard_damage(shard, slot, chunk_number * array->chunk_rows, array->chunk_rows,
+                                 wrong, err);
     }
     *last = (struct cask_plane_source){shard, chunk_number, *planes};
     return CASK_OK;
 }
 
-static enum cask_status get_indices(struct cask_cache *cache, struct cask_shard *shard, int view, uint64_t row, struct cask_scratch *scratch, uint32_t *out, struct cask_error *err)
+static enum cask_status get_indices(struct cask_cache *cache, struct cask_shard *shard, int view,
+                                    uint64_t row, struct cask_scratch *scratch, uint32_t *out,
+                                    struct cask_error *err)
 {
-    const struct cask_array *array = &shard->layout->arrays[CASK_ARRAY_VIEW(view, CASK_FIELD_TOPK_INDEX)];
+    const struct cask_array *array =
+        &shard->layout->arrays[CASK_ARRAY_VIEW(view, CASK_FIELD_TOPK_INDEX)];
     const uint8_t *planes;
     enum cask_status st = get_planes(shard, view, 0, row, scratch, &planes, err);
     if (st != CASK_OK) {
         return st;
     }
     size_t k = array->row_elements, count = array->chunk_rows * k;
-    const uint8_t *a = planes + row % array->chunk_rows * k, *b = a + count, *c = b + count, *d = c + count;
+    const uint8_t *a = planes + row % array->chunk_rows * k, *b = a + count, *c = b + count,
+                  *d = c + count;
     uint32_t largest = 0;
     for (size_t j = 0; j < k; j++) {
-        uint32_t index = (uint32_t)a[j] | (uint32_t)b[j] << 8 | (uint32_t)c[j] << 16 | (uint32_t)d[j] << 24;
+        uint32_t index =
+            (uint32_t)a[j] | (uint32_t)b[j] << 8 | (uint32_t)c[j] << 16 | (uint32_t)d[j] << 24;
         out[j] = index;
         largest = index > largest ? index : largest;
     }
-    /* Callers index tables with these: with checksums off, this is what stands between damage and a crash. */
+    /* Callers index tables with these: with checksums off, this is what stands between damage and a
+     * crash. */
     if ((int64_t)largest >= cache->file.manifest.classes) {
-        return cask_shard_damage(shard, CASK_ARRAY_VIEW(view, CASK_FIELD_TOPK_INDEX), row, 1, "a class index is out of range", err);
+        return cask_shard_damage(shard, CASK_ARRAY_VIEW(view, CASK_FIELD_TOPK_INDEX), row, 1,
+                                 "a class index is out of range", err);
     }
     return CASK_OK;
 }
 
-static enum cask_status get_cosines(struct cask_shard *shard, int view, uint64_t row, struct cask_scratch *scratch, float *out, struct cask_error *err)
+static enum cask_status get_cosines(struct cask_shard *shard, int view, uint64_t row,
+                                    struct cask_scratch *scratch, float *out,
+                                    struct cask_error *err)
 {
-    const struct cask_array *array = &shard->layout->arrays[CASK_ARRAY_VIEW(view, CASK_FIELD_TOPK_COSINE)];
+    const struct cask_array *array =
+        &shard->layout->arrays[CASK_ARRAY_VIEW(view, CASK_FIELD_TOPK_COSINE)];
     const uint8_t *planes;
     enum cask_status st = get_planes(shard, view, 1, row, scratch, &planes, err);
     if (st != CASK_OK) {
@@ -179,13 +202,17 @@ static enum cask_status get_cosines(struct cask_shard *shard, int view, uint64_t
 
 /* ---------------------------------------------------------------- rows */
 
-static enum cask_status gather_row(struct cask_cache *cache, int64_t row, int view, size_t to, struct cask_scratch *scratch, const struct cask_cache_gather *out, struct cask_error *err)
+static enum cask_status gather_row(struct cask_cache *cache, int64_t row, int view, size_t to,
+                                   struct cask_scratch *scratch,
+                                   const struct cask_cache_gather *out, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     const struct cask_manifest *manifest = &cache->file.manifest;
-    size_t d = (size_t)manifest->embedding, k = (size_t)manifest->topk, t = (size_t)manifest->temperature_count;
+    size_t d = (size_t)manifest->embedding, k = (size_t)manifest->topk,
+           t = (size_t)manifest->temperature_count;
     if (row < 0 || row >= manifest->images) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_RANGE, "row %" PRId64 " of a cache of %" PRId64, row, manifest->images));
+        CASK_TRY(cask_error_set(err, CASK_ERR_RANGE, "row %" PRId64 " of a cache of %" PRId64, row,
+                                manifest->images));
     }
     uint64_t inside;
     struct cask_shard *shard = cask_cache_locate(cache, row, &inside);
@@ -202,7 +229,8 @@ static enum cask_status gather_row(struct cask_cache *cache, int64_t row, int vi
         CASK_TRY(get_cosines(shard, view, inside, scratch, out->topk_cosine + to * k, err));
     }
     if (out->label_cosine != NULL) {
-        CASK_TRY(get_floats(shard, view, CASK_FIELD_LABEL_COSINE, inside, scratch, out->label_cosine + to, err));
+        CASK_TRY(get_floats(shard, view, CASK_FIELD_LABEL_COSINE, inside, scratch,
+                            out->label_cosine + to, err));
     }
     if (out->lse != NULL) {
         CASK_TRY(get_floats(shard, view, CASK_FIELD_LSE, inside, scratch, out->lse + to * t, err));
@@ -211,7 +239,9 @@ done:
     return st;
 }
 
-enum cask_status cask_cache_gather(struct cask_cache *cache, const int64_t *rows, const bool *mirror, int count, const struct cask_cache_gather *out, struct cask_error *err)
+enum cask_status cask_cache_gather(struct cask_cache *cache, const int64_t *rows,
+                                   const bool *mirror, int count,
+                                   const struct cask_cache_gather *out, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_scratch *scratch = NULL;

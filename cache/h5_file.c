@@ -44,17 +44,19 @@ hid_t cask_h5_type(enum cask_element element)
     default:
         break;
     }
-    /* IEEE 754 binary16: 1 sign, 5 exponent, 10 mantissa bits, bias 15; h5py reads it as float16. */
+    /* IEEE 754 binary16: 1 sign, 5 exponent, 10 mantissa bits, bias 15; h5py reads it as float16.
+     */
     hid_t half = H5Tcopy(H5T_IEEE_F32LE);
-    if (H5Tset_fields(half, 15, 10, 5, 0, 10) < 0 || H5Tset_size(half, 2) < 0 || H5Tset_ebias(half, 15) < 0) {
+    if (H5Tset_fields(half, 15, 10, 5, 0, 10) < 0 || H5Tset_size(half, 2) < 0 ||
+        H5Tset_ebias(half, 15) < 0) {
         H5Tclose(half);
         return H5I_INVALID_HID;
     }
     return half;
 }
 
-/* libhdf5's in-memory driver keeps its buffer through these callbacks. Taking the buffer at close, and
- * not H5Fget_file_image before it, matters: the latter clears a flag in the superblock without
+/* libhdf5's in-memory driver keeps its buffer through these callbacks. Taking the buffer at close,
+ * and not H5Fget_file_image before it, matters: the latter clears a flag in the superblock without
  * renewing its checksum, and such a file does not open. */
 static void *image_allocate(size_t bytes, H5FD_file_image_op_t op, void *user)
 {
@@ -106,7 +108,8 @@ static bool keep_in_memory(hid_t access, struct cask_h5_image *image, size_t inc
         .udata_free = image_user_free,
         .udata = image,
     };
-    return H5Pset_fapl_core(access, increment, 0) >= 0 && H5Pset_file_image_callbacks(access, &callbacks) >= 0;
+    return H5Pset_fapl_core(access, increment, 0) >= 0 &&
+           H5Pset_file_image_callbacks(access, &callbacks) >= 0;
 }
 
 size_t cask_h5_image_bytes(const struct cask_h5_image *image)
@@ -115,14 +118,19 @@ size_t cask_h5_image_bytes(const struct cask_h5_image *image)
     return bytes <= image->room ? bytes : 0;
 }
 
-enum cask_status cask_h5_create(const char *path, struct cask_h5_image *image, size_t increment, hid_t *file, struct cask_error *err)
+enum cask_status cask_h5_create(const char *path, struct cask_h5_image *image, size_t increment,
+                                hid_t *file, struct cask_error *err)
 {
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* libraries do not print */
     hid_t access = H5Pcreate(H5P_FILE_ACCESS), create = H5Pcreate(H5P_FILE_CREATE);
-    bool ok = access >= 0 && create >= 0 && H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110) >= 0 &&
-              H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0 && H5Pset_obj_track_times(create, 0) >= 0 &&
-              /* All attributes stay in the root's own header: no fractal heap, nothing to get lost in. */
-              H5Pset_attr_phase_change(create, 64, 0) >= 0 && (image == NULL || keep_in_memory(access, image, increment));
+    bool ok =
+        access >= 0 && create >= 0 &&
+        H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110) >= 0 &&
+        H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0 &&
+        H5Pset_obj_track_times(create, 0) >= 0 &&
+        /* All attributes stay in the root's own header: no fractal heap, nothing to get lost in. */
+        H5Pset_attr_phase_change(create, 64, 0) >= 0 &&
+        (image == NULL || keep_in_memory(access, image, increment));
     *file = ok ? H5Fcreate(path, H5F_ACC_TRUNC, create, access) : H5I_INVALID_HID;
     enum cask_status st = *file < 0 ? cask_h5_error(err, path, "cannot create") : CASK_OK;
     H5Pclose(access);
@@ -137,7 +145,8 @@ enum cask_status cask_h5_close(hid_t *file, const char *path, struct cask_error 
     return closed < 0 ? cask_h5_error(err, path, "cannot close") : CASK_OK;
 }
 
-enum cask_status cask_h5_create_group(hid_t file, const char *path, const char *name, struct cask_error *err)
+enum cask_status cask_h5_create_group(hid_t file, const char *path, const char *name,
+                                      struct cask_error *err)
 {
     hid_t create = H5Pcreate(H5P_GROUP_CREATE);
     hid_t group = H5I_INVALID_HID;
@@ -167,7 +176,8 @@ static herr_t put_attribute(hid_t file, const char *name, hid_t type, int count,
     return written;
 }
 
-/* Fixed-length, NUL-terminated: variable-length texts live in a heap of their own, one more thing to break. */
+/* Fixed-length, NUL-terminated: variable-length texts live in a heap of their own, one more thing
+ * to break. */
 static herr_t put_text(hid_t file, const char *name, const char *text)
 {
     hid_t type = H5Tcopy(H5T_C_S1);
@@ -182,7 +192,8 @@ static herr_t put_int(hid_t file, const char *name, int64_t value)
     return put_attribute(file, name, H5T_STD_I64LE, 0, &value);
 }
 
-static herr_t put_field(hid_t file, const struct cask_manifest_field *field, const struct cask_manifest *manifest)
+static herr_t put_field(hid_t file, const struct cask_manifest_field *field,
+                        const struct cask_manifest *manifest)
 {
     const char *at = (const char *)manifest + field->offset;
     int number;
@@ -214,7 +225,9 @@ static herr_t put_field(hid_t file, const struct cask_manifest_field *field, con
     return -1;
 }
 
-enum cask_status cask_h5_put_attributes(hid_t file, const char *path, const struct cask_manifest *manifest, const char *kind, int64_t shard, uint64_t rows, struct cask_error *err)
+enum cask_status cask_h5_put_attributes(hid_t file, const char *path,
+                                        const struct cask_manifest *manifest, const char *kind,
+                                        int64_t shard, uint64_t rows, struct cask_error *err)
 {
     size_t count;
     const struct cask_manifest_field *fields = cask_manifest_fields(&count);
@@ -238,7 +251,8 @@ enum cask_status cask_h5_put_attributes(hid_t file, const char *path, const stru
 static hid_t dataset_properties(const struct cask_array *array)
 {
     hid_t create = H5Pcreate(H5P_DATASET_CREATE);
-    bool ok = create >= 0 && H5Pset_obj_track_times(create, 0) >= 0 && H5Pset_fill_time(create, H5D_FILL_TIME_NEVER) >= 0;
+    bool ok = create >= 0 && H5Pset_obj_track_times(create, 0) >= 0 &&
+              H5Pset_fill_time(create, H5D_FILL_TIME_NEVER) >= 0;
     if (array->storage == CASK_STORAGE_CONTIGUOUS) {
         ok = ok && H5Pset_alloc_time(create, H5D_ALLOC_TIME_EARLY) >= 0;
     } else {
@@ -246,7 +260,8 @@ static hid_t dataset_properties(const struct cask_array *array)
         bool rows = array->storage == CASK_STORAGE_ROW_BLOCKS;
         /* cd_values[0]: block size; 0 means one block. */
         unsigned block = rows ? array->row_bytes : 0;
-        ok = ok && H5Pset_chunk(create, array->rank, chunk) >= 0 && (rows || H5Pset_shuffle(create) >= 0) &&
+        ok = ok && H5Pset_chunk(create, array->rank, chunk) >= 0 &&
+             (rows || H5Pset_shuffle(create) >= 0) &&
              H5Pset_filter(create, CASK_LZ4_FILTER, H5Z_FLAG_MANDATORY, 1, &block) >= 0;
     }
     if (!ok && create >= 0) {
@@ -256,7 +271,9 @@ static hid_t dataset_properties(const struct cask_array *array)
     return create;
 }
 
-enum cask_status cask_h5_create_dataset(hid_t file, const char *path, const struct cask_array *array, uint64_t rows, hid_t *dataset, struct cask_error *err)
+enum cask_status cask_h5_create_dataset(hid_t file, const char *path,
+                                        const struct cask_array *array, uint64_t rows,
+                                        hid_t *dataset, struct cask_error *err)
 {
     hsize_t shape[2] = {rows, array->row_elements};
     hid_t type = cask_h5_type(array->element);
@@ -273,7 +290,8 @@ enum cask_status cask_h5_create_dataset(hid_t file, const char *path, const stru
     return st;
 }
 
-enum cask_status cask_h5_write_array(hid_t file, const char *path, const struct cask_array *array, uint64_t rows, const void *data, struct cask_error *err)
+enum cask_status cask_h5_write_array(hid_t file, const char *path, const struct cask_array *array,
+                                     uint64_t rows, const void *data, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     hid_t dataset = H5I_INVALID_HID, type = cask_h5_type(array->element);

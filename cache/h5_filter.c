@@ -37,14 +37,16 @@ static size_t encode(size_t block_bytes, size_t bytes, size_t *buffer_bytes, voi
     if (frame == NULL) {
         return 0;
     }
-    size_t used = rows ? cask_lz4_frame_store(*buffer, bytes, block_bytes, frame) : cask_lz4_frame_encode(*buffer, bytes, frame);
+    size_t used = rows ? cask_lz4_frame_store(*buffer, bytes, block_bytes, frame)
+                       : cask_lz4_frame_encode(*buffer, bytes, frame);
     H5free_memory(*buffer);
     *buffer = frame;
     *buffer_bytes = room;
     return used;
 }
 
-static size_t filter(unsigned flags, size_t value_count, const unsigned values[], size_t bytes, size_t *buffer_bytes, void **buffer)
+static size_t filter(unsigned flags, size_t value_count, const unsigned values[], size_t bytes,
+                     size_t *buffer_bytes, void **buffer)
 {
     if (flags & H5Z_FLAG_REVERSE) {
         return decode(bytes, buffer_bytes, buffer);
@@ -62,5 +64,6 @@ enum cask_status cask_h5_register_lz4(struct cask_error *err)
         .name = "lz4 (cask)",
         .filter = filter,
     };
-    return H5Zregister(&class) < 0 ? cask_h5_error(err, "libhdf5", "cannot register filter 32004") : CASK_OK;
+    return H5Zregister(&class) < 0 ? cask_h5_error(err, "libhdf5", "cannot register filter 32004")
+                                   : CASK_OK;
 }

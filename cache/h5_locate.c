@@ -1,6 +1,6 @@
-/* cache/h5_locate.c - source: "HDF5 File Format Specification Version 3.0", sections II.A (superblock),
- * IV.A.1.b (object header, version 2), IV.A.2.g (link), IV.A.2.i (data layout, version 4),
- * VII.C (fixed array). Section numbers are repeated where each is read.
+/* cache/h5_locate.c - source: "HDF5 File Format Specification Version 3.0", sections II.A
+ * (superblock), IV.A.1.b (object header, version 2), IV.A.2.g (link), IV.A.2.i (data layout,
+ * version 4), VII.C (fixed array). Section numbers are repeated where each is read.
  */
 #include "cache/h5_locate.h"
 
@@ -133,7 +133,8 @@ static const char *next_message(struct header *header, struct message *message)
 /* ------------------------------------------------- links (IV.A.2.g) */
 
 /* True if the message is a hard link called `name`; then *child is its object header. */
-static bool link_matches(const struct message *message, const char *name, size_t name_bytes, uint64_t *child)
+static bool link_matches(const struct message *message, const char *name, size_t name_bytes,
+                         uint64_t *child)
 {
     const uint8_t *p = message->data, *end = p + message->bytes;
     if (end - p < 2 || p[0] != 1) {
@@ -150,19 +151,22 @@ static bool link_matches(const struct message *message, const char *name, size_t
         length |= (uint64_t)p[i] << (8 * i);
     }
     p += size_bytes;
-    if (length != name_bytes || (uint64_t)(end - p) < length + 8 || memcmp(p, name, name_bytes) != 0) {
+    if (length != name_bytes || (uint64_t)(end - p) < length + 8 ||
+        memcmp(p, name, name_bytes) != 0) {
         return false;
     }
     *child = cask_get_le64(p + length);
     return true;
 }
 
-static const char *follow_link(const struct bytes *file, uint64_t group, const char *name, size_t name_bytes, uint64_t *child)
+static const char *follow_link(const struct bytes *file, uint64_t group, const char *name,
+                               size_t name_bytes, uint64_t *child)
 {
     struct header header;
     struct message message = {0};
     const char *wrong = open_header(&header, file, group);
-    while (wrong == NULL && (wrong = next_message(&header, &message)) == NULL && message.type >= 0) {
+    while (wrong == NULL && (wrong = next_message(&header, &message)) == NULL &&
+           message.type >= 0) {
         if (message.type == MESSAGE_LINK && link_matches(&message, name, name_bytes, child)) {
             return NULL;
         }
@@ -170,7 +174,8 @@ static const char *follow_link(const struct bytes *file, uint64_t group, const c
     return wrong != NULL ? wrong : "no such dataset";
 }
 
-static const char *find_object(const struct bytes *file, uint64_t root, const char *path, uint64_t *object)
+static const char *find_object(const struct bytes *file, uint64_t root, const char *path,
+                               uint64_t *object)
 {
     const char *wrong = NULL;
     *object = root;
@@ -184,7 +189,8 @@ static const char *find_object(const struct bytes *file, uint64_t root, const ch
 
 /* ------------------------------------------------- chunk indexes */
 
-static const char *put_chunk(const struct bytes *file, uint64_t address, uint64_t size, uint32_t filter_mask, struct cask_chunk *chunk)
+static const char *put_chunk(const struct bytes *file, uint64_t address, uint64_t size,
+                             uint32_t filter_mask, struct cask_chunk *chunk)
 {
     if (filter_mask != 0) {
         return "a chunk skips its filters";
@@ -197,14 +203,16 @@ static const char *put_chunk(const struct bytes *file, uint64_t address, uint64_
 }
 
 /* `count` elements of {address 8, size n, filter mask 4}, n = element_bytes - 12. */
-static const char *read_elements(const struct bytes *file, const uint8_t *p, uint64_t count, unsigned element_bytes, struct cask_chunk *chunks)
+static const char *read_elements(const struct bytes *file, const uint8_t *p, uint64_t count,
+                                 unsigned element_bytes, struct cask_chunk *chunks)
 {
     for (uint64_t i = 0; i < count; i++, p += element_bytes) {
         uint64_t size = 0;
         for (unsigned b = 0; b < element_bytes - 12; b++) {
             size |= (uint64_t)p[8 + b] << (8 * b);
         }
-        const char *wrong = put_chunk(file, cask_get_le64(p), size, cask_get_le32(p + element_bytes - 4), &chunks[i]);
+        const char *wrong = put_chunk(file, cask_get_le64(p), size,
+                                      cask_get_le32(p + element_bytes - 4), &chunks[i]);
         if (wrong != NULL) {
             return wrong;
         }
@@ -212,8 +220,10 @@ static const char *read_elements(const struct bytes *file, const uint8_t *p, uin
     return NULL;
 }
 
-/* Fixed array (VII.C): header, then a data block that is one run of elements, or pages of 2^bits. */
-static const char *read_fixed_array(const struct bytes *file, uint64_t address, uint64_t count, struct cask_chunk *chunks)
+/* Fixed array (VII.C): header, then a data block that is one run of elements, or pages of 2^bits.
+ */
+static const char *read_fixed_array(const struct bytes *file, uint64_t address, uint64_t count,
+                                    struct cask_chunk *chunks)
 {
     const uint8_t *p = at(file, address, 28);
     if (p == NULL || memcmp(p, "FAHD\0\x01", 6) != 0) {
@@ -246,7 +256,8 @@ static const char *read_fixed_array(const struct bytes *file, uint64_t address, 
 }
 
 /* Data layout message, version 4 (IV.A.2.i). */
-static const char *read_chunked(const struct bytes *file, const struct message *message, const struct cask_array *array, struct cask_chunk *chunks)
+static const char *read_chunked(const struct bytes *file, const struct message *message,
+                                const struct cask_array *array, struct cask_chunk *chunks)
 {
     const uint8_t *p = message->data, *end = p + message->bytes;
     if (end - p < 5 || p[0] != 4) {
@@ -259,7 +270,8 @@ static const char *read_chunked(const struct bytes *file, const struct message *
     }
     p += skip;
     if (p[0] == INDEX_SINGLE && (flags & 2u) && end - p >= 21 && array->chunks == 1) {
-        return put_chunk(file, cask_get_le64(p + 13), cask_get_le64(p + 1), cask_get_le32(p + 9), chunks);
+        return put_chunk(file, cask_get_le64(p + 13), cask_get_le64(p + 1), cask_get_le32(p + 9),
+                         chunks);
     }
     if (p[0] == INDEX_FIXED_ARRAY && end - p >= 10) {
         return read_fixed_array(file, cask_get_le64(p + 2), array->chunks, chunks);
@@ -267,20 +279,23 @@ static const char *read_chunked(const struct bytes *file, const struct message *
     return "chunk index is of another kind";
 }
 
-static const char *locate_array(const struct bytes *file, uint64_t root, const struct cask_array *array, struct cask_chunk *chunks)
+static const char *locate_array(const struct bytes *file, uint64_t root,
+                                const struct cask_array *array, struct cask_chunk *chunks)
 {
     struct header header;
     struct message message = {0};
     uint64_t object = 0;
     const char *wrong = find_object(file, root, array->name, &object);
     wrong = wrong != NULL ? wrong : open_header(&header, file, object);
-    while (wrong == NULL && (wrong = next_message(&header, &message)) == NULL && message.type >= 0) {
+    while (wrong == NULL && (wrong = next_message(&header, &message)) == NULL &&
+           message.type >= 0) {
         if (message.type != MESSAGE_LAYOUT || message.bytes < 18) {
             continue;
         }
         int class = message.data[1];
         if (class == LAYOUT_CONTIGUOUS && array->storage == CASK_STORAGE_CONTIGUOUS) {
-            return put_chunk(file, cask_get_le64(message.data + 2), cask_get_le64(message.data + 10), 0, chunks);
+            return put_chunk(file, cask_get_le64(message.data + 2),
+                             cask_get_le64(message.data + 10), 0, chunks);
         }
         if (class == LAYOUT_CHUNKED && array->storage != CASK_STORAGE_CONTIGUOUS) {
             return read_chunked(file, &message, array, chunks);
@@ -290,24 +305,33 @@ static const char *locate_array(const struct bytes *file, uint64_t root, const s
     return wrong != NULL ? wrong : "dataset has no layout message";
 }
 
-enum cask_status cask_h5_locate(const uint8_t *file, uint64_t file_bytes, const struct cask_layout *layout, struct cask_chunk *chunks, struct cask_error *err)
+enum cask_status cask_h5_locate(const uint8_t *file, uint64_t file_bytes,
+                                const struct cask_layout *layout, struct cask_chunk *chunks,
+                                struct cask_error *err)
 {
     struct bytes bytes = {file, file_bytes};
     /* Superblock, version 3 (II.A): signature, version, sizes of offsets and lengths, flags, base
      * address, extension, end of file, root group, checksum. */
     const uint8_t *p = at(&bytes, 0, 48);
-    if (p == NULL || memcmp(p, "\x89HDF\r\n\x1a\n\x03\x08\x08", 11) != 0 || cask_get_le64(p + 12) != 0) {
-        return cask_error_set(err, CASK_ERR_FORMAT, "not an HDF5 file with superblock version 3 at its start (%" PRIu64 " bytes)", file_bytes);
+    if (p == NULL || memcmp(p, "\x89HDF\r\n\x1a\n\x03\x08\x08", 11) != 0 ||
+        cask_get_le64(p + 12) != 0) {
+        return cask_error_set(err, CASK_ERR_FORMAT,
+                              "not an HDF5 file with superblock version 3 at its start (%" PRIu64
+                              " bytes)",
+                              file_bytes);
     }
     if (cask_get_le64(p + 28) != file_bytes) {
-        return cask_error_set(err, CASK_ERR_FORMAT, "HDF5 file of %" PRIu64 " bytes, its superblock says %" PRIu64, file_bytes, cask_get_le64(p + 28));
+        return cask_error_set(err, CASK_ERR_FORMAT,
+                              "HDF5 file of %" PRIu64 " bytes, its superblock says %" PRIu64,
+                              file_bytes, cask_get_le64(p + 28));
     }
     for (int i = 0; i < layout->array_count; i++) {
         const struct cask_array *array = &layout->arrays[i];
         if (array->row_elements == 0) {
             continue;
         }
-        const char *wrong = locate_array(&bytes, cask_get_le64(p + 36), array, chunks + array->first_chunk);
+        const char *wrong =
+            locate_array(&bytes, cask_get_le64(p + 36), array, chunks + array->first_chunk);
         if (wrong != NULL) {
             return cask_error_set(err, CASK_ERR_FORMAT, "%s: %s", array->name, wrong);
         }

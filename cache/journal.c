@@ -1,4 +1,5 @@
-/* cache/journal.c - see the header. A line is a JSON object in canonical form, closed by a last member
+/* cache/journal.c - see the header. A line is a JSON object in canonical form, closed by a last
+ * member
  *     ,"xxh3":"<16 hex digits>"}
  * that hashes the object as it was without it. */
 #include "cache/journal.h"
@@ -23,7 +24,8 @@ struct cask_json *cask_record_to_json(const struct cask_record *record)
     if (json == NULL) {
         return NULL;
     }
-    bool ok = cask_json_set_int(json, "shard", record->shard) && cask_json_set_int(json, "rows", record->rows) &&
+    bool ok = cask_json_set_int(json, "shard", record->shard) &&
+              cask_json_set_int(json, "rows", record->rows) &&
               cask_json_set_int(json, "bytes", (int64_t)record->bytes) &&
               cask_json_set_int(json, "index_bytes", (int64_t)record->index_bytes) &&
               cask_json_set_text(json, "index_xxh3", hash) &&
@@ -40,7 +42,9 @@ static bool parse_hash(const char *text, uint64_t *hash)
 {
     *hash = 0;
     for (int i = 0; i < 16; i++) {
-        int digit = text[i] >= '0' && text[i] <= '9' ? text[i] - '0' : text[i] >= 'a' && text[i] <= 'f' ? text[i] - 'a' + 10 : -1;
+        int digit = text[i] >= '0' && text[i] <= '9'   ? text[i] - '0'
+                    : text[i] >= 'a' && text[i] <= 'f' ? text[i] - 'a' + 10
+                                                       : -1;
         if (digit < 0) {
             return false;
         }
@@ -56,9 +60,9 @@ bool cask_record_from_json(const struct cask_json *json, struct cask_record *rec
     bool ok = cask_json_as_int(cask_json_get(json, "shard"), &record->shard) &&
               cask_json_as_int(cask_json_get(json, "rows"), &record->rows) &&
               cask_json_as_int(cask_json_get(json, "bytes"), &bytes) && bytes > 0 &&
-              cask_json_as_int(cask_json_get(json, "index_bytes"), &index_bytes) && index_bytes > 0 &&
-              cask_json_as_text(cask_json_get(json, "index_xxh3"), &hash) && strlen(hash) == 16 &&
-              parse_hash(hash, &record->index_xxh3) &&
+              cask_json_as_int(cask_json_get(json, "index_bytes"), &index_bytes) &&
+              index_bytes > 0 && cask_json_as_text(cask_json_get(json, "index_xxh3"), &hash) &&
+              strlen(hash) == 16 && parse_hash(hash, &record->index_xxh3) &&
               cask_json_as_real(cask_json_get(json, "embedding_error"), &record->embedding_error) &&
               cask_json_as_real(cask_json_get(json, "cosine_error"), &record->cosine_error);
     record->bytes = ok ? (uint64_t)bytes : 0;
@@ -86,12 +90,14 @@ static bool parse_line(char *line, size_t bytes, struct cask_record *record)
     line[body] = '}';
     format_tail(tail, cask_xxh3(line, body + 1));
     bool ok = kept == tail[0] && memcmp(line + body + 1, tail + 1, tail_bytes - 1) == 0 &&
-              cask_json_parse(line, body + 1, &json, &ignored) == CASK_OK && cask_record_from_json(json, record);
+              cask_json_parse(line, body + 1, &json, &ignored) == CASK_OK &&
+              cask_record_from_json(json, record);
     cask_json_free(json);
     return ok;
 }
 
-enum cask_status cask_journal_read(const char *path, cask_journal_visit visit, void *user, int64_t *bad_lines, struct cask_error *err)
+enum cask_status cask_journal_read(const char *path, cask_journal_visit visit, void *user,
+                                   int64_t *bad_lines, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     char *text = NULL;
@@ -132,7 +138,8 @@ static bool ends_in_newline(const char *path)
     return last == '\n';
 }
 
-enum cask_status cask_journal_append(const char *path, const struct cask_record *record, struct cask_error *err)
+enum cask_status cask_journal_append(const char *path, const struct cask_record *record,
+                                     struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     char tail[TAIL_BYTES + 1];
@@ -142,7 +149,8 @@ enum cask_status cask_journal_append(const char *path, const struct cask_record 
         CASK_TRY(cask_error_memory(err, 256, "journal line"));
     }
     format_tail(tail, cask_xxh3(body, strlen(body)));
-    line = cask_format("%s%.*s%s\n", ends_in_newline(path) ? "" : "\n", (int)strlen(body) - 1, body, tail);
+    line = cask_format("%s%.*s%s\n", ends_in_newline(path) ? "" : "\n", (int)strlen(body) - 1, body,
+                       tail);
     if (line == NULL) {
         CASK_TRY(cask_error_memory(err, 256, "journal line"));
     }

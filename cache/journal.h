@@ -1,7 +1,7 @@
 /* cache/journal.h - private: what has been published, one checksummed line per file.
  *
- * journal.jsonl is only ever appended to. A line that does not check out (a torn last one, a damaged
- * one) is skipped: its shard counts as missing and is built again, to the same bytes.
+ * journal.jsonl is only ever appended to. A line that does not check out (a torn last one, a
+ * damaged one) is skipped: its shard counts as missing and is built again, to the same bytes.
  */
 #ifndef CASK_CACHE_JOURNAL_H
 #define CASK_CACHE_JOURNAL_H
@@ -27,10 +27,14 @@ struct cask_json *cask_record_to_json(const struct cask_record *record); /* NULL
 /* False where a member is missing or of another kind; ranges are the caller's matter. */
 bool cask_record_from_json(const struct cask_json *json, struct cask_record *record);
 
-typedef enum cask_status (*cask_journal_visit)(const struct cask_record *record, void *user, struct cask_error *err);
+typedef enum cask_status (*cask_journal_visit)(const struct cask_record *record, void *user,
+                                               struct cask_error *err);
 /* Calls `visit` for every good line in order and counts the others. A missing file has no lines. */
-enum cask_status cask_journal_read(const char *path, cask_journal_visit visit, void *user, int64_t *bad_lines, struct cask_error *err);
-/* Appends one line and syncs it to disk. A torn last line is closed first, so that it spoils no more than itself. */
-enum cask_status cask_journal_append(const char *path, const struct cask_record *record, struct cask_error *err);
+enum cask_status cask_journal_read(const char *path, cask_journal_visit visit, void *user,
+                                   int64_t *bad_lines, struct cask_error *err);
+/* Appends one line and syncs it to disk. A torn last line is closed first, so that it spoils no
+ * more than itself. */
+enum cask_status cask_journal_append(const char *path, const struct cask_record *record,
+                                     struct cask_error *err);
 
 #endif

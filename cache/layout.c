@@ -9,11 +9,14 @@
 
 /* An embedding chunk is 64 rows; its one-row blocks make every row reachable without the others. */
 enum { EMBEDDING_CHUNK_ROWS = 64 };
-/* A top-k row costs a whole chunk to decode: about 2 KiB of indices keep that under a microsecond. */
+/* A top-k row costs a whole chunk to decode: about 2 KiB of indices keep that under a microsecond.
+ */
 enum { TOPK_CHUNK_INDICES = 512, TOPK_CHUNK_ROWS_MAX = 16 };
-/* A checksum is taken over the span that holds the row: 8 KiB hash in less time than a cache miss storm. */
+/* A checksum is taken over the span that holds the row: 8 KiB hash in less time than a cache miss
+ * storm. */
 enum { EMBEDDING_SPAN_BYTES = 8192, CONTIGUOUS_SPAN_ROWS = 512 };
-/* Superblock, groups, object headers with attributes: measured under 12 KiB; chunk index entries are 16 B. */
+/* Superblock, groups, object headers with attributes: measured under 12 KiB; chunk index entries
+ * are 16 B. */
 enum { FILE_METADATA_BYTES = 16384, CHUNK_INDEX_BYTES = 24 };
 
 static const char *const VIEW_GROUPS[CASK_CACHE_VIEWS] = {"orig", "hflip"};
@@ -21,8 +24,9 @@ static const char *const VIEW_GROUPS[CASK_CACHE_VIEWS] = {"orig", "hflip"};
 uint32_t cask_element_bytes(enum cask_element element)
 {
     static const uint8_t bytes[CASK_ELEMENTS] = {
-        [CASK_ELEMENT_U8] = 1,  [CASK_ELEMENT_I8] = 1,  [CASK_ELEMENT_F16] = 2, [CASK_ELEMENT_I16] = 2,
-        [CASK_ELEMENT_U32] = 4, [CASK_ELEMENT_F32] = 4, [CASK_ELEMENT_U64] = 8,
+        [CASK_ELEMENT_U8] = 1,  [CASK_ELEMENT_I8] = 1,  [CASK_ELEMENT_F16] = 2,
+        [CASK_ELEMENT_I16] = 2, [CASK_ELEMENT_U32] = 4, [CASK_ELEMENT_F32] = 4,
+        [CASK_ELEMENT_U64] = 8,
     };
     return bytes[element];
 }
@@ -42,8 +46,9 @@ static uint32_t smaller(uint64_t a, uint64_t b)
 }
 
 /* Puts one array in slot `slot`; HDF5 wants chunks no longer than the dataset. */
-static void place(struct cask_layout *layout, int slot, const char *group, const char *name, enum cask_element element,
-                  int rank, uint32_t row_elements, enum cask_storage storage)
+static void place(struct cask_layout *layout, int slot, const char *group, const char *name,
+                  enum cask_element element, int rank, uint32_t row_elements,
+                  enum cask_storage storage)
 {
     struct cask_array *array = &layout->arrays[slot];
     snprintf(array->name, sizeof array->name, "%s%s%s", group, group[0] != '\0' ? "/" : "", name);
@@ -60,7 +65,8 @@ static void place(struct cask_layout *layout, int slot, const char *group, const
         uint32_t rows = EMBEDDING_SPAN_BYTES / array->row_bytes;
         array->span_rows = smaller(power_of_two_below(rows), array->chunk_rows);
     } else {
-        uint32_t rows = smaller(power_of_two_below(TOPK_CHUNK_INDICES / row_elements), TOPK_CHUNK_ROWS_MAX);
+        uint32_t rows =
+            smaller(power_of_two_below(TOPK_CHUNK_INDICES / row_elements), TOPK_CHUNK_ROWS_MAX);
         array->chunk_rows = smaller(rows, layout->rows);
         array->span_rows = array->chunk_rows;
     }
@@ -76,31 +82,36 @@ static void place_view(struct cask_layout *layout, const struct cask_manifest *m
 {
     const char *group = VIEW_GROUPS[view];
     bool int8 = manifest->embedding_type == CASK_EMBEDDING_INT8;
-    place(layout, CASK_ARRAY_VIEW(view, CASK_FIELD_EMBEDDING), group, "embedding", int8 ? CASK_ELEMENT_I8 : CASK_ELEMENT_F16,
-          2, (uint32_t)manifest->embedding, CASK_STORAGE_ROW_BLOCKS);
+    place(layout, CASK_ARRAY_VIEW(view, CASK_FIELD_EMBEDDING), group, "embedding",
+          int8 ? CASK_ELEMENT_I8 : CASK_ELEMENT_F16, 2, (uint32_t)manifest->embedding,
+          CASK_STORAGE_ROW_BLOCKS);
     if (int8) {
-        place(layout, CASK_ARRAY_VIEW(view, CASK_FIELD_EMBEDDING_SCALE), group, "embedding_scale", CASK_ELEMENT_F32, 1, 1,
-              CASK_STORAGE_CONTIGUOUS);
+        place(layout, CASK_ARRAY_VIEW(view, CASK_FIELD_EMBEDDING_SCALE), group, "embedding_scale",
+              CASK_ELEMENT_F32, 1, 1, CASK_STORAGE_CONTIGUOUS);
     }
-    place(layout, CASK_ARRAY_VIEW(view, CASK_FIELD_TOPK_INDEX), group, "topk_index", CASK_ELEMENT_U32, 2,
-          (uint32_t)manifest->topk, CASK_STORAGE_SHUFFLED);
-    place(layout, CASK_ARRAY_VIEW(view, CASK_FIELD_TOPK_COSINE), group, "topk_cosine", CASK_ELEMENT_I16, 2,
-          (uint32_t)manifest->topk, CASK_STORAGE_SHUFFLED);
-    place(layout, CASK_ARRAY_VIEW(view, CASK_FIELD_LABEL_COSINE), group, "label_cosine", CASK_ELEMENT_F32, 1, 1,
+    place(layout, CASK_ARRAY_VIEW(view, CASK_FIELD_TOPK_INDEX), group, "topk_index",
+          CASK_ELEMENT_U32, 2, (uint32_t)manifest->topk, CASK_STORAGE_SHUFFLED);
+    place(layout, CASK_ARRAY_VIEW(view, CASK_FIELD_TOPK_COSINE), group, "topk_cosine",
+          CASK_ELEMENT_I16, 2, (uint32_t)manifest->topk, CASK_STORAGE_SHUFFLED);
+    place(layout, CASK_ARRAY_VIEW(view, CASK_FIELD_LABEL_COSINE), group, "label_cosine",
+          CASK_ELEMENT_F32, 1, 1, CASK_STORAGE_CONTIGUOUS);
+    place(layout, CASK_ARRAY_VIEW(view, CASK_FIELD_NORM), group, "norm", CASK_ELEMENT_F32, 1, 1,
           CASK_STORAGE_CONTIGUOUS);
-    place(layout, CASK_ARRAY_VIEW(view, CASK_FIELD_NORM), group, "norm", CASK_ELEMENT_F32, 1, 1, CASK_STORAGE_CONTIGUOUS);
     place(layout, CASK_ARRAY_VIEW(view, CASK_FIELD_LSE), group, "lse", CASK_ELEMENT_F32, 2,
           (uint32_t)manifest->temperature_count, CASK_STORAGE_CONTIGUOUS);
 }
 
-void cask_layout_shard(const struct cask_manifest *manifest, int64_t shard, struct cask_layout *layout)
+void cask_layout_shard(const struct cask_manifest *manifest, int64_t shard,
+                       struct cask_layout *layout)
 {
     memset(layout, 0, sizeof *layout);
     layout->rows = (uint64_t)cask_layout_shard_rows(manifest, shard);
     layout->array_count = CASK_ARRAYS;
     place(layout, CASK_ARRAY_LABEL, "", "label", CASK_ELEMENT_U32, 1, 1, CASK_STORAGE_CONTIGUOUS);
-    place(layout, CASK_ARRAY_SAMPLE_ID, "", "sample_id", CASK_ELEMENT_U64, 1, 1, CASK_STORAGE_CONTIGUOUS);
-    place(layout, CASK_ARRAY_SOURCE_OFFSET, "", "source_offset", CASK_ELEMENT_U64, 1, 1, CASK_STORAGE_CONTIGUOUS);
+    place(layout, CASK_ARRAY_SAMPLE_ID, "", "sample_id", CASK_ELEMENT_U64, 1, 1,
+          CASK_STORAGE_CONTIGUOUS);
+    place(layout, CASK_ARRAY_SOURCE_OFFSET, "", "source_offset", CASK_ELEMENT_U64, 1, 1,
+          CASK_STORAGE_CONTIGUOUS);
     place(layout, CASK_ARRAY_FLAGS, "", "flags", CASK_ELEMENT_U8, 1, 1, CASK_STORAGE_CONTIGUOUS);
     for (int view = 0; view < CASK_CACHE_VIEWS; view++) {
         place_view(layout, manifest, view);
@@ -112,7 +123,8 @@ void cask_layout_centers(const struct cask_manifest *manifest, struct cask_layou
     memset(layout, 0, sizeof *layout);
     layout->rows = (uint64_t)manifest->classes;
     layout->array_count = 1;
-    place(layout, 0, "", "centers", CASK_ELEMENT_F32, 2, (uint32_t)manifest->embedding, CASK_STORAGE_CONTIGUOUS);
+    place(layout, 0, "", "centers", CASK_ELEMENT_F32, 2, (uint32_t)manifest->embedding,
+          CASK_STORAGE_CONTIGUOUS);
 }
 
 int64_t cask_layout_shards(const struct cask_manifest *manifest)
@@ -138,10 +150,12 @@ size_t cask_array_chunk_bound(const struct cask_array *array, uint64_t rows)
     if (array->storage == CASK_STORAGE_CONTIGUOUS) {
         return raw;
     }
-    return cask_lz4_frame_stored_bytes(raw, array->storage == CASK_STORAGE_ROW_BLOCKS ? array->row_bytes : raw);
+    return cask_lz4_frame_stored_bytes(
+        raw, array->storage == CASK_STORAGE_ROW_BLOCKS ? array->row_bytes : raw);
 }
 
-void cask_array_span(const struct cask_array *array, uint32_t span, size_t chunk_bytes, size_t *first, size_t *bytes)
+void cask_array_span(const struct cask_array *array, uint32_t span, size_t chunk_bytes,
+                     size_t *first, size_t *bytes)
 {
     size_t begin = 0, end = chunk_bytes, rows = array->span_rows;
     size_t stride = array->row_bytes, header = 0;
@@ -151,7 +165,8 @@ void cask_array_span(const struct cask_array *array, uint32_t span, size_t chunk
     }
     if (array->spans_per_chunk > 1) {
         begin = span == 0 ? 0 : header + span * rows * stride;
-        end = span + 1 == array->spans_per_chunk ? chunk_bytes : header + (span + 1) * rows * stride;
+        end =
+            span + 1 == array->spans_per_chunk ? chunk_bytes : header + (span + 1) * rows * stride;
     }
     *first = begin;
     *bytes = end - begin;
@@ -163,8 +178,8 @@ size_t cask_layout_sidecar_bytes(const struct cask_layout *layout)
     for (int i = 0; i < layout->array_count; i++) {
         arrays += layout->arrays[i].row_elements > 0;
     }
-    return CASK_SIDECAR_HEADER + arrays * CASK_SIDECAR_ARRAY + (size_t)layout->chunks * CASK_SIDECAR_CHUNK +
-           (size_t)layout->spans * 8 + 8;
+    return CASK_SIDECAR_HEADER + arrays * CASK_SIDECAR_ARRAY +
+           (size_t)layout->chunks * CASK_SIDECAR_CHUNK + (size_t)layout->spans * 8 + 8;
 }
 
 uint64_t cask_layout_file_bound(const struct cask_layout *layout)

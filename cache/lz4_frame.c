@@ -13,7 +13,8 @@ static size_t blocks_of(size_t raw_bytes, size_t block_bytes)
 
 size_t cask_lz4_frame_stored_bytes(size_t raw_bytes, size_t block_bytes)
 {
-    return CASK_LZ4_FRAME_HEADER + blocks_of(raw_bytes, block_bytes) * CASK_LZ4_BLOCK_HEADER + raw_bytes;
+    return CASK_LZ4_FRAME_HEADER + blocks_of(raw_bytes, block_bytes) * CASK_LZ4_BLOCK_HEADER +
+           raw_bytes;
 }
 
 static void put_header(uint8_t *frame, size_t raw_bytes, size_t block_bytes)
@@ -23,7 +24,8 @@ static void put_header(uint8_t *frame, size_t raw_bytes, size_t block_bytes)
     cask_put_be32(frame + 8, (uint32_t)block_bytes);
 }
 
-size_t cask_lz4_frame_store(const uint8_t *raw, size_t raw_bytes, size_t block_bytes, uint8_t *frame)
+size_t cask_lz4_frame_store(const uint8_t *raw, size_t raw_bytes, size_t block_bytes,
+                            uint8_t *frame)
 {
     put_header(frame, raw_bytes, block_bytes);
     uint8_t *out = frame + CASK_LZ4_FRAME_HEADER;
@@ -40,7 +42,8 @@ size_t cask_lz4_frame_encode(const uint8_t *raw, size_t raw_bytes, uint8_t *fram
 {
     uint8_t *block = frame + CASK_LZ4_FRAME_HEADER + CASK_LZ4_BLOCK_HEADER;
     /* A result as long as the input would read as "stored": it must be strictly shorter. */
-    int bytes = LZ4_compress_default((const char *)raw, (char *)block, (int)raw_bytes, (int)raw_bytes - 1);
+    int bytes =
+        LZ4_compress_default((const char *)raw, (char *)block, (int)raw_bytes, (int)raw_bytes - 1);
     if (bytes <= 0) {
         return cask_lz4_frame_store(raw, raw_bytes, raw_bytes, frame);
     }
@@ -49,7 +52,8 @@ size_t cask_lz4_frame_encode(const uint8_t *raw, size_t raw_bytes, uint8_t *fram
     return CASK_LZ4_FRAME_HEADER + CASK_LZ4_BLOCK_HEADER + (size_t)bytes;
 }
 
-static const char *check_header(const uint8_t *frame, size_t frame_bytes, size_t raw_bytes, size_t *block_bytes)
+static const char *check_header(const uint8_t *frame, size_t frame_bytes, size_t raw_bytes,
+                                size_t *block_bytes)
 {
     if (frame_bytes < CASK_LZ4_FRAME_HEADER) {
         return "shorter than an LZ4 frame header";
@@ -62,7 +66,8 @@ static const char *check_header(const uint8_t *frame, size_t frame_bytes, size_t
     return *block_bytes == 0 && raw_bytes > 0 ? "LZ4 block size is 0" : NULL;
 }
 
-const char *cask_lz4_frame_decode(const uint8_t *frame, size_t frame_bytes, uint8_t *raw, size_t raw_bytes)
+const char *cask_lz4_frame_decode(const uint8_t *frame, size_t frame_bytes, uint8_t *raw,
+                                  size_t raw_bytes)
 {
     size_t block_bytes = 0, at = CASK_LZ4_FRAME_HEADER;
     const char *wrong = check_header(frame, frame_bytes, raw_bytes, &block_bytes);
@@ -78,7 +83,8 @@ const char *cask_lz4_frame_decode(const uint8_t *frame, size_t frame_bytes, uint
         }
         if (bytes == want) {
             memcpy(raw + done, frame + at, bytes);
-        } else if (LZ4_decompress_safe((const char *)frame + at, (char *)raw + done, (int)bytes, (int)want) != (int)want) {
+        } else if (LZ4_decompress_safe((const char *)frame + at, (char *)raw + done, (int)bytes,
+                                       (int)want) != (int)want) {
             return "LZ4 block does not decode";
         }
         at += bytes;
@@ -90,8 +96,8 @@ const char *cask_lz4_frame_decode(const uint8_t *frame, size_t frame_bytes, uint
     return wrong;
 }
 
-const char *cask_lz4_frame_view(const uint8_t *frame, size_t frame_bytes, uint8_t *raw, size_t raw_bytes,
-                                const uint8_t **view)
+const char *cask_lz4_frame_view(const uint8_t *frame, size_t frame_bytes, uint8_t *raw,
+                                size_t raw_bytes, const uint8_t **view)
 {
     size_t start = CASK_LZ4_FRAME_HEADER + CASK_LZ4_BLOCK_HEADER;
     size_t block_bytes = 0;
@@ -99,8 +105,8 @@ const char *cask_lz4_frame_view(const uint8_t *frame, size_t frame_bytes, uint8_
     if (wrong != NULL) {
         return wrong;
     }
-    if (frame_bytes == start + raw_bytes && cask_get_be32(frame + CASK_LZ4_FRAME_HEADER) == raw_bytes &&
-        block_bytes >= raw_bytes) {
+    if (frame_bytes == start + raw_bytes &&
+        cask_get_be32(frame + CASK_LZ4_FRAME_HEADER) == raw_bytes && block_bytes >= raw_bytes) {
         *view = frame + start;
         return NULL;
     }
@@ -108,18 +114,20 @@ const char *cask_lz4_frame_view(const uint8_t *frame, size_t frame_bytes, uint8_
     return cask_lz4_frame_decode(frame, frame_bytes, raw, raw_bytes);
 }
 
-const char *cask_lz4_frame_row(const uint8_t *frame, size_t frame_bytes, size_t rows, size_t row_bytes, size_t row,
-                               const uint8_t **data)
+const char *cask_lz4_frame_row(const uint8_t *frame, size_t frame_bytes, size_t rows,
+                               size_t row_bytes, size_t row, const uint8_t **data)
 {
     size_t block_bytes = 0;
     const char *wrong = check_header(frame, frame_bytes, rows * row_bytes, &block_bytes);
     if (wrong != NULL) {
         return wrong;
     }
-    if (block_bytes != row_bytes || frame_bytes != cask_lz4_frame_stored_bytes(rows * row_bytes, row_bytes)) {
+    if (block_bytes != row_bytes ||
+        frame_bytes != cask_lz4_frame_stored_bytes(rows * row_bytes, row_bytes)) {
         return "LZ4 blocks are not one stored row each";
     }
-    const uint8_t *block = frame + CASK_LZ4_FRAME_HEADER + row * (CASK_LZ4_BLOCK_HEADER + row_bytes);
+    const uint8_t *block =
+        frame + CASK_LZ4_FRAME_HEADER + row * (CASK_LZ4_BLOCK_HEADER + row_bytes);
     if (cask_get_be32(block) != row_bytes) {
         return "LZ4 block of the row is not stored as it is";
     }

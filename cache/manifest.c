@@ -30,7 +30,8 @@ static struct cask_json *preprocess_json(const struct cask_preprocess *preproces
     return json;
 }
 
-static bool put_field(struct cask_json *json, const struct cask_manifest_field *field, const struct cask_manifest *manifest)
+static bool put_field(struct cask_json *json, const struct cask_manifest_field *field,
+                      const struct cask_manifest *manifest)
 {
     switch (field->kind) {
     case CASK_KIND_TEXT:
@@ -38,7 +39,8 @@ static bool put_field(struct cask_json *json, const struct cask_manifest_field *
     case CASK_KIND_REAL:
         return cask_json_set_real(json, field->name, cask_manifest_number(field, manifest));
     case CASK_KIND_TYPE:
-        return cask_json_set_text(json, field->name, cask_embedding_type_name(manifest->embedding_type));
+        return cask_json_set_text(json, field->name,
+                                  cask_embedding_type_name(manifest->embedding_type));
     case CASK_KIND_PREPROCESS:
         return cask_json_set(json, field->name, preprocess_json(&manifest->preprocess));
     case CASK_KIND_REALS: {
@@ -57,7 +59,8 @@ static struct cask_json *file_json(const struct cask_manifest_file *file)
 {
     size_t field_count;
     const struct cask_manifest_field *fields = cask_manifest_fields(&field_count);
-    struct cask_json *json = cask_json_object(), *features = cask_json_array(), *shards = cask_json_array();
+    struct cask_json *json = cask_json_object(), *features = cask_json_array(),
+                     *shards = cask_json_array();
     if (json == NULL) {
         return NULL;
     }
@@ -90,7 +93,8 @@ static void hash_text(const char *text, size_t bytes, char hex[CASK_SHA256_HEX])
     cask_sha256_final_hex(&state, hex);
 }
 
-enum cask_status cask_manifest_encode(struct cask_manifest_file *file, char **text, struct cask_error *err)
+enum cask_status cask_manifest_encode(struct cask_manifest_file *file, char **text,
+                                      struct cask_error *err)
 {
     struct cask_json *json = file_json(file);
     char *body = json != NULL ? cask_json_dump(json, CASK_JSON_CANONICAL) : NULL;
@@ -104,7 +108,8 @@ enum cask_status cask_manifest_encode(struct cask_manifest_file *file, char **te
     return *text != NULL ? CASK_OK : cask_error_memory(err, 65536, "manifest text");
 }
 
-enum cask_status cask_manifest_write(const char *path, struct cask_manifest_file *file, struct cask_error *err)
+enum cask_status cask_manifest_write(const char *path, struct cask_manifest_file *file,
+                                     struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     char *text = NULL;
@@ -125,8 +130,9 @@ static bool get_preprocess(const struct cask_json *json, struct cask_preprocess 
     bool ok = cask_json_as_text(cask_json_get(json, "order"), &order) &&
               cask_json_as_real(cask_json_get(json, "mean"), &preprocess->mean) &&
               cask_json_as_real(cask_json_get(json, "scale"), &preprocess->scale) &&
-              cask_json_as_int(cask_json_get(json, "width"), &width) && width >= 1 && width <= 65536 &&
-              cask_json_as_int(cask_json_get(json, "height"), &height) && height >= 1 && height <= 65536 &&
+              cask_json_as_int(cask_json_get(json, "width"), &width) && width >= 1 &&
+              width <= 65536 && cask_json_as_int(cask_json_get(json, "height"), &height) &&
+              height >= 1 && height <= 65536 &&
               (strcmp(order, "rgb") == 0 || strcmp(order, "bgr") == 0);
     preprocess->order = strcmp(order, "bgr") == 0 ? CASK_BGR : CASK_RGB;
     preprocess->width = (int)width;
@@ -150,10 +156,12 @@ static bool get_temperatures(const struct cask_json *json, struct cask_manifest 
 }
 
 /* Integers are checked against the field's limits before they are narrowed. */
-static bool get_integer(const struct cask_json *json, const struct cask_manifest_field *field, void *at)
+static bool get_integer(const struct cask_json *json, const struct cask_manifest_field *field,
+                        void *at)
 {
     int64_t value;
-    if (!cask_json_as_int(json, &value) || !((double)value >= field->min && (double)value <= field->max)) {
+    if (!cask_json_as_int(json, &value) ||
+        !((double)value >= field->min && (double)value <= field->max)) {
         return false;
     }
     if (field->kind == CASK_KIND_INT64) {
@@ -165,7 +173,8 @@ static bool get_integer(const struct cask_json *json, const struct cask_manifest
     return true;
 }
 
-static bool get_field(const struct cask_json *json, const struct cask_manifest_field *field, struct cask_manifest *manifest)
+static bool get_field(const struct cask_json *json, const struct cask_manifest_field *field,
+                      struct cask_manifest *manifest)
 {
     char *at = (char *)manifest + field->offset;
     const char *text;
@@ -183,10 +192,12 @@ static bool get_field(const struct cask_json *json, const struct cask_manifest_f
         return ok;
     }
     case CASK_KIND_TYPE:
-        if (!cask_json_as_text(json, &text) || (strcmp(text, "f16") != 0 && strcmp(text, "int8") != 0)) {
+        if (!cask_json_as_text(json, &text) ||
+            (strcmp(text, "f16") != 0 && strcmp(text, "int8") != 0)) {
             return false;
         }
-        manifest->embedding_type = strcmp(text, "int8") == 0 ? CASK_EMBEDDING_INT8 : CASK_EMBEDDING_F16;
+        manifest->embedding_type =
+            strcmp(text, "int8") == 0 ? CASK_EMBEDDING_INT8 : CASK_EMBEDDING_F16;
         return true;
     case CASK_KIND_PREPROCESS:
         return get_preprocess(json, &manifest->preprocess);
@@ -210,42 +221,56 @@ static enum cask_status check_features(const struct cask_json *list, struct cask
             known = known || strcmp(name, FEATURES[j]) == 0;
         }
         if (!known) {
-            return cask_error_set(err, CASK_ERR_UNSUPPORTED, "the cache requires \"%s\", which Cask %s does not know: use a newer Cask", name, CASK_VERSION);
+            return cask_error_set(
+                err, CASK_ERR_UNSUPPORTED,
+                "the cache requires \"%s\", which Cask %s does not know: use a newer Cask", name,
+                CASK_VERSION);
         }
     }
     return CASK_OK;
 }
 
-static enum cask_status get_record(const struct cask_json *json, const char *what, int64_t number, int64_t shard, int64_t rows, struct cask_record *record, struct cask_error *err)
+static enum cask_status get_record(const struct cask_json *json, const char *what, int64_t number,
+                                   int64_t shard, int64_t rows, struct cask_record *record,
+                                   struct cask_error *err)
 {
     if (!cask_record_from_json(json, record) || record->shard != shard || record->rows != rows) {
-        return cask_error_set(err, CASK_ERR_FORMAT, "%s %" PRId64 " is not described as expected (%" PRId64 " rows)", what, number, rows);
+        return cask_error_set(err, CASK_ERR_FORMAT,
+                              "%s %" PRId64 " is not described as expected (%" PRId64 " rows)",
+                              what, number, rows);
     }
     return CASK_OK;
 }
 
-static enum cask_status get_files(const struct cask_json *json, struct cask_manifest_file *file, struct cask_error *err)
+static enum cask_status get_files(const struct cask_json *json, struct cask_manifest_file *file,
+                                  struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    const struct cask_json *shards = cask_json_get(json, "shards"), *centers = cask_json_get(json, "centers");
+    const struct cask_json *shards = cask_json_get(json, "shards"),
+                           *centers = cask_json_get(json, "centers");
     int64_t count = cask_layout_shards(&file->manifest);
     if (!cask_json_as_bool(cask_json_get(json, "complete"), &file->complete)) {
         CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT, "no member \"complete\""));
     }
-    if (cask_json_kind(shards) != CASK_JSON_ARRAY || cask_json_size(shards) != (file->complete ? (size_t)count : 0)) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT, "lists %zu shards, expected %" PRId64, cask_json_size(shards), file->complete ? count : 0));
+    if (cask_json_kind(shards) != CASK_JSON_ARRAY ||
+        cask_json_size(shards) != (file->complete ? (size_t)count : 0)) {
+        CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT, "lists %zu shards, expected %" PRId64,
+                                cask_json_size(shards), file->complete ? count : 0));
     }
     file->has_centers = centers != NULL;
     if (file->has_centers) {
-        CASK_TRY(get_record(centers, "centers", 0, CASK_RECORD_CENTERS, file->manifest.classes, &file->centers, err));
+        CASK_TRY(get_record(centers, "centers", 0, CASK_RECORD_CENTERS, file->manifest.classes,
+                            &file->centers, err));
     }
     if (file->complete) {
         file->shards = cask_alloc((size_t)count, sizeof *file->shards);
         if (file->shards == NULL) {
-            CASK_TRY(cask_error_memory(err, (size_t)count * sizeof *file->shards, "list of shards"));
+            CASK_TRY(
+                cask_error_memory(err, (size_t)count * sizeof *file->shards, "list of shards"));
         }
         for (int64_t i = 0; i < count; i++) {
-            CASK_TRY(get_record(cask_json_at(shards, (size_t)i), "shard", i, i, cask_layout_shard_rows(&file->manifest, i), &file->shards[i], err));
+            CASK_TRY(get_record(cask_json_at(shards, (size_t)i), "shard", i, i,
+                                cask_layout_shard_rows(&file->manifest, i), &file->shards[i], err));
         }
     }
 done:
@@ -254,22 +279,30 @@ done:
 
 /* Checks the hash that closes the text; *body_bytes is the length of the hashed object. The text's
  * copy in `body` is turned back into that object. */
-static enum cask_status check_hash(char *body, size_t bytes, size_t *body_bytes, char hex[CASK_SHA256_HEX], struct cask_error *err)
+static enum cask_status check_hash(char *body, size_t bytes, size_t *body_bytes,
+                                   char hex[CASK_SHA256_HEX], struct cask_error *err)
 {
     size_t tail = sizeof HASH_KEY - 1 + 64 + 3; /* ,"sha256":"..."}\n */
-    if (bytes < tail + 2 || memcmp(body + bytes - tail, HASH_KEY, sizeof HASH_KEY - 1) != 0 || memcmp(body + bytes - 3, "\"}\n", 3) != 0) {
-        return cask_error_set(err, CASK_ERR_FORMAT, "%zu bytes that do not end as a Cask manifest does: damaged, cut short, or not a manifest", bytes);
+    if (bytes < tail + 2 || memcmp(body + bytes - tail, HASH_KEY, sizeof HASH_KEY - 1) != 0 ||
+        memcmp(body + bytes - 3, "\"}\n", 3) != 0) {
+        return cask_error_set(err, CASK_ERR_FORMAT,
+                              "%zu bytes that do not end as a Cask manifest does: damaged, cut "
+                              "short, or not a manifest",
+                              bytes);
     }
     *body_bytes = bytes - tail + 1;
     body[*body_bytes - 1] = '}';
     hash_text(body, *body_bytes, hex);
     if (memcmp(body + bytes - 67, hex, 64) != 0) {
-        return cask_error_set(err, CASK_ERR_FORMAT, "damaged: its SHA-256 is %.16s..., it says %.16s...", hex, body + bytes - 67);
+        return cask_error_set(err, CASK_ERR_FORMAT,
+                              "damaged: its SHA-256 is %.16s..., it says %.16s...", hex,
+                              body + bytes - 67);
     }
     return CASK_OK;
 }
 
-enum cask_status cask_manifest_decode(const char *text, size_t bytes, struct cask_manifest_file *file, struct cask_error *err)
+enum cask_status cask_manifest_decode(const char *text, size_t bytes,
+                                      struct cask_manifest_file *file, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_json *json = NULL;
@@ -286,15 +319,20 @@ enum cask_status cask_manifest_decode(const char *text, size_t bytes, struct cas
     CASK_TRY(check_hash(body, bytes, &body_bytes, file->sha256, err));
     CASK_TRY(cask_json_parse(body, body_bytes, &json, err));
     if (!cask_json_as_text(cask_json_get(json, "format"), &format) || strcmp(format, "cask") != 0) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT, "\"format\" is \"%.32s\", expected \"cask\"", format));
+        CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT, "\"format\" is \"%.32s\", expected \"cask\"",
+                                format));
     }
     if (!cask_json_as_int(cask_json_get(json, "major"), &major) || major != CASK_CACHE_MAJOR) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_UNSUPPORTED, "cache format %" PRId64 ".x, this Cask reads %d.x", major, CASK_CACHE_MAJOR));
+        CASK_TRY(cask_error_set(err, CASK_ERR_UNSUPPORTED,
+                                "cache format %" PRId64 ".x, this Cask reads %d.x", major,
+                                CASK_CACHE_MAJOR));
     }
     CASK_TRY(check_features(cask_json_get(json, "requires"), err));
     for (size_t i = 0; i < field_count; i++) {
         if (!get_field(cask_json_get(json, fields[i].name), &fields[i], &file->manifest)) {
-            CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT, "field \"%s\" is missing, of another kind or out of range", fields[i].name));
+            CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT,
+                                    "field \"%s\" is missing, of another kind or out of range",
+                                    fields[i].name));
         }
     }
     CASK_TRY(cask_manifest_check(&file->manifest, err));
@@ -314,7 +352,8 @@ void cask_manifest_file_release(struct cask_manifest_file *file)
     file->shards = NULL;
 }
 
-enum cask_status cask_manifest_read(const char *path, struct cask_manifest_file *file, struct cask_error *err)
+enum cask_status cask_manifest_read(const char *path, struct cask_manifest_file *file,
+                                    struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     char *text = NULL;

@@ -26,18 +26,35 @@ struct cask_manifest_file {
 enum cask_status cask_manifest_check(const struct cask_manifest *manifest, struct cask_error *err);
 
 /* *text is the caller's; ends in a newline. file->sha256 is filled. */
-enum cask_status cask_manifest_encode(struct cask_manifest_file *file, char **text, struct cask_error *err);
+enum cask_status cask_manifest_encode(struct cask_manifest_file *file, char **text,
+                                      struct cask_error *err);
 /* Refuses damage, unknown major versions and unknown required features (by name). */
-enum cask_status cask_manifest_decode(const char *text, size_t bytes, struct cask_manifest_file *file, struct cask_error *err);
+enum cask_status cask_manifest_decode(const char *text, size_t bytes,
+                                      struct cask_manifest_file *file, struct cask_error *err);
 void cask_manifest_file_release(struct cask_manifest_file *file);
 
-enum cask_status cask_manifest_write(const char *path, struct cask_manifest_file *file, struct cask_error *err);
-enum cask_status cask_manifest_read(const char *path, struct cask_manifest_file *file, struct cask_error *err);
+enum cask_status cask_manifest_write(const char *path, struct cask_manifest_file *file,
+                                     struct cask_error *err);
+enum cask_status cask_manifest_read(const char *path, struct cask_manifest_file *file,
+                                    struct cask_error *err);
 
 /* --- the table of fields, shared by manifest.c and compare.c --- */
 
-enum cask_field_kind { CASK_KIND_INT, CASK_KIND_INT64, CASK_KIND_U32, CASK_KIND_REAL, CASK_KIND_TEXT, CASK_KIND_TYPE, CASK_KIND_PREPROCESS, CASK_KIND_REALS };
-enum cask_field_use { CASK_USE_IDENTITY, CASK_USE_PEOPLE, CASK_USE_MEASURED }; /* only identity is compared */
+enum cask_field_kind {
+    CASK_KIND_INT,
+    CASK_KIND_INT64,
+    CASK_KIND_U32,
+    CASK_KIND_REAL,
+    CASK_KIND_TEXT,
+    CASK_KIND_TYPE,
+    CASK_KIND_PREPROCESS,
+    CASK_KIND_REALS
+};
+enum cask_field_use {
+    CASK_USE_IDENTITY,
+    CASK_USE_PEOPLE,
+    CASK_USE_MEASURED
+}; /* only identity is compared */
 struct cask_manifest_field {
     const char *name;
     enum cask_field_kind kind;
@@ -48,9 +65,11 @@ struct cask_manifest_field {
 };
 const struct cask_manifest_field *cask_manifest_fields(size_t *count);
 /* The value of an INT, INT64, U32 or REAL field; 0 for other kinds. */
-double cask_manifest_number(const struct cask_manifest_field *field, const struct cask_manifest *manifest);
+double cask_manifest_number(const struct cask_manifest_field *field,
+                            const struct cask_manifest *manifest);
 const char *cask_embedding_type_name(enum cask_embedding_type type);
 /* The field's value for a message: "85742", "ir50", "(none)". `buffer` of at least 256 bytes. */
-void cask_manifest_field_format(const struct cask_manifest_field *field, const struct cask_manifest *manifest, char *buffer, size_t bytes);
+void cask_manifest_field_format(const struct cask_manifest_field *field,
+                                const struct cask_manifest *manifest, char *buffer, size_t bytes);
 
 #endif

@@ -1,14 +1,15 @@
-/* cache/manifest_fields.c - one table row per field of the manifest: its name, kind, limits, and whether
- * it is part of the cache's identity. JSON, comparison and HDF5 attributes all walk this table. */
+/* cache/manifest_fields.c - one table row per field of the manifest: its name, kind, limits, and
+ * whether it is part of the cache's identity. JSON, comparison and HDF5 attributes all walk this
+ * table. */
 #include "cache/manifest.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-#define FIELD(member, kind, use, min, max)                                                                             \
-    {                                                                                                                  \
-        #member, CASK_KIND_##kind, CASK_USE_##use, offsetof(struct cask_manifest, member),                             \
-            sizeof(((struct cask_manifest *)0)->member), min, max                                                      \
+#define FIELD(member, kind, use, min, max)                                                         \
+    {                                                                                              \
+#member, CASK_KIND_##kind, CASK_USE_##use, offsetof(struct cask_manifest, member),         \
+            sizeof(((struct cask_manifest *)0)->member), min, max                                  \
     }
 static const struct cask_manifest_field FIELDS[] = {
     FIELD(major, INT, IDENTITY, 0, 65535),
@@ -53,7 +54,8 @@ const char *cask_embedding_type_name(enum cask_embedding_type type)
 
 /* ---------------------------------------------------------------- limits */
 
-double cask_manifest_number(const struct cask_manifest_field *field, const struct cask_manifest *manifest)
+double cask_manifest_number(const struct cask_manifest_field *field,
+                            const struct cask_manifest *manifest)
 {
     const char *at = (const char *)manifest + field->offset;
     switch (field->kind) {
@@ -82,32 +84,40 @@ double cask_manifest_number(const struct cask_manifest_field *field, const struc
     }
 }
 
-static enum cask_status check_text(const struct cask_manifest_field *field, const char *text, struct cask_error *err)
+static enum cask_status check_text(const struct cask_manifest_field *field, const char *text,
+                                   struct cask_error *err)
 {
     const char *end = memchr(text, '\0', field->bytes);
     if (end == NULL) {
-        return cask_error_set(err, CASK_ERR_RANGE, "manifest: %s is longer than %zu bytes", field->name, field->bytes - 1);
+        return cask_error_set(err, CASK_ERR_RANGE, "manifest: %s is longer than %zu bytes",
+                              field->name, field->bytes - 1);
     }
     for (const char *at = text; at < end; at++) {
         if ((unsigned char)*at < 0x20) {
-            return cask_error_set(err, CASK_ERR_RANGE, "manifest: %s holds a control character", field->name);
+            return cask_error_set(err, CASK_ERR_RANGE, "manifest: %s holds a control character",
+                                  field->name);
         }
     }
     return CASK_OK;
 }
 
-static enum cask_status check_number(const char *name, double value, double min, double max, struct cask_error *err)
+static enum cask_status check_number(const char *name, double value, double min, double max,
+                                     struct cask_error *err)
 {
     if (!(value >= min && value <= max)) {
-        return cask_error_set(err, CASK_ERR_RANGE, "manifest: %s is %.17g, expected %.17g to %.17g", name, value, min, max);
+        return cask_error_set(err, CASK_ERR_RANGE, "manifest: %s is %.17g, expected %.17g to %.17g",
+                              name, value, min, max);
     }
     return CASK_OK;
 }
 
-static enum cask_status check_temperatures(const struct cask_manifest_field *field, const struct cask_manifest *manifest, struct cask_error *err)
+static enum cask_status check_temperatures(const struct cask_manifest_field *field,
+                                           const struct cask_manifest *manifest,
+                                           struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    CASK_TRY(check_number("temperature_count", manifest->temperature_count, 1, CASK_CACHE_TEMPERATURES, err));
+    CASK_TRY(check_number("temperature_count", manifest->temperature_count, 1,
+                          CASK_CACHE_TEMPERATURES, err));
     for (int i = 0; i < manifest->temperature_count; i++) {
         CASK_TRY(check_number(field->name, manifest->temperatures[i], field->min, field->max, err));
     }
@@ -125,14 +135,20 @@ enum cask_status cask_manifest_check(const struct cask_manifest *manifest, struc
         } else if (field->kind == CASK_KIND_REALS) {
             CASK_TRY(check_temperatures(field, manifest, err));
         } else if (field->kind != CASK_KIND_TYPE && field->kind != CASK_KIND_PREPROCESS) {
-            CASK_TRY(check_number(field->name, cask_manifest_number(field, manifest), field->min, field->max, err));
+            CASK_TRY(check_number(field->name, cask_manifest_number(field, manifest), field->min,
+                                  field->max, err));
         }
     }
     if (manifest->topk > manifest->classes) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_RANGE, "manifest: topk is %d, but there are only %" PRId64 " classes", manifest->topk, manifest->classes));
+        CASK_TRY(cask_error_set(err, CASK_ERR_RANGE,
+                                "manifest: topk is %d, but there are only %" PRId64 " classes",
+                                manifest->topk, manifest->classes));
     }
-    if (manifest->embedding_type != CASK_EMBEDDING_F16 && manifest->embedding_type != CASK_EMBEDDING_INT8) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_RANGE, "manifest: embedding_type is %d, expected f16 or int8", (int)manifest->embedding_type));
+    if (manifest->embedding_type != CASK_EMBEDDING_F16 &&
+        manifest->embedding_type != CASK_EMBEDDING_INT8) {
+        CASK_TRY(cask_error_set(err, CASK_ERR_RANGE,
+                                "manifest: embedding_type is %d, expected f16 or int8",
+                                (int)manifest->embedding_type));
     }
     const struct cask_preprocess *preprocess = &manifest->preprocess;
     CASK_TRY(check_number("preprocess width", preprocess->width, 1, 65536, err));

@@ -1,4 +1,5 @@
-/* cache/names.h - private: what the files of a cache are called. The caller frees; NULL: no memory. */
+/* cache/names.h - private: what the files of a cache are called. The caller frees; NULL: no memory.
+ */
 #ifndef CASK_CACHE_NAMES_H
 #define CASK_CACHE_NAMES_H
 

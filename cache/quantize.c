@@ -7,7 +7,8 @@
 
 #include "cache/bytes.h"
 
-/* Sums run in eight lanes, folded in one fixed order, so that SSE2 and AVX2 code give the same bits. */
+/* Sums run in eight lanes, folded in one fixed order, so that SSE2 and AVX2 code give the same
+ * bits. */
 enum { LANES = 8 };
 
 uint16_t cask_half_from_float(float value)
@@ -17,14 +18,15 @@ uint16_t cask_half_from_float(float value)
     uint16_t sign = (uint16_t)(bits >> 16 & 0x8000u);
     uint32_t magnitude = bits & 0x7fffffffu;
     if (magnitude > 0x7f800000u) {
-        return (uint16_t)(sign | 0x7e00u | (magnitude >> 13 & 0x3ffu)); /* NaN, quiet, payload kept as F16C does */
+        return (uint16_t)(sign | 0x7e00u |
+                          (magnitude >> 13 & 0x3ffu)); /* NaN, quiet, payload kept as F16C does */
     }
     if (magnitude >= 0x477ff000u) {
         return sign | 0x7c00u; /* rounds past 65504 */
     }
     if (magnitude < 0x38800000u) {
-        /* Subnormal half: adding 0.5 moves the units of 2^-24 to the bottom of the mantissa, and the
-         * addition itself rounds to nearest even. */
+        /* Subnormal half: adding 0.5 moves the units of 2^-24 to the bottom of the mantissa, and
+         * the addition itself rounds to nearest even. */
         float small;
         memcpy(&small, &magnitude, sizeof small);
         small += 0.5f;
@@ -59,11 +61,13 @@ static void halves_to_floats(const uint8_t *in, size_t count, float *x)
     }
 }
 
-__attribute__((target("avx,f16c"))) static void halves_to_floats_f16c(const uint8_t *in, size_t count, float *x)
+__attribute__((target("avx,f16c"))) static void halves_to_floats_f16c(const uint8_t *in,
+                                                                      size_t count, float *x)
 {
     size_t i = 0;
     for (; i + LANES <= count; i += LANES) {
-        _mm256_storeu_ps(x + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(in + 2 * i))));
+        _mm256_storeu_ps(
+            x + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(in + 2 * i))));
     }
     halves_to_floats(in + 2 * i, count - i, x + i);
 }
@@ -75,11 +79,13 @@ static void floats_to_halves(const float *x, size_t count, uint8_t *out)
     }
 }
 
-__attribute__((target("avx,f16c"))) static void floats_to_halves_f16c(const float *x, size_t count, uint8_t *out)
+__attribute__((target("avx,f16c"))) static void floats_to_halves_f16c(const float *x, size_t count,
+                                                                      uint8_t *out)
 {
     size_t i = 0;
     for (; i + LANES <= count; i += LANES) {
-        __m128i halves = _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+        __m128i halves =
+            _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
         _mm_storeu_si128((__m128i *)(void *)(out + 2 * i), halves);
     }
     floats_to_halves(x + i, count - i, out + 2 * i);
@@ -126,7 +132,8 @@ static void to_unit(float *x, size_t count)
     for (size_t i = whole; i < count; i++) {
         lanes[i - whole] += x[i] * x[i];
     }
-    float sum = ((lanes[0] + lanes[4]) + (lanes[1] + lanes[5])) + ((lanes[2] + lanes[6]) + (lanes[3] + lanes[7]));
+    float sum = ((lanes[0] + lanes[4]) + (lanes[1] + lanes[5])) +
+                ((lanes[2] + lanes[6]) + (lanes[3] + lanes[7]));
     float inverse = sum > 0 ? 1.0f / sqrtf(sum) : 0;
     for (size_t i = 0; i < count; i++) {
         x[i] *= inverse;

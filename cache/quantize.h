@@ -1,8 +1,8 @@
 /* cache/quantize.h - private: how real numbers become stored ones and back.
  *
  * Embeddings: x in R^D with |x| = 1, as IEEE half floats, or as int8 with one scale per row
- * (largest element = 127). Cosines: v / 32767 with v int16. Always rounded to nearest, ties to even.
- * Pure functions; the same bits whatever the instruction set.
+ * (largest element = 127). Cosines: v / 32767 with v int16. Always rounded to nearest, ties to
+ * even. Pure functions; the same bits whatever the instruction set.
  */
 #ifndef CASK_CACHE_QUANTIZE_H
 #define CASK_CACHE_QUANTIZE_H
@@ -13,7 +13,8 @@
 uint16_t cask_half_from_float(float value);
 float cask_float_from_half(uint16_t half);
 
-void cask_quantize_f16(const float *x, size_t count, uint8_t *out); /* out: 2 bytes each, little endian */
+void cask_quantize_f16(const float *x, size_t count,
+                       uint8_t *out); /* out: 2 bytes each, little endian */
 /* Returns the scale: x is about q * scale. A row of zeros has scale 0. */
 float cask_quantize_i8(const float *x, size_t count, int8_t *out);
 

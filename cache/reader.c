@@ -18,9 +18,11 @@ static enum cask_status open_shards(struct cask_cache *cache, struct cask_error 
             CASK_TRY(cask_error_memory(err, strlen(cache->folder), "file name"));
         }
         const struct cask_layout *layout = i + 1 < cache->shards ? &cache->full : &cache->tail;
-        CASK_TRY(cask_shard_open(&cache->shard[i], stem, &cache->file.shards[i], layout, cache->verify, err));
+        CASK_TRY(cask_shard_open(&cache->shard[i], stem, &cache->file.shards[i], layout,
+                                 cache->verify, err));
         /* These have accessors without an error to return. */
-        static const int resident[] = {CASK_ARRAY_LABEL, CASK_ARRAY_SAMPLE_ID, CASK_ARRAY_SOURCE_OFFSET, CASK_ARRAY_FLAGS};
+        static const int resident[] = {CASK_ARRAY_LABEL, CASK_ARRAY_SAMPLE_ID,
+                                       CASK_ARRAY_SOURCE_OFFSET, CASK_ARRAY_FLAGS};
         for (int j = 0; j < CASK_ARRAY_SHARED && cache->verify != CASK_VERIFY_OFF; j++) {
             CASK_TRY(cask_shard_check_array(&cache->shard[i], resident[j], err));
         }
@@ -40,7 +42,8 @@ static enum cask_status open_centers(struct cask_cache *cache, struct cask_error
         CASK_TRY(cask_error_memory(err, strlen(cache->folder), "file name"));
     }
     cask_layout_centers(&cache->file.manifest, &cache->centers_layout);
-    CASK_TRY(cask_shard_open(&cache->centers, stem, &cache->file.centers, &cache->centers_layout, cache->verify, err));
+    CASK_TRY(cask_shard_open(&cache->centers, stem, &cache->file.centers, &cache->centers_layout,
+                             cache->verify, err));
 done:
     cask_free(stem);
     return st;
@@ -54,11 +57,16 @@ static enum cask_status open_manifest(struct cask_cache *cache, struct cask_erro
         CASK_TRY(cask_error_memory(err, strlen(cache->folder), "file name"));
     }
     if (!cask_path_exists(path)) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_IO, "%s: no manifest.json there: not a cache (build one with precompute)", cache->folder));
+        CASK_TRY(cask_error_set(
+            err, CASK_ERR_IO, "%s: no manifest.json there: not a cache (build one with precompute)",
+            cache->folder));
     }
     CASK_TRY(cask_manifest_read(path, &cache->file, err));
     if (!cache->file.complete) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT, "%s: the cache is not finished: run precompute again with the same settings, it goes on where it stopped", cache->folder));
+        CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT,
+                                "%s: the cache is not finished: run precompute again with the same "
+                                "settings, it goes on where it stopped",
+                                cache->folder));
     }
     cache->shards = cask_layout_shards(&cache->file.manifest);
     cask_layout_shard(&cache->file.manifest, 0, &cache->full);
@@ -68,7 +76,8 @@ done:
     return st;
 }
 
-enum cask_status cask_cache_open(const char *folder, enum cask_verify verify, struct cask_cache **out, struct cask_error *err)
+enum cask_status cask_cache_open(const char *folder, enum cask_verify verify,
+                                 struct cask_cache **out, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     *out = NULL;
@@ -124,7 +133,8 @@ struct cask_shard *cask_cache_locate(const struct cask_cache *cache, int64_t row
     return &cache->shard[shard];
 }
 
-static void read_resident(const struct cask_cache *cache, int slot, int64_t row, void *value, size_t bytes)
+static void read_resident(const struct cask_cache *cache, int slot, int64_t row, void *value,
+                          size_t bytes)
 {
     uint64_t inside;
     const struct cask_shard *shard = cask_cache_locate(cache, row, &inside);
@@ -176,20 +186,25 @@ uint8_t cask_cache_flags(const struct cask_cache *cache, int64_t row)
 
 static size_t index_bytes(const struct cask_layout *layout)
 {
-    return (size_t)layout->chunks * sizeof(struct cask_chunk) + (size_t)layout->spans * sizeof(uint64_t) + layout->spans / 8;
+    return (size_t)layout->chunks * sizeof(struct cask_chunk) +
+           (size_t)layout->spans * sizeof(uint64_t) + layout->spans / 8;
 }
 
 size_t cask_cache_resident_bytes(const struct cask_cache *cache)
 {
     /* label 4, sample id 8, source offset 8, flags 1; per view label cosine, norm and the LSEs */
-    size_t row_bytes = 21 + CASK_CACHE_VIEWS * (8 + 4 * (size_t)cache->file.manifest.temperature_count);
-    size_t index = (size_t)(cache->shards - 1) * index_bytes(&cache->full) + index_bytes(&cache->tail);
-    return index + (size_t)cache->shards * sizeof *cache->shard + (size_t)cask_cache_rows(cache) * row_bytes;
+    size_t row_bytes =
+        21 + CASK_CACHE_VIEWS * (8 + 4 * (size_t)cache->file.manifest.temperature_count);
+    size_t index =
+        (size_t)(cache->shards - 1) * index_bytes(&cache->full) + index_bytes(&cache->tail);
+    return index + (size_t)cache->shards * sizeof *cache->shard +
+           (size_t)cask_cache_rows(cache) * row_bytes;
 }
 
 uint64_t cask_cache_file_bytes(const struct cask_cache *cache)
 {
-    uint64_t bytes = cache->file.has_centers ? cache->file.centers.bytes + cache->file.centers.index_bytes : 0;
+    uint64_t bytes =
+        cache->file.has_centers ? cache->file.centers.bytes + cache->file.centers.index_bytes : 0;
     for (int64_t i = 0; i < cache->shards; i++) {
         bytes += cache->file.shards[i].bytes + cache->file.shards[i].index_bytes;
     }
@@ -202,10 +217,14 @@ static enum cask_status check_centers(struct cask_cache *cache, struct cask_erro
 {
     enum cask_status st = CASK_OK;
     if (!cache->file.has_centers) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_UNSUPPORTED, "%s: the cache holds no class centres: build it with --centers, or choose top-k mode", cache->folder));
+        CASK_TRY(cask_error_set(
+            err, CASK_ERR_UNSUPPORTED,
+            "%s: the cache holds no class centres: build it with --centers, or choose top-k mode",
+            cache->folder));
     }
     if ((uintptr_t)cask_shard_rows(&cache->centers, 0) % sizeof(float) != 0) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT, "%s: /centers is not aligned to 4 bytes", cache->centers.path));
+        CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT, "%s: /centers is not aligned to 4 bytes",
+                                cache->centers.path));
     }
     madvise((void *)(uintptr_t)cache->centers.map.data, cache->centers.map.bytes, MADV_NORMAL);
     if (cache->verify != CASK_VERIFY_OFF) {
@@ -216,7 +235,8 @@ done:
     return st;
 }
 
-enum cask_status cask_cache_centers(struct cask_cache *cache, const float **centers, struct cask_error *err)
+enum cask_status cask_cache_centers(struct cask_cache *cache, const float **centers,
+                                    struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     *centers = NULL;

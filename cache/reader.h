@@ -15,7 +15,8 @@ struct cask_scratch {
     struct cask_plane_source {
         const struct cask_shard *shard;
         uint64_t chunk;
-        const uint8_t *planes; /* `decoded`, or the mapped file where the chunk is stored as it is */
+        const uint8_t
+            *planes; /* `decoded`, or the mapped file where the chunk is stored as it is */
     } last[CASK_CACHE_VIEWS][2];
     struct cask_recent_span recent[CASK_ARRAYS];
 };

@@ -10,28 +10,36 @@
 
 enum { INDEX_MAX_BYTES = 1 << 30 };
 
-static enum cask_status read_index(struct cask_shard *shard, const char *path, const struct cask_record *record, struct cask_error *err)
+static enum cask_status read_index(struct cask_shard *shard, const char *path,
+                                   const struct cask_record *record, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     char *data = NULL;
     size_t bytes = 0;
-    enum cask_sidecar_kind kind = record->shard == CASK_RECORD_CENTERS ? CASK_SIDECAR_CENTERS : CASK_SIDECAR_SHARD;
+    enum cask_sidecar_kind kind =
+        record->shard == CASK_RECORD_CENTERS ? CASK_SIDECAR_CENTERS : CASK_SIDECAR_SHARD;
     uint32_t number = kind == CASK_SIDECAR_CENTERS ? 0 : (uint32_t)record->shard;
     CASK_TRY(cask_file_read_all(path, INDEX_MAX_BYTES, &data, &bytes, err));
-    st = cask_sidecar_decode((const uint8_t *)data, bytes, shard->layout, kind, number, &shard->sidecar, err);
+    st = cask_sidecar_decode((const uint8_t *)data, bytes, shard->layout, kind, number,
+                             &shard->sidecar, err);
     if (st != CASK_OK) {
         cask_error_prefix(err, "%s", path);
         goto done;
     }
     if (bytes != record->index_bytes || cask_xxh3(data, bytes) != record->index_xxh3) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_MISMATCH, "%s: not the index that the manifest lists (%016" PRIx64 ", expected %016" PRIx64 ")", path, cask_xxh3(data, bytes), record->index_xxh3));
+        CASK_TRY(cask_error_set(err, CASK_ERR_MISMATCH,
+                                "%s: not the index that the manifest lists (%016" PRIx64
+                                ", expected %016" PRIx64 ")",
+                                path, cask_xxh3(data, bytes), record->index_xxh3));
     }
 done:
     cask_free(data);
     return st;
 }
 
-enum cask_status cask_shard_open(struct cask_shard *shard, const char *stem, const struct cask_record *record, const struct cask_layout *layout, enum cask_verify verify, struct cask_error *err)
+enum cask_status cask_shard_open(struct cask_shard *shard, const char *stem,
+                                 const struct cask_record *record, const struct cask_layout *layout,
+                                 enum cask_verify verify, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     char *index_path = cask_format("%s.idx", stem);
@@ -46,9 +54,13 @@ enum cask_status cask_shard_open(struct cask_shard *shard, const char *stem, con
     CASK_TRY(read_index(shard, index_path, record, err));
     CASK_TRY(cask_map_open(&shard->map, shard->path, err));
     if (shard->map.bytes != shard->sidecar.file_bytes || shard->map.bytes != record->bytes) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT, "%s: %zu bytes, expected %" PRIu64 ": cut short or not the file that was published", shard->path, shard->map.bytes, record->bytes));
+        CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT,
+                                "%s: %zu bytes, expected %" PRIu64
+                                ": cut short or not the file that was published",
+                                shard->path, shard->map.bytes, record->bytes));
     }
-    /* Without this the kernel reads 8 MiB ahead of every random row: measured 100 times slower cold. */
+    /* Without this the kernel reads 8 MiB ahead of every random row: measured 100 times slower
+     * cold. */
     madvise((void *)(uintptr_t)shard->map.data, shard->map.bytes, MADV_RANDOM);
 done:
     cask_free(index_path);
@@ -67,13 +79,19 @@ void cask_shard_close(struct cask_shard *shard)
     memset(shard, 0, sizeof *shard);
 }
 
-enum cask_status cask_shard_damage(const struct cask_shard *shard, int slot, uint64_t first_row, uint64_t row_count, const char *what, struct cask_error *err)
+enum cask_status cask_shard_damage(const struct cask_shard *shard, int slot, uint64_t first_row,
+                                   uint64_t row_count, const char *what, struct cask_error *err)
 {
-    uint64_t last = first_row + row_count < shard->layout->rows ? first_row + row_count : shard->layout->rows;
-    return cask_error_set(err, CASK_ERR_FORMAT, "%s: %s, rows %" PRIu64 " to %" PRIu64 " of the shard: %s; run `cachetool verify`, then build this shard again", shard->path, shard->layout->arrays[slot].name, first_row, last - 1, what);
+    uint64_t last =
+        first_row + row_count < shard->layout->rows ? first_row + row_count : shard->layout->rows;
+    return cask_error_set(err, CASK_ERR_FORMAT,
+                          "%s: %s, rows %" PRIu64 " to %" PRIu64
+                          " of the shard: %s; run `cachetool verify`, then build this shard again",
+                          shard->path, shard->layout->arrays[slot].name, first_row, last - 1, what);
 }
 
-static enum cask_status check_span(struct cask_shard *shard, int slot, uint32_t chunk_number, uint32_t span, struct cask_error *err)
+static enum cask_status check_span(struct cask_shard *shard, int slot, uint32_t chunk_number,
+                                   uint32_t span, struct cask_error *err)
 {
     const struct cask_array *array = &shard->layout->arrays[slot];
     const struct cask_chunk *chunk = &shard->sidecar.chunks[array->first_chunk + chunk_number];
@@ -81,14 +99,19 @@ static enum cask_status check_span(struct cask_shard *shard, int slot, uint32_t 
     cask_array_span(array, span, cask_chunk_bytes(chunk), &first, &bytes);
     uint32_t index = array->first_span + chunk_number * array->spans_per_chunk + span;
     if (cask_xxh3(shard->map.data + chunk->address + first, bytes) != shard->sidecar.spans[index]) {
-        uint64_t row = (uint64_t)chunk_number * array->chunk_rows + (uint64_t)span * array->span_rows;
-        return cask_shard_damage(shard, slot, row, array->span_rows, "damaged (checksum differs)", err);
+        uint64_t row =
+            (uint64_t)chunk_number * array->chunk_rows + (uint64_t)span * array->span_rows;
+        return cask_shard_damage(shard, slot, row, array->span_rows, "damaged (checksum differs)",
+                                 err);
     }
-    atomic_fetch_or_explicit(&shard->verified[index / 8], (unsigned char)(1u << index % 8), memory_order_relaxed);
+    atomic_fetch_or_explicit(&shard->verified[index / 8], (unsigned char)(1u << index % 8),
+                             memory_order_relaxed);
     return CASK_OK;
 }
 
-enum cask_status cask_shard_touch(struct cask_shard *shard, int slot, uint64_t row, struct cask_recent_span *recent, const uint8_t **data, size_t *bytes, struct cask_error *err)
+enum cask_status cask_shard_touch(struct cask_shard *shard, int slot, uint64_t row,
+                                  struct cask_recent_span *recent, const uint8_t **data,
+                                  size_t *bytes, struct cask_error *err)
 {
     const struct cask_array *array = &shard->layout->arrays[slot];
     uint32_t chunk_number = (uint32_t)(row / array->chunk_rows);
@@ -97,9 +120,10 @@ enum cask_status cask_shard_touch(struct cask_shard *shard, int slot, uint64_t r
     uint32_t index = array->first_span + chunk_number * array->spans_per_chunk + span;
     *data = shard->map.data + chunk->address;
     *bytes = cask_chunk_bytes(chunk);
-    bool known = shard->verify == CASK_VERIFY_OFF ||
-                 (shard->verify == CASK_VERIFY_FIRST &&
-                  atomic_load_explicit(&shard->verified[index / 8], memory_order_relaxed) >> index % 8 & 1u);
+    bool known =
+        shard->verify == CASK_VERIFY_OFF ||
+        (shard->verify == CASK_VERIFY_FIRST &&
+         atomic_load_explicit(&shard->verified[index / 8], memory_order_relaxed) >> index % 8 & 1u);
     if (known || (recent[slot].shard == shard && recent[slot].span == index)) {
         return CASK_OK;
     }

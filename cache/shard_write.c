@@ -1,5 +1,6 @@
 /* cache/shard_write.c - composes and publishes one shard: chunks are encoded by the pool, handed to
- * H5Dwrite_chunk in order by one thread, and the finished image is indexed, hashed and published. */
+ * H5Dwrite_chunk in order by one thread, and the finished image is indexed, hashed and published.
+ */
 #include "cache/shard_write.h"
 
 #include <inttypes.h>
@@ -31,7 +32,8 @@ static void encode_chunk(void *user, int64_t index, int worker)
     const uint8_t *raw = encoder->rows + (size_t)index * encoder->chunk_bytes;
     uint8_t *frame = encoder->frames + (size_t)index * encoder->frame_room;
     if (array->storage == CASK_STORAGE_ROW_BLOCKS) {
-        encoder->frame_bytes[index] = cask_lz4_frame_store(raw, encoder->chunk_bytes, array->row_bytes, frame);
+        encoder->frame_bytes[index] =
+            cask_lz4_frame_store(raw, encoder->chunk_bytes, array->row_bytes, frame);
         return;
     }
     uint8_t *planes = encoder->planes + (size_t)worker * encoder->chunk_bytes;
@@ -39,7 +41,8 @@ static void encode_chunk(void *user, int64_t index, int worker)
     encoder->frame_bytes[index] = cask_lz4_frame_encode(planes, encoder->chunk_bytes, frame);
 }
 
-static enum cask_status write_batch(hid_t dataset, const char *path, const struct encoder *encoder, uint32_t first, uint32_t count, struct cask_error *err)
+static enum cask_status write_batch(hid_t dataset, const char *path, const struct encoder *encoder,
+                                    uint32_t first, uint32_t count, struct cask_error *err)
 {
     for (uint32_t i = 0; i < count; i++) {
         hsize_t offset[2] = {(hsize_t)(first + i) * encoder->array->chunk_rows, 0};
@@ -51,7 +54,9 @@ static enum cask_status write_batch(hid_t dataset, const char *path, const struc
     return CASK_OK;
 }
 
-static enum cask_status write_chunked(hid_t file, const char *path, const struct cask_array *array, uint64_t rows, const uint8_t *data, struct cask_pool *pool, struct cask_error *err)
+static enum cask_status write_chunked(hid_t file, const char *path, const struct cask_array *array,
+                                      uint64_t rows, const uint8_t *data, struct cask_pool *pool,
+                                      struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     hid_t dataset = H5I_INVALID_HID;
@@ -80,7 +85,10 @@ done:
 }
 
 /* The whole HDF5 file in memory; image->data is the caller's. */
-static enum cask_status compose(const char *path, const struct cask_manifest *manifest, int64_t shard, const struct cask_layout *layout, uint8_t *const *arrays, struct cask_pool *pool, struct cask_h5_image *image, struct cask_error *err)
+static enum cask_status compose(const char *path, const struct cask_manifest *manifest,
+                                int64_t shard, const struct cask_layout *layout,
+                                uint8_t *const *arrays, struct cask_pool *pool,
+                                struct cask_h5_image *image, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     hid_t file = H5I_INVALID_HID;
@@ -110,7 +118,10 @@ done:
 }
 
 /* Indexes the file's bytes and publishes the sidecar. */
-static enum cask_status write_sidecar(const char *path, const uint8_t *file, size_t bytes, enum cask_sidecar_kind kind, int64_t shard, const struct cask_layout *layout, struct cask_record *record, struct cask_error *err)
+static enum cask_status write_sidecar(const char *path, const uint8_t *file, size_t bytes,
+                                      enum cask_sidecar_kind kind, int64_t shard,
+                                      const struct cask_layout *layout, struct cask_record *record,
+                                      struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     uint8_t *data = NULL;
@@ -131,7 +142,10 @@ done:
     return st;
 }
 
-enum cask_status cask_shard_write(const char *stem, const struct cask_manifest *manifest, int64_t shard, const struct cask_layout *layout, uint8_t *const *arrays, struct cask_pool *pool, struct cask_record *record, struct cask_error *err)
+enum cask_status cask_shard_write(const char *stem, const struct cask_manifest *manifest,
+                                  int64_t shard, const struct cask_layout *layout,
+                                  uint8_t *const *arrays, struct cask_pool *pool,
+                                  struct cask_record *record, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_h5_image image = {0};
@@ -143,7 +157,8 @@ enum cask_status cask_shard_write(const char *stem, const struct cask_manifest *
     CASK_TRY(compose(path, manifest, shard, layout, arrays, pool, &image, err));
     bytes = cask_h5_image_bytes(&image);
     CASK_TRY(cask_file_write_all(path, image.data, bytes, err));
-    CASK_TRY(write_sidecar(index_path, image.data, bytes, CASK_SIDECAR_SHARD, shard, layout, record, err));
+    CASK_TRY(write_sidecar(index_path, image.data, bytes, CASK_SIDECAR_SHARD, shard, layout, record,
+                           err));
 done:
     cask_free(image.data);
     cask_free(path);
@@ -151,13 +166,16 @@ done:
     return st;
 }
 
-enum cask_status cask_centers_write(const char *stem, const struct cask_manifest *manifest, const float *centers, struct cask_record *record, struct cask_error *err)
+enum cask_status cask_centers_write(const char *stem, const struct cask_manifest *manifest,
+                                    const float *centers, struct cask_record *record,
+                                    struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     hid_t file = H5I_INVALID_HID;
     struct cask_map map = {0};
     struct cask_layout layout;
-    char *path = cask_format("%s.h5", stem), *temp = cask_format("%s.h5.tmp.0", stem), *index_path = cask_format("%s.idx", stem);
+    char *path = cask_format("%s.h5", stem), *temp = cask_format("%s.h5.tmp.0", stem),
+         *index_path = cask_format("%s.idx", stem);
     if (path == NULL || temp == NULL || index_path == NULL) {
         CASK_TRY(cask_error_memory(err, strlen(stem), "file name"));
     }
@@ -167,7 +185,8 @@ enum cask_status cask_centers_write(const char *stem, const struct cask_manifest
     CASK_TRY(cask_h5_write_array(file, path, &layout.arrays[0], layout.rows, centers, err));
     CASK_TRY(cask_h5_close(&file, path, err));
     CASK_TRY(cask_map_open(&map, temp, err));
-    CASK_TRY(write_sidecar(index_path, map.data, map.bytes, CASK_SIDECAR_CENTERS, 0, &layout, record, err));
+    CASK_TRY(write_sidecar(index_path, map.data, map.bytes, CASK_SIDECAR_CENTERS, 0, &layout,
+                           record, err));
     CASK_TRY(cask_file_publish(temp, path, err));
 done:
     if (file >= 0) {

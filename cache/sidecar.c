@@ -25,13 +25,15 @@ enum {
     AT_SPANS = 56,
 };
 
-enum cask_status cask_sidecar_allocate(struct cask_sidecar *sidecar, const struct cask_layout *layout, struct cask_error *err)
+enum cask_status cask_sidecar_allocate(struct cask_sidecar *sidecar,
+                                       const struct cask_layout *layout, struct cask_error *err)
 {
     sidecar->chunks = cask_alloc(layout->chunks, sizeof *sidecar->chunks);
     sidecar->spans = cask_alloc(layout->spans, sizeof *sidecar->spans);
     if (sidecar->chunks == NULL || sidecar->spans == NULL) {
         cask_sidecar_release(sidecar);
-        return cask_error_memory(err, (size_t)layout->chunks * 16 + (size_t)layout->spans * 8, "shard index");
+        return cask_error_memory(err, (size_t)layout->chunks * 16 + (size_t)layout->spans * 8,
+                                 "shard index");
     }
     return CASK_OK;
 }
@@ -44,7 +46,8 @@ void cask_sidecar_release(struct cask_sidecar *sidecar)
     sidecar->spans = NULL;
 }
 
-void cask_sidecar_hash(struct cask_sidecar *sidecar, const struct cask_layout *layout, const uint8_t *file)
+void cask_sidecar_hash(struct cask_sidecar *sidecar, const struct cask_layout *layout,
+                       const uint8_t *file)
 {
     for (int i = 0; i < layout->array_count; i++) {
         const struct cask_array *array = &layout->arrays[i];
@@ -76,7 +79,8 @@ static void put_array(uint8_t *out, const struct cask_array *array)
 }
 
 /* Everything before the chunk table; `out` is zeroed. Returns the bytes used. */
-static size_t put_front(uint8_t *out, const struct cask_sidecar *sidecar, const struct cask_layout *layout)
+static size_t put_front(uint8_t *out, const struct cask_sidecar *sidecar,
+                        const struct cask_layout *layout)
 {
     uint32_t arrays = 0;
     for (int i = 0; i < layout->array_count; i++) {
@@ -99,7 +103,9 @@ static size_t put_front(uint8_t *out, const struct cask_sidecar *sidecar, const 
     return CASK_SIDECAR_HEADER + (size_t)arrays * CASK_SIDECAR_ARRAY;
 }
 
-enum cask_status cask_sidecar_encode(const struct cask_sidecar *sidecar, const struct cask_layout *layout, uint8_t **data, size_t *bytes, struct cask_error *err)
+enum cask_status cask_sidecar_encode(const struct cask_sidecar *sidecar,
+                                     const struct cask_layout *layout, uint8_t **data,
+                                     size_t *bytes, struct cask_error *err)
 {
     *bytes = cask_layout_sidecar_bytes(layout);
     *data = cask_alloc(*bytes, 1);
@@ -122,58 +128,79 @@ enum cask_status cask_sidecar_encode(const struct cask_sidecar *sidecar, const s
 static enum cask_status check_front(const uint8_t *data, size_t bytes, struct cask_error *err)
 {
     if (bytes < CASK_SIDECAR_HEADER + 8 || memcmp(data, MAGIC, sizeof MAGIC) != 0) {
-        return cask_error_set(err, CASK_ERR_FORMAT, "not a Cask index (%zu bytes, wrong or missing \"%s\")", bytes, MAGIC);
+        return cask_error_set(err, CASK_ERR_FORMAT,
+                              "not a Cask index (%zu bytes, wrong or missing \"%s\")", bytes,
+                              MAGIC);
     }
     uint32_t major = cask_get_le32(data + AT_MAJOR);
     if (major != CASK_CACHE_MAJOR) {
-        return cask_error_set(err, CASK_ERR_UNSUPPORTED, "index format %" PRIu32 ".%" PRIu32 ", this Cask reads %d.x: use the Cask that wrote it or build the cache again",
-                              major, cask_get_le32(data + AT_MINOR), CASK_CACHE_MAJOR);
+        return cask_error_set(
+            err, CASK_ERR_UNSUPPORTED,
+            "index format %" PRIu32 ".%" PRIu32
+            ", this Cask reads %d.x: use the Cask that wrote it or build the cache again",
+            major, cask_get_le32(data + AT_MINOR), CASK_CACHE_MAJOR);
     }
     uint64_t stated = cask_get_le64(data + bytes - 8), found = cask_xxh3(data, bytes - 8);
     if (stated != found) {
-        return cask_error_set(err, CASK_ERR_FORMAT, "index is damaged: checksum %016" PRIx64 ", expected %016" PRIx64, found, stated);
+        return cask_error_set(err, CASK_ERR_FORMAT,
+                              "index is damaged: checksum %016" PRIx64 ", expected %016" PRIx64,
+                              found, stated);
     }
     return CASK_OK;
 }
 
 /* The front part is a function of layout, kind, shard and the file's size and hash: write the one
  * that is expected and compare. */
-static enum cask_status check_layout(const uint8_t *data, const struct cask_sidecar *sidecar, const struct cask_layout *layout, struct cask_error *err)
+static enum cask_status check_layout(const uint8_t *data, const struct cask_sidecar *sidecar,
+                                     const struct cask_layout *layout, struct cask_error *err)
 {
     uint8_t front[CASK_SIDECAR_HEADER + CASK_ARRAYS * CASK_SIDECAR_ARRAY] = {0};
     size_t bytes = put_front(front, sidecar, layout);
     cask_put_le32(front + AT_MINOR, cask_get_le32(data + AT_MINOR));
     for (size_t at = 0; at < bytes; at++) {
         if (data[at] != front[at]) {
-            return cask_error_set(err, CASK_ERR_FORMAT, "index describes another %s than the manifest (byte %zu is %u, expected %u)",
-                                  at < CASK_SIDECAR_HEADER ? "file" : "array", at, data[at], front[at]);
+            return cask_error_set(
+                err, CASK_ERR_FORMAT,
+                "index describes another %s than the manifest (byte %zu is %u, expected %u)",
+                at < CASK_SIDECAR_HEADER ? "file" : "array", at, data[at], front[at]);
         }
     }
     return CASK_OK;
 }
 
-static enum cask_status check_chunk(const struct cask_array *array, uint32_t c, const struct cask_chunk *chunk, uint64_t rows, uint64_t file_bytes, struct cask_error *err)
+static enum cask_status check_chunk(const struct cask_array *array, uint32_t c,
+                                    const struct cask_chunk *chunk, uint64_t rows,
+                                    uint64_t file_bytes, struct cask_error *err)
 {
     uint64_t bytes = cask_chunk_bytes(chunk), bound = cask_array_chunk_bound(array, rows);
     bool exact = array->storage != CASK_STORAGE_SHUFFLED;
     if (chunk->address > file_bytes || bytes > file_bytes - chunk->address) {
-        return cask_error_set(err, CASK_ERR_FORMAT, "%s chunk %" PRIu32 ": bytes %" PRIu64 "+%" PRIu64 " lie outside the file of %" PRIu64,
+        return cask_error_set(err, CASK_ERR_FORMAT,
+                              "%s chunk %" PRIu32 ": bytes %" PRIu64 "+%" PRIu64
+                              " lie outside the file of %" PRIu64,
                               array->name, c, chunk->address, bytes, file_bytes);
     }
-    if (bytes > bound || (exact && bytes != bound) || bytes < (exact ? 1 : CASK_LZ4_FRAME_HEADER + CASK_LZ4_BLOCK_HEADER)) {
-        return cask_error_set(err, CASK_ERR_FORMAT, "%s chunk %" PRIu32 ": %" PRIu64 " bytes stored, expected %s%" PRIu64,
+    if (bytes > bound || (exact && bytes != bound) ||
+        bytes < (exact ? 1 : CASK_LZ4_FRAME_HEADER + CASK_LZ4_BLOCK_HEADER)) {
+        return cask_error_set(err, CASK_ERR_FORMAT,
+                              "%s chunk %" PRIu32 ": %" PRIu64 " bytes stored, expected %s%" PRIu64,
                               array->name, c, bytes, exact ? "" : "at most ", bound);
     }
     return CASK_OK;
 }
 
-enum cask_status cask_sidecar_decode(const uint8_t *data, size_t bytes, const struct cask_layout *layout, enum cask_sidecar_kind kind, uint32_t shard, struct cask_sidecar *sidecar, struct cask_error *err)
+enum cask_status cask_sidecar_decode(const uint8_t *data, size_t bytes,
+                                     const struct cask_layout *layout, enum cask_sidecar_kind kind,
+                                     uint32_t shard, struct cask_sidecar *sidecar,
+                                     struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     memset(sidecar, 0, sizeof *sidecar);
     CASK_TRY(check_front(data, bytes, err));
     if (bytes != cask_layout_sidecar_bytes(layout)) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT, "index has %zu bytes, expected %zu for this manifest", bytes, cask_layout_sidecar_bytes(layout)));
+        CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT,
+                                "index has %zu bytes, expected %zu for this manifest", bytes,
+                                cask_layout_sidecar_bytes(layout)));
     }
     sidecar->kind = kind;
     sidecar->shard = shard;
@@ -181,12 +208,15 @@ enum cask_status cask_sidecar_decode(const uint8_t *data, size_t bytes, const st
     sidecar->file_xxh3 = cask_get_le64(data + AT_FILE_XXH3);
     CASK_TRY(check_layout(data, sidecar, layout, err));
     CASK_TRY(cask_sidecar_allocate(sidecar, layout, err));
-    const uint8_t *in = data + bytes - 8 - (size_t)layout->spans * 8 - (size_t)layout->chunks * CASK_SIDECAR_CHUNK;
+    const uint8_t *in =
+        data + bytes - 8 - (size_t)layout->spans * 8 - (size_t)layout->chunks * CASK_SIDECAR_CHUNK;
     for (int i = 0; i < layout->array_count; i++) {
         for (uint32_t c = 0; c < layout->arrays[i].chunks; c++, in += CASK_SIDECAR_CHUNK) {
             struct cask_chunk *chunk = &sidecar->chunks[layout->arrays[i].first_chunk + c];
-            *chunk = (struct cask_chunk){cask_get_le64(in), cask_get_le32(in + 8), cask_get_le32(in + 12)};
-            CASK_TRY(check_chunk(&layout->arrays[i], c, chunk, layout->rows, sidecar->file_bytes, err));
+            *chunk = (struct cask_chunk){cask_get_le64(in), cask_get_le32(in + 8),
+                                         cask_get_le32(in + 12)};
+            CASK_TRY(
+                check_chunk(&layout->arrays[i], c, chunk, layout->rows, sidecar->file_bytes, err));
         }
     }
     for (uint32_t s = 0; s < layout->spans; s++, in += 8) {

@@ -17,7 +17,7 @@ enum cask_sidecar_kind { CASK_SIDECAR_SHARD, CASK_SIDECAR_CENTERS };
 
 struct cask_chunk {
     uint64_t address;
-    uint32_t bytes;       /* stored size; contiguous arrays may be larger than 4 GiB: see bytes_high */
+    uint32_t bytes; /* stored size; contiguous arrays may be larger than 4 GiB: see bytes_high */
     uint32_t bytes_high;
 };
 
@@ -35,16 +35,23 @@ static inline uint64_t cask_chunk_bytes(const struct cask_chunk *chunk)
     return (uint64_t)chunk->bytes_high << 32 | chunk->bytes;
 }
 
-enum cask_status cask_sidecar_allocate(struct cask_sidecar *sidecar, const struct cask_layout *layout, struct cask_error *err);
+enum cask_status cask_sidecar_allocate(struct cask_sidecar *sidecar,
+                                       const struct cask_layout *layout, struct cask_error *err);
 void cask_sidecar_release(struct cask_sidecar *sidecar); /* accepts a zeroed one */
 
 /* Fills the span checksums from the file's bytes; chunks must be set and lie inside. */
-void cask_sidecar_hash(struct cask_sidecar *sidecar, const struct cask_layout *layout, const uint8_t *file);
+void cask_sidecar_hash(struct cask_sidecar *sidecar, const struct cask_layout *layout,
+                       const uint8_t *file);
 
 /* *data is the caller's, to free with cask_free. */
-enum cask_status cask_sidecar_encode(const struct cask_sidecar *sidecar, const struct cask_layout *layout, uint8_t **data, size_t *bytes, struct cask_error *err);
+enum cask_status cask_sidecar_encode(const struct cask_sidecar *sidecar,
+                                     const struct cask_layout *layout, uint8_t **data,
+                                     size_t *bytes, struct cask_error *err);
 /* Refuses whatever is damaged, of another version, or states another layout than `layout`; every
  * chunk that is accepted lies inside file_bytes and has a size its storage allows. */
-enum cask_status cask_sidecar_decode(const uint8_t *data, size_t bytes, const struct cask_layout *layout, enum cask_sidecar_kind kind, uint32_t shard, struct cask_sidecar *sidecar, struct cask_error *err);
+enum cask_status cask_sidecar_decode(const uint8_t *data, size_t bytes,
+                                     const struct cask_layout *layout, enum cask_sidecar_kind kind,
+                                     uint32_t shard, struct cask_sidecar *sidecar,
+                                     struct cask_error *err);
 
 #endif

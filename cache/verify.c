@@ -1,5 +1,5 @@
-/* cache/verify.c - see the header. libhdf5 is not involved: the sidecar says where everything is, and
- * the whole-file hash covers HDF5's own structures. */
+/* cache/verify.c - see the header. libhdf5 is not involved: the sidecar says where everything is,
+ * and the whole-file hash covers HDF5's own structures. */
 #include "cache/verify.h"
 
 #include <inttypes.h>
@@ -16,7 +16,9 @@
 static bool indices_in_range(const uint8_t *planes, size_t count, int64_t classes)
 {
     for (size_t i = 0; i < count; i++) {
-        uint32_t index = (uint32_t)planes[i] | (uint32_t)planes[count + i] << 8 | (uint32_t)planes[2 * count + i] << 16 | (uint32_t)planes[3 * count + i] << 24;
+        uint32_t index = (uint32_t)planes[i] | (uint32_t)planes[count + i] << 8 |
+                         (uint32_t)planes[2 * count + i] << 16 |
+                         (uint32_t)planes[3 * count + i] << 24;
         if ((int64_t)index >= classes) {
             return false;
         }
@@ -34,8 +36,10 @@ static const char *check_rows(const struct cask_array *array, const uint8_t *chu
     return wrong;
 }
 
-/* Decodes every chunk of one array: a checksum says that bytes are as published, not that they are right. */
-static enum cask_status decode_array(struct cask_shard *shard, int slot, int64_t classes, struct cask_error *err)
+/* Decodes every chunk of one array: a checksum says that bytes are as published, not that they are
+ * right. */
+static enum cask_status decode_array(struct cask_shard *shard, int slot, int64_t classes,
+                                     struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     const struct cask_array *array = &shard->layout->arrays[slot];
@@ -53,11 +57,13 @@ static enum cask_status decode_array(struct cask_shard *shard, int slot, int64_t
         } else {
             wrong = cask_lz4_frame_decode(stored, cask_chunk_bytes(chunk), planes, raw);
         }
-        if (wrong == NULL && array->element == CASK_ELEMENT_U32 && !indices_in_range(planes, raw / 4, classes)) {
+        if (wrong == NULL && array->element == CASK_ELEMENT_U32 &&
+            !indices_in_range(planes, raw / 4, classes)) {
             wrong = "a class index is out of range";
         }
         if (wrong != NULL) {
-            CASK_TRY(cask_shard_damage(shard, slot, (uint64_t)c * array->chunk_rows, array->chunk_rows, wrong, err));
+            CASK_TRY(cask_shard_damage(shard, slot, (uint64_t)c * array->chunk_rows,
+                                       array->chunk_rows, wrong, err));
         }
     }
 done:
@@ -65,7 +71,9 @@ done:
     return st;
 }
 
-static enum cask_status check_file(const char *stem, const struct cask_record *record, const struct cask_layout *layout, int64_t classes, struct cask_error *err)
+static enum cask_status check_file(const char *stem, const struct cask_record *record,
+                                   const struct cask_layout *layout, int64_t classes,
+                                   struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_shard shard = {0};
@@ -75,19 +83,24 @@ static enum cask_status check_file(const char *stem, const struct cask_record *r
         if (layout->arrays[i].row_elements > 0) {
             CASK_TRY(cask_shard_check_array(&shard, i, err));
         }
-        if (layout->arrays[i].row_elements > 0 && layout->arrays[i].storage != CASK_STORAGE_CONTIGUOUS) {
+        if (layout->arrays[i].row_elements > 0 &&
+            layout->arrays[i].storage != CASK_STORAGE_CONTIGUOUS) {
             CASK_TRY(decode_array(&shard, i, classes, err));
         }
     }
     if (cask_xxh3(shard.map.data, shard.map.bytes) != shard.sidecar.file_xxh3) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT, "%s: damaged outside of all arrays, in HDF5's own structures: the rows are whole, but h5py may not open the file", shard.path));
+        CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT,
+                                "%s: damaged outside of all arrays, in HDF5's own structures: the "
+                                "rows are whole, but h5py may not open the file",
+                                shard.path));
     }
 done:
     cask_shard_close(&shard);
     return st;
 }
 
-static enum cask_status verify_one(const char *folder, const struct cask_manifest_file *file, int64_t number, struct cask_error *damage)
+static enum cask_status verify_one(const char *folder, const struct cask_manifest_file *file,
+                                   int64_t number, struct cask_error *damage)
 {
     struct cask_layout layout;
     const struct cask_record *record = &file->centers;
@@ -100,12 +113,15 @@ static enum cask_status verify_one(const char *folder, const struct cask_manifes
         record = &file->shards[number];
         cask_layout_shard(&file->manifest, number, &layout);
     }
-    enum cask_status st = stem != NULL ? check_file(stem, record, &layout, file->manifest.classes, damage) : cask_error_memory(damage, strlen(folder), "file name");
+    enum cask_status st = stem != NULL
+                              ? check_file(stem, record, &layout, file->manifest.classes, damage)
+                              : cask_error_memory(damage, strlen(folder), "file name");
     cask_free(stem);
     return st;
 }
 
-enum cask_status cask_verify_folder(const char *folder, cask_verify_report report, void *user, struct cask_verify_counts *counts, struct cask_error *err)
+enum cask_status cask_verify_folder(const char *folder, cask_verify_report report, void *user,
+                                    struct cask_verify_counts *counts, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_manifest_file file = {0};
@@ -117,7 +133,9 @@ enum cask_status cask_verify_folder(const char *folder, cask_verify_report repor
     }
     CASK_TRY(cask_manifest_read(path, &file, err));
     if (!file.complete) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT, "%s: the cache is not finished: run precompute again with the same settings", folder));
+        CASK_TRY(cask_error_set(
+            err, CASK_ERR_FORMAT,
+            "%s: the cache is not finished: run precompute again with the same settings", folder));
     }
     counts->shards = cask_layout_shards(&file.manifest);
     for (int64_t i = 0; i < counts->shards; i++) {

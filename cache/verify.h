@@ -14,7 +14,9 @@ struct cask_verify_counts {
 typedef void (*cask_verify_report)(int64_t shard, const struct cask_error *damage, void *user);
 
 /* Checks sidecars, every span of every array, that every chunk decodes to indices in range, and the
- * whole-file hashes. Fails only where there is nothing to check (no readable, finished manifest). */
-enum cask_status cask_verify_folder(const char *folder, cask_verify_report report, void *user, struct cask_verify_counts *counts, struct cask_error *err);
+ * whole-file hashes. Fails only where there is nothing to check (no readable, finished manifest).
+ */
+enum cask_status cask_verify_folder(const char *folder, cask_verify_report report, void *user,
+                                    struct cask_verify_counts *counts, struct cask_error *err);
 
 #endif

@@ -1,5 +1,5 @@
-/* cache/writer.c - the folder of a cache under construction: create or resume, what is already there,
- * centres, and the final manifest. */
+/* cache/writer.c - the folder of a cache under construction: create or resume, what is already
+ * there, centres, and the final manifest. */
 #include "cache/writer.h"
 
 #include <inttypes.h>
@@ -15,17 +15,21 @@
 
 enum { INDEX_MAX_BYTES = 1 << 30 };
 
-/* True if the two files of a record are there with the right sizes and the index hashes as recorded.
- * The data itself is hashed when it is read; re-hashing a whole cache at every start would be a wait. */
+/* True if the two files of a record are there with the right sizes and the index hashes as
+ * recorded. The data itself is hashed when it is read; re-hashing a whole cache at every start
+ * would be a wait. */
 static bool is_published(const char *stem, const struct cask_record *record)
 {
     struct cask_error ignored;
     struct stat status;
-    char *data = NULL, *path = cask_format("%s.h5", stem), *index_path = cask_format("%s.idx", stem);
+    char *data = NULL, *path = cask_format("%s.h5", stem),
+         *index_path = cask_format("%s.idx", stem);
     size_t bytes = 0;
-    bool good = path != NULL && index_path != NULL && stat(path, &status) == 0 && (uint64_t)status.st_size == record->bytes &&
-                cask_file_read_all(index_path, INDEX_MAX_BYTES, &data, &bytes, &ignored) == CASK_OK &&
-                bytes == record->index_bytes && cask_xxh3(data, bytes) == record->index_xxh3;
+    bool good =
+        path != NULL && index_path != NULL && stat(path, &status) == 0 &&
+        (uint64_t)status.st_size == record->bytes &&
+        cask_file_read_all(index_path, INDEX_MAX_BYTES, &data, &bytes, &ignored) == CASK_OK &&
+        bytes == record->index_bytes && cask_xxh3(data, bytes) == record->index_xxh3;
     cask_free(data);
     cask_free(path);
     cask_free(index_path);
@@ -35,7 +39,8 @@ static bool is_published(const char *stem, const struct cask_record *record)
 /* ---------------------------------------------------------------- resume */
 
 /* Later lines win: a shard that was built again has two. */
-static enum cask_status take_record(const struct cask_record *record, void *user, struct cask_error *err)
+static enum cask_status take_record(const struct cask_record *record, void *user,
+                                    struct cask_error *err)
 {
     struct cask_cache_writer *writer = user;
     const struct cask_manifest *manifest = &writer->file.manifest;
@@ -46,8 +51,9 @@ static enum cask_status take_record(const struct cask_record *record, void *user
                record->rows == cask_layout_shard_rows(manifest, record->shard)) {
         writer->records[record->shard] = *record;
     } else {
-        cask_log_warn("%s: a line about shard %" PRId64 " with %" PRId64 " rows does not belong here: ignored", writer->journal_path,
-                      record->shard, record->rows);
+        cask_log_warn("%s: a line about shard %" PRId64 " with %" PRId64
+                      " rows does not belong here: ignored",
+                      writer->journal_path, record->shard, record->rows);
     }
     return CASK_OK;
 }
@@ -60,7 +66,9 @@ static enum cask_status drop_unpublished(struct cask_cache_writer *writer, struc
             return cask_error_memory(err, strlen(writer->folder), "file name");
         }
         if (writer->records[i].rows > 0 && !is_published(stem, &writer->records[i])) {
-            cask_log_warn("%s.h5 is listed, but missing or not what was published: it will be built again", stem);
+            cask_log_warn(
+                "%s.h5 is listed, but missing or not what was published: it will be built again",
+                stem);
             writer->records[i].rows = 0;
         }
         cask_free(stem);
@@ -85,7 +93,8 @@ static enum cask_status read_published(struct cask_cache_writer *writer, struct 
     }
     CASK_TRY(cask_journal_read(writer->journal_path, take_record, writer, &bad_lines, err));
     if (bad_lines > 0) {
-        cask_log_warn("%s: %" PRId64 " lines are torn or damaged; their shards are built again", writer->journal_path, bad_lines);
+        cask_log_warn("%s: %" PRId64 " lines are torn or damaged; their shards are built again",
+                      writer->journal_path, bad_lines);
     }
     CASK_TRY(drop_unpublished(writer, err));
 done:
@@ -93,14 +102,17 @@ done:
 }
 
 /* The manifest on disk becomes the writer's; the given one must agree with it. */
-static enum cask_status adopt_manifest(struct cask_cache_writer *writer, const struct cask_manifest *given, struct cask_error *err)
+static enum cask_status adopt_manifest(struct cask_cache_writer *writer,
+                                       const struct cask_manifest *given, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     int overrides = 0;
     CASK_TRY(cask_manifest_read(writer->manifest_path, &writer->file, err));
     st = cask_manifest_compare(given, &writer->file.manifest, NULL, 0, &overrides, err);
     if (st != CASK_OK) {
-        cask_error_prefix(err, "%s was begun with other settings (use another folder, or give the same ones)", writer->folder);
+        cask_error_prefix(
+            err, "%s was begun with other settings (use another folder, or give the same ones)",
+            writer->folder);
         goto done;
     }
 done:
@@ -124,7 +136,9 @@ static enum cask_status check_space(const struct cask_cache_writer *writer, stru
     }
     CASK_TRY(cask_folder_free_bytes(writer->folder, &available, err));
     if (needed > available) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_NO_SPACE, "%s: what is missing takes up to %.3f GB, the disk has %.3f GB free: make room, or choose a smaller --topk or --embedding int8",
+        CASK_TRY(cask_error_set(err, CASK_ERR_NO_SPACE,
+                                "%s: what is missing takes up to %.3f GB, the disk has %.3f GB "
+                                "free: make room, or choose a smaller --topk or --embedding int8",
                                 writer->folder, (double)needed / 1e9, (double)available / 1e9));
     }
 done:
@@ -133,7 +147,8 @@ done:
 
 /* ---------------------------------------------------------------- life */
 
-static enum cask_status open_folder(struct cask_cache_writer *writer, const struct cask_manifest *manifest, struct cask_error *err)
+static enum cask_status open_folder(struct cask_cache_writer *writer,
+                                    const struct cask_manifest *manifest, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     CASK_TRY(cask_folder_create(writer->folder, err));
@@ -147,7 +162,8 @@ static enum cask_status open_folder(struct cask_cache_writer *writer, const stru
     writer->shards = cask_layout_shards(&writer->file.manifest);
     writer->records = cask_alloc((size_t)writer->shards, sizeof *writer->records);
     if (writer->records == NULL) {
-        CASK_TRY(cask_error_memory(err, (size_t)writer->shards * sizeof *writer->records, "list of shards"));
+        CASK_TRY(cask_error_memory(err, (size_t)writer->shards * sizeof *writer->records,
+                                   "list of shards"));
     }
     CASK_TRY(read_published(writer, err));
     CASK_TRY(check_space(writer, err));
@@ -155,7 +171,8 @@ done:
     return st;
 }
 
-static enum cask_status create_workers(struct cask_cache_writer *writer, int threads, struct cask_error *err)
+static enum cask_status create_workers(struct cask_cache_writer *writer, int threads,
+                                       struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     size_t dimension = (size_t)writer->file.manifest.embedding;
@@ -163,7 +180,8 @@ static enum cask_status create_workers(struct cask_cache_writer *writer, int thr
     threads = cask_pool_threads(writer->pool);
     writer->workers = cask_alloc((size_t)threads, sizeof *writer->workers);
     if (writer->workers == NULL) {
-        CASK_TRY(cask_error_memory(err, (size_t)threads * sizeof *writer->workers, "writer threads"));
+        CASK_TRY(
+            cask_error_memory(err, (size_t)threads * sizeof *writer->workers, "writer threads"));
     }
     for (int i = 0; i < threads; i++) {
         writer->workers[i].back = cask_alloc(dimension, sizeof(float));
@@ -175,7 +193,9 @@ done:
     return st;
 }
 
-enum cask_status cask_cache_writer_open(const char *folder, const struct cask_manifest *manifest, int threads, struct cask_cache_writer **out, struct cask_error *err)
+enum cask_status cask_cache_writer_open(const char *folder, const struct cask_manifest *manifest,
+                                        int threads, struct cask_cache_writer **out,
+                                        struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_manifest given = *manifest;
@@ -192,7 +212,8 @@ enum cask_status cask_cache_writer_open(const char *folder, const struct cask_ma
     writer->manifest_path = cask_format("%s/manifest.json", folder);
     writer->journal_path = cask_format("%s/journal.jsonl", folder);
     writer->bad_path = cask_format("%s/bad.csv", folder);
-    if (writer->folder == NULL || writer->manifest_path == NULL || writer->journal_path == NULL || writer->bad_path == NULL) {
+    if (writer->folder == NULL || writer->manifest_path == NULL || writer->journal_path == NULL ||
+        writer->bad_path == NULL) {
         CASK_TRY(cask_error_memory(err, strlen(folder), "file names"));
     }
     CASK_TRY(open_folder(writer, &given, err));
@@ -236,7 +257,8 @@ bool cask_cache_writer_has(const struct cask_cache_writer *writer, int64_t shard
 
 /* ---------------------------------------------------------------- centres and the end */
 
-void cask_centers_sha256(const float *centers, int64_t classes, int embedding, char hex[CASK_SHA256_HEX])
+void cask_centers_sha256(const float *centers, int64_t classes, int embedding,
+                         char hex[CASK_SHA256_HEX])
 {
     struct cask_sha256 state;
     cask_sha256_init(&state);
@@ -245,14 +267,16 @@ void cask_centers_sha256(const float *centers, int64_t classes, int embedding, c
     cask_sha256_final_hex(&state, hex);
 }
 
-enum cask_status cask_cache_writer_centers(struct cask_cache_writer *writer, const float *centers, struct cask_error *err)
+enum cask_status cask_cache_writer_centers(struct cask_cache_writer *writer, const float *centers,
+                                           struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_manifest *manifest = &writer->file.manifest;
     struct cask_record record = {.shard = CASK_RECORD_CENTERS, .rows = manifest->classes};
     char *stem = NULL;
     if (manifest->centers_sha256[0] == '\0') {
-        cask_centers_sha256(centers, manifest->classes, manifest->embedding, manifest->centers_sha256);
+        cask_centers_sha256(centers, manifest->classes, manifest->embedding,
+                            manifest->centers_sha256);
     }
     if (writer->centers.rows > 0) {
         goto done;
@@ -278,13 +302,22 @@ enum cask_status cask_cache_writer_finish(struct cask_cache_writer *writer, stru
     for (int64_t i = 0; i < writer->shards; i++) {
         const struct cask_record *record = &writer->records[i];
         if (record->rows == 0) {
-            CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT, "%s: shard %" PRId64 " of %" PRId64 " is missing: run precompute again with the same settings", writer->folder, i, writer->shards));
+            CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT,
+                                    "%s: shard %" PRId64 " of %" PRId64
+                                    " is missing: run precompute again with the same settings",
+                                    writer->folder, i, writer->shards));
         }
-        manifest->embedding_error_max = record->embedding_error > manifest->embedding_error_max ? record->embedding_error : manifest->embedding_error_max;
-        manifest->cosine_error_max = record->cosine_error > manifest->cosine_error_max ? record->cosine_error : manifest->cosine_error_max;
+        manifest->embedding_error_max = record->embedding_error > manifest->embedding_error_max
+                                            ? record->embedding_error
+                                            : manifest->embedding_error_max;
+        manifest->cosine_error_max = record->cosine_error > manifest->cosine_error_max
+                                         ? record->cosine_error
+                                         : manifest->cosine_error_max;
     }
     if (writer->centers.rows == 0 && manifest->centers_origin[0] != '\0') {
-        CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT, "%s: the class centres (from \"%s\") are missing", writer->folder, manifest->centers_origin));
+        CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT,
+                                "%s: the class centres (from \"%s\") are missing", writer->folder,
+                                manifest->centers_origin));
     }
     CASK_TRY(cask_writer_sort_bad(writer->bad_path, err));
     struct cask_manifest_file file = writer->file;

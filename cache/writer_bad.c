@@ -26,12 +26,15 @@ static char *quoted(const char *text)
     return out;
 }
 
-enum cask_status cask_cache_writer_bad(struct cask_cache_writer *writer, int64_t row, const char *name, const char *reason, struct cask_error *err)
+enum cask_status cask_cache_writer_bad(struct cask_cache_writer *writer, int64_t row,
+                                       const char *name, const char *reason, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     char *name_text = quoted(name), *reason_text = quoted(reason), *line = NULL;
     if (name_text != NULL && reason_text != NULL) {
-        line = cask_format("%s%" PRId64 ",\"%s\",\"%s\"\n", cask_path_exists(writer->bad_path) ? "" : HEADER, row, name_text, reason_text);
+        line = cask_format("%s%" PRId64 ",\"%s\",\"%s\"\n",
+                           cask_path_exists(writer->bad_path) ? "" : HEADER, row, name_text,
+                           reason_text);
     }
     if (line == NULL) {
         CASK_TRY(cask_error_memory(err, strlen(name) + strlen(reason), "line of bad.csv"));

@@ -1,5 +1,5 @@
-/* cache/writer_rows.c - the open shard: rows are checked, turned into what is stored, and put in their
- * place in memory; commit hands the arrays to shard_write.c. */
+/* cache/writer_rows.c - the open shard: rows are checked, turned into what is stored, and put in
+ * their place in memory; commit hands the arrays to shard_write.c. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdatomic.h>
@@ -12,7 +12,8 @@
 #include "common/mem.h"
 
 /* Arrays are kept as they lie in the file, which is little endian. */
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the cache writer needs a little-endian host");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "the cache writer needs a little-endian host");
 
 static const double COSINE_LIMIT = 1.001; /* rounding of a float dot product, with room */
 static const double NORM_TOLERANCE = 1e-3;
@@ -27,51 +28,68 @@ static enum cask_status check_embedding(const float *x, int count, struct cask_e
     }
     double sum = (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
     if (!(fabs(sqrt(sum) - 1.0) <= NORM_TOLERANCE)) {
-        return cask_error_set(err, CASK_ERR_RANGE, "embedding has length %.9g, expected 1", sqrt(sum));
+        return cask_error_set(err, CASK_ERR_RANGE, "embedding has length %.9g, expected 1",
+                              sqrt(sum));
     }
     return CASK_OK;
 }
 
-static enum cask_status check_topk(const struct cask_cache_view *view, const struct cask_manifest *manifest, struct cask_error *err)
+static enum cask_status check_topk(const struct cask_cache_view *view,
+                                   const struct cask_manifest *manifest, struct cask_error *err)
 {
     for (int j = 0; j < manifest->topk; j++) {
         double cosine = (double)view->topk_cosine[j];
         if (!(fabs(cosine) <= COSINE_LIMIT)) {
-            return cask_error_set(err, CASK_ERR_RANGE, "top-k cosine %d is %.9g, expected -1 to 1", j, cosine);
+            return cask_error_set(err, CASK_ERR_RANGE, "top-k cosine %d is %.9g, expected -1 to 1",
+                                  j, cosine);
         }
         if ((int64_t)view->topk_index[j] >= manifest->classes) {
-            return cask_error_set(err, CASK_ERR_RANGE, "top-k index %d is %" PRIu32 ", but there are %" PRId64 " classes", j, view->topk_index[j], manifest->classes);
+            return cask_error_set(err, CASK_ERR_RANGE,
+                                  "top-k index %d is %" PRIu32 ", but there are %" PRId64
+                                  " classes",
+                                  j, view->topk_index[j], manifest->classes);
         }
         if (j > 0 && !(view->topk_cosine[j] < view->topk_cosine[j - 1] ||
-                       (view->topk_cosine[j] == view->topk_cosine[j - 1] && view->topk_index[j] > view->topk_index[j - 1]))) {
-            return cask_error_set(err, CASK_ERR_RANGE, "top-k entries %d and %d are not in order (cosine down, then class id up)", j - 1, j);
+                       (view->topk_cosine[j] == view->topk_cosine[j - 1] &&
+                        view->topk_index[j] > view->topk_index[j - 1]))) {
+            return cask_error_set(
+                err, CASK_ERR_RANGE,
+                "top-k entries %d and %d are not in order (cosine down, then class id up)", j - 1,
+                j);
         }
     }
     return CASK_OK;
 }
 
-static enum cask_status check_view(const struct cask_cache_view *view, const struct cask_manifest *manifest, struct cask_error *err)
+static enum cask_status check_view(const struct cask_cache_view *view,
+                                   const struct cask_manifest *manifest, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     CASK_TRY(check_embedding(view->embedding, manifest->embedding, err));
     CASK_TRY(check_topk(view, manifest, err));
     if (!(view->norm >= 0 && view->norm <= 3e38f) || !(fabsf(view->label_cosine) <= COSINE_LIMIT)) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_RANGE, "norm %.9g, label cosine %.9g: expected finite, and -1 to 1", (double)view->norm, (double)view->label_cosine));
+        CASK_TRY(cask_error_set(err, CASK_ERR_RANGE,
+                                "norm %.9g, label cosine %.9g: expected finite, and -1 to 1",
+                                (double)view->norm, (double)view->label_cosine));
     }
     for (int t = 0; t < manifest->temperature_count; t++) {
         if (!(fabs(view->lse[t]) <= 3e38)) {
-            CASK_TRY(cask_error_set(err, CASK_ERR_RANGE, "LSE at temperature %g is %.9g", manifest->temperatures[t], view->lse[t]));
+            CASK_TRY(cask_error_set(err, CASK_ERR_RANGE, "LSE at temperature %g is %.9g",
+                                    manifest->temperatures[t], view->lse[t]));
         }
     }
 done:
     return st;
 }
 
-static enum cask_status check_row(const struct cask_cache_row *row, const struct cask_manifest *manifest, struct cask_error *err)
+static enum cask_status check_row(const struct cask_cache_row *row,
+                                  const struct cask_manifest *manifest, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     if (row->label != UINT32_MAX && (int64_t)row->label >= manifest->classes) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_RANGE, "label is %" PRIu32 ", but there are %" PRId64 " classes", row->label, manifest->classes));
+        CASK_TRY(cask_error_set(err, CASK_ERR_RANGE,
+                                "label is %" PRIu32 ", but there are %" PRId64 " classes",
+                                row->label, manifest->classes));
     }
     for (int view = 0; view < CASK_CACHE_VIEWS && !(row->flags & CASK_ROW_BAD); view++) {
         st = check_view(&row->views[view], manifest, err);
@@ -96,7 +114,8 @@ static void put(struct cask_cache_writer *writer, int slot, int64_t row, const v
     memcpy(place(writer, slot, row), value, writer->layout.arrays[slot].row_bytes);
 }
 
-static void store_embedding(struct cask_cache_writer *writer, int view, int64_t row, const float *x, struct cask_writer_worker *worker)
+static void store_embedding(struct cask_cache_writer *writer, int view, int64_t row, const float *x,
+                            struct cask_writer_worker *worker)
 {
     size_t count = (size_t)writer->file.manifest.embedding;
     void *out = place(writer, CASK_ARRAY_VIEW(view, CASK_FIELD_EMBEDDING), row);
@@ -108,24 +127,30 @@ static void store_embedding(struct cask_cache_writer *writer, int view, int64_t 
         cask_quantize_f16(x, count, out);
         cask_unit_from_f16(out, count, worker->back);
     }
-    worker->embedding_error = fmax(worker->embedding_error, cask_cosine_distance(x, worker->back, count));
+    worker->embedding_error =
+        fmax(worker->embedding_error, cask_cosine_distance(x, worker->back, count));
 }
 
 /* True if the label is among the top-k. */
-static bool store_topk(struct cask_cache_writer *writer, int view, int64_t row, const struct cask_cache_view *from, uint32_t label, struct cask_writer_worker *worker)
+static bool store_topk(struct cask_cache_writer *writer, int view, int64_t row,
+                       const struct cask_cache_view *from, uint32_t label,
+                       struct cask_writer_worker *worker)
 {
     int16_t *cosines = place(writer, CASK_ARRAY_VIEW(view, CASK_FIELD_TOPK_COSINE), row);
     bool inside = false;
     put(writer, CASK_ARRAY_VIEW(view, CASK_FIELD_TOPK_INDEX), row, from->topk_index);
     for (int j = 0; j < writer->file.manifest.topk; j++) {
         cosines[j] = cask_quantize_cosine(from->topk_cosine[j]);
-        worker->cosine_error = fmax(worker->cosine_error, fabs((double)cask_cosine_from_i16(cosines[j]) - (double)from->topk_cosine[j]));
+        worker->cosine_error =
+            fmax(worker->cosine_error,
+                 fabs((double)cask_cosine_from_i16(cosines[j]) - (double)from->topk_cosine[j]));
         inside = inside || from->topk_index[j] == label;
     }
     return inside;
 }
 
-static bool store_view(struct cask_cache_writer *writer, int view, int64_t row, const struct cask_cache_row *from, struct cask_writer_worker *worker)
+static bool store_view(struct cask_cache_writer *writer, int view, int64_t row,
+                       const struct cask_cache_row *from, struct cask_writer_worker *worker)
 {
     const struct cask_cache_view *source = &from->views[view];
     float lse[CASK_CACHE_TEMPERATURES];
@@ -139,7 +164,8 @@ static bool store_view(struct cask_cache_writer *writer, int view, int64_t row, 
     return store_topk(writer, view, row, source, from->label, worker);
 }
 
-static void store_row(struct cask_cache_writer *writer, int64_t row, const struct cask_cache_row *from, struct cask_writer_worker *worker)
+static void store_row(struct cask_cache_writer *writer, int64_t row,
+                      const struct cask_cache_row *from, struct cask_writer_worker *worker)
 {
     uint8_t flags = from->flags;
     put(writer, CASK_ARRAY_LABEL, row, &from->label);
@@ -155,14 +181,18 @@ static void store_row(struct cask_cache_writer *writer, int64_t row, const struc
 
 /* ---------------------------------------------------------------- begin, append, commit */
 
-enum cask_status cask_cache_writer_begin(struct cask_cache_writer *writer, int64_t shard, struct cask_error *err)
+enum cask_status cask_cache_writer_begin(struct cask_cache_writer *writer, int64_t shard,
+                                         struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     if (writer->open_shard >= 0) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_INTERNAL, "shard %" PRId64 " begun while %" PRId64 " is open", shard, writer->open_shard));
+        CASK_TRY(cask_error_set(err, CASK_ERR_INTERNAL,
+                                "shard %" PRId64 " begun while %" PRId64 " is open", shard,
+                                writer->open_shard));
     }
     if (shard < 0 || shard >= writer->shards) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_RANGE, "shard %" PRId64 " of %" PRId64, shard, writer->shards));
+        CASK_TRY(cask_error_set(err, CASK_ERR_RANGE, "shard %" PRId64 " of %" PRId64, shard,
+                                writer->shards));
     }
     cask_layout_shard(&writer->file.manifest, shard, &writer->layout);
     writer->open_shard = shard;
@@ -200,7 +230,8 @@ static void append_row(void *user, int64_t index, int worker)
     struct cask_cache_writer *writer = appending->writer;
     struct cask_error unused;
     if (check_row(&appending->rows[index], &writer->file.manifest, &unused) == CASK_OK) {
-        store_row(writer, writer->filled + index, &appending->rows[index], &writer->workers[worker]);
+        store_row(writer, writer->filled + index, &appending->rows[index],
+                  &writer->workers[worker]);
         return;
     }
     long long seen = atomic_load(&appending->first_bad);
@@ -208,7 +239,9 @@ static void append_row(void *user, int64_t index, int worker)
     }
 }
 
-enum cask_status cask_cache_writer_append(struct cask_cache_writer *writer, const struct cask_cache_row *rows, int count, struct cask_error *err)
+enum cask_status cask_cache_writer_append(struct cask_cache_writer *writer,
+                                          const struct cask_cache_row *rows, int count,
+                                          struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct appending appending = {.writer = writer, .rows = rows, .first_bad = INT64_MAX};
@@ -216,13 +249,19 @@ enum cask_status cask_cache_writer_append(struct cask_cache_writer *writer, cons
         CASK_TRY(cask_error_set(err, CASK_ERR_INTERNAL, "rows appended while no shard is open"));
     }
     if (count < 0 || (uint64_t)count > writer->layout.rows - (uint64_t)writer->filled) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_RANGE, "%d rows appended to shard %" PRId64 ", which has room for %" PRId64, count, writer->open_shard, (int64_t)writer->layout.rows - writer->filled));
+        CASK_TRY(cask_error_set(
+            err, CASK_ERR_RANGE,
+            "%d rows appended to shard %" PRId64 ", which has room for %" PRId64, count,
+            writer->open_shard, (int64_t)writer->layout.rows - writer->filled));
     }
     cask_pool_run(writer->pool, count, append_row, &appending);
     int64_t bad = atomic_load(&appending.first_bad);
     if (bad != INT64_MAX) {
         st = check_row(&rows[bad], &writer->file.manifest, err);
-        cask_error_prefix(err, "row %" PRId64 " (sample %" PRIu64 ")", writer->open_shard * writer->file.manifest.shard_images + writer->filled + bad, rows[bad].sample_id);
+        cask_error_prefix(err, "row %" PRId64 " (sample %" PRIu64 ")",
+                          writer->open_shard * writer->file.manifest.shard_images + writer->filled +
+                              bad,
+                          rows[bad].sample_id);
         goto done;
     }
     writer->filled += count;
@@ -236,7 +275,9 @@ enum cask_status cask_cache_writer_commit(struct cask_cache_writer *writer, stru
     struct cask_record record = {.shard = writer->open_shard, .rows = writer->filled};
     char *stem = NULL;
     if (writer->open_shard < 0 || writer->filled != (int64_t)writer->layout.rows) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_INTERNAL, "shard %" PRId64 " committed with %" PRId64 " of %" PRIu64 " rows", writer->open_shard, writer->filled, writer->layout.rows));
+        CASK_TRY(cask_error_set(err, CASK_ERR_INTERNAL,
+                                "shard %" PRId64 " committed with %" PRId64 " of %" PRIu64 " rows",
+                                writer->open_shard, writer->filled, writer->layout.rows));
     }
     for (int i = 0; i < cask_pool_threads(writer->pool); i++) {
         record.embedding_error = fmax(record.embedding_error, writer->workers[i].embedding_error);
@@ -246,7 +287,8 @@ enum cask_status cask_cache_writer_commit(struct cask_cache_writer *writer, stru
     if (stem == NULL) {
         CASK_TRY(cask_error_memory(err, strlen(writer->folder), "file name"));
     }
-    CASK_TRY(cask_shard_write(stem, &writer->file.manifest, writer->open_shard, &writer->layout, writer->arrays, writer->pool, &record, err));
+    CASK_TRY(cask_shard_write(stem, &writer->file.manifest, writer->open_shard, &writer->layout,
+                              writer->arrays, writer->pool, &record, err));
     CASK_TRY(cask_journal_append(writer->journal_path, &record, err));
     writer->records[writer->open_shard] = record;
 done:

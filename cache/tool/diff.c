@@ -33,7 +33,8 @@ static void note(struct field_diff *field, int64_t row, int view, double largest
     field->largest = fmax(field->largest, largest);
 }
 
-static void compare_floats(struct field_diff *field, int64_t row, int view, const float *a, const float *b, int count)
+static void compare_floats(struct field_diff *field, int64_t row, int view, const float *a,
+                           const float *b, int count)
 {
     double largest = 0;
     if (memcmp(a, b, (size_t)count * sizeof *a) != 0) {
@@ -44,21 +45,29 @@ static void compare_floats(struct field_diff *field, int64_t row, int view, cons
     }
 }
 
-static void compare_row(struct difference *d, const struct cask_manifest *m, const struct tool_rows *a, const struct tool_rows *b, int i, int view)
+static void compare_row(struct difference *d, const struct cask_manifest *m,
+                        const struct tool_rows *a, const struct tool_rows *b, int i, int view)
 {
     int64_t row = a->row[i];
     size_t at = (size_t)i, k = (size_t)m->topk;
-    compare_floats(&d->fields[EMBEDDING], row, view, a->fields.embedding + at * (size_t)m->embedding, b->fields.embedding + at * (size_t)m->embedding, m->embedding);
+    compare_floats(&d->fields[EMBEDDING], row, view,
+                   a->fields.embedding + at * (size_t)m->embedding,
+                   b->fields.embedding + at * (size_t)m->embedding, m->embedding);
     compare_floats(&d->fields[NORM], row, view, a->fields.norm + at, b->fields.norm + at, 1);
-    compare_floats(&d->fields[TOPK_COSINE], row, view, a->fields.topk_cosine + at * k, b->fields.topk_cosine + at * k, m->topk);
-    compare_floats(&d->fields[LABEL_COSINE], row, view, a->fields.label_cosine + at, b->fields.label_cosine + at, 1);
-    compare_floats(&d->fields[LSE], row, view, a->fields.lse + at * (size_t)m->temperature_count, b->fields.lse + at * (size_t)m->temperature_count, m->temperature_count);
-    if (memcmp(a->fields.topk_index + at * k, b->fields.topk_index + at * k, k * sizeof(uint32_t)) != 0) {
+    compare_floats(&d->fields[TOPK_COSINE], row, view, a->fields.topk_cosine + at * k,
+                   b->fields.topk_cosine + at * k, m->topk);
+    compare_floats(&d->fields[LABEL_COSINE], row, view, a->fields.label_cosine + at,
+                   b->fields.label_cosine + at, 1);
+    compare_floats(&d->fields[LSE], row, view, a->fields.lse + at * (size_t)m->temperature_count,
+                   b->fields.lse + at * (size_t)m->temperature_count, m->temperature_count);
+    if (memcmp(a->fields.topk_index + at * k, b->fields.topk_index + at * k,
+               k * sizeof(uint32_t)) != 0) {
         note(&d->fields[TOPK_INDEX], row, view, 0);
     }
 }
 
-static enum cask_status compare_rows(struct difference *d, struct cask_cache *a, struct cask_cache *b, struct cask_error *err)
+static enum cask_status compare_rows(struct difference *d, struct cask_cache *a,
+                                     struct cask_cache *b, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     const struct cask_manifest *m = cask_cache_manifest(a);
@@ -92,7 +101,8 @@ done:
 
 static bool same_shape(const struct cask_manifest *a, const struct cask_manifest *b)
 {
-    return a->images == b->images && a->embedding == b->embedding && a->topk == b->topk && a->temperature_count == b->temperature_count;
+    return a->images == b->images && a->embedding == b->embedding && a->topk == b->topk &&
+           a->temperature_count == b->temperature_count;
 }
 
 static bool print_text(const struct difference *d)
@@ -106,7 +116,10 @@ static bool print_text(const struct difference *d)
         const struct field_diff *f = &d->fields[i];
         same = same && f->views == 0;
         if (f->views > 0) {
-            printf("%-13s %" PRId64 " views differ, first row %" PRId64 " (%s), largest difference %.3g\n", f->name, f->views, f->first_row, f->first_view == 0 ? "orig" : "hflip", f->largest);
+            printf("%-13s %" PRId64 " views differ, first row %" PRId64
+                   " (%s), largest difference %.3g\n",
+                   f->name, f->views, f->first_row, f->first_view == 0 ? "orig" : "hflip",
+                   f->largest);
         }
     }
     printf("%s (%" PRId64 " rows x 2 views compared)\n", same ? "equal" : "different", d->compared);
@@ -137,12 +150,14 @@ static struct cask_json *to_json(const struct difference *d, bool *same)
     return object;
 }
 
-enum cask_status tool_diff(const struct tool_arguments *arguments, int *exit_code, struct cask_error *err)
+enum cask_status tool_diff(const struct tool_arguments *arguments, int *exit_code,
+                           struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_cache *a = NULL, *b = NULL;
     struct cask_error difference;
-    static const char *const names[FIELDS] = {"embedding", "norm", "topk_index", "topk_cosine", "label_cosine", "lse", "label", "sample_id"};
+    static const char *const names[FIELDS] = {"embedding",    "norm", "topk_index", "topk_cosine",
+                                              "label_cosine", "lse",  "label",      "sample_id"};
     struct difference d = {0};
     int overrides = 0;
     bool same = false;
@@ -153,7 +168,8 @@ enum cask_status tool_diff(const struct tool_arguments *arguments, int *exit_cod
     CASK_TRY(cask_cache_open(arguments->positional[1], CASK_VERIFY_FIRST, &b, err));
     const struct cask_manifest *x = cask_cache_manifest(a), *y = cask_cache_manifest(b);
     /* Both ways: a field that is empty on one side is not compared from there. */
-    d.same_manifest = cask_manifest_compare(x, y, NULL, 0, &overrides, &difference) == CASK_OK && cask_manifest_compare(y, x, NULL, 0, &overrides, &difference) == CASK_OK;
+    d.same_manifest = cask_manifest_compare(x, y, NULL, 0, &overrides, &difference) == CASK_OK &&
+                      cask_manifest_compare(y, x, NULL, 0, &overrides, &difference) == CASK_OK;
     snprintf(d.manifest, sizeof d.manifest, "%s", d.same_manifest ? "" : difference.message);
     d.same_shape = same_shape(x, y);
     if (d.same_shape) {

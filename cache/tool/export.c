@@ -1,7 +1,9 @@
-/* cache/tool/export.c - a range of rows as an .npz file: a ZIP archive of .npy arrays, stored without
- * compression. Formats: "numpy.lib.format" version 1.0; PKWARE APPNOTE 6.3.3 sections 4.3.7, 4.3.12, 4.3.16.
+/* cache/tool/export.c - a range of rows as an .npz file: a ZIP archive of .npy arrays, stored
+ * without compression. Formats: "numpy.lib.format" version 1.0; PKWARE APPNOTE 6.3.3
+ * sections 4.3.7, 4.3.12, 4.3.16.
  *
- * Arrays are [2][rows][...], the view first, apart from label, sample_id, source_offset and flags: [rows]. */
+ * Arrays are [2][rows][...], the view first, apart from label, sample_id, source_offset and flags:
+ * [rows]. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -10,7 +12,14 @@
 #include "common/hash.h"
 #include "common/mem.h"
 
-enum { BATCH = 256, ARRAYS = 10, LOCAL_HEADER = 30, CENTRAL_HEADER = 46, END_RECORD = 22, NAME = 32 };
+enum {
+    BATCH = 256,
+    ARRAYS = 10,
+    LOCAL_HEADER = 30,
+    CENTRAL_HEADER = 46,
+    END_RECORD = 22,
+    NAME = 32
+};
 static const uint64_t ZIP_LIMIT = 0xfffffff0u; /* without the 64-bit extension */
 
 struct entry {
@@ -25,7 +34,8 @@ struct archive {
     int count;
 };
 
-static enum cask_status put(struct archive *zip, const void *data, size_t bytes, struct cask_error *err)
+static enum cask_status put(struct archive *zip, const void *data, size_t bytes,
+                            struct cask_error *err)
 {
     zip->written += bytes;
     return cask_file_write(&zip->file, data, bytes, err);
@@ -34,20 +44,21 @@ static enum cask_status put(struct archive *zip, const void *data, size_t bytes,
 /* Fields that the local and the central header share, from "version needed" on. */
 static void put_common(uint8_t *p, const struct entry *entry)
 {
-    cask_put_le16(p, 20);         /* version needed */
-    cask_put_le16(p + 8, 0x21);   /* 1 January 1980: the same rows give the same file */
+    cask_put_le16(p, 20);       /* version needed */
+    cask_put_le16(p + 8, 0x21); /* 1 January 1980: the same rows give the same file */
     cask_put_le32(p + 10, entry->crc);
     cask_put_le32(p + 14, entry->bytes);
     cask_put_le32(p + 18, entry->bytes);
     cask_put_le16(p + 22, (uint16_t)strlen(entry->name));
 }
 
-/* "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 10, 512), }", padded so that data starts at a
- * multiple of 64. Returns the header's size. */
+/* "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 10, 512), }", padded so that data starts
+ * at a multiple of 64. Returns the header's size. */
 static size_t npy_header(char header[256], const char *type, int rank, const int64_t *shape)
 {
     char text[200];
-    int used = snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': (", type);
+    int used =
+        snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': (", type);
     for (int i = 0; i < rank; i++) {
         used += snprintf(text + used, sizeof text - (size_t)used, "%" PRId64 ", ", shape[i]);
     }
@@ -61,7 +72,9 @@ static size_t npy_header(char header[256], const char *type, int rank, const int
     return total;
 }
 
-static enum cask_status put_array(struct archive *zip, const char *name, const char *type, int rank, const int64_t *shape, const void *data, size_t bytes, struct cask_error *err)
+static enum cask_status put_array(struct archive *zip, const char *name, const char *type, int rank,
+                                  const int64_t *shape, const void *data, size_t bytes,
+                                  struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     char header[256];
@@ -69,7 +82,8 @@ static enum cask_status put_array(struct archive *zip, const char *name, const c
     size_t header_bytes = npy_header(header, type, rank, shape);
     struct entry *entry = &zip->entries[zip->count++];
     if (zip->written + header_bytes + bytes > ZIP_LIMIT) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_UNSUPPORTED, "more than 4 GB in one .npz: export fewer rows with --rows A:B"));
+        CASK_TRY(cask_error_set(err, CASK_ERR_UNSUPPORTED,
+                                "more than 4 GB in one .npz: export fewer rows with --rows A:B"));
     }
     snprintf(entry->name, sizeof entry->name, "%s.npy", name);
     entry->offset = (uint32_t)zip->written;
@@ -129,18 +143,21 @@ static bool columns_open(struct columns *c, const struct cask_manifest *m, int64
     c->sample_id = cask_alloc(n, 8);
     c->source_offset = cask_alloc(n, 8);
     c->flags = cask_alloc(n, 1);
-    return c->embedding && c->norm && c->topk_index && c->topk_cosine && c->label_cosine && c->lse && c->label && c->sample_id && c->source_offset && c->flags;
+    return c->embedding && c->norm && c->topk_index && c->topk_cosine && c->label_cosine &&
+           c->lse && c->label && c->sample_id && c->source_offset && c->flags;
 }
 
 static void columns_close(struct columns *c)
 {
-    void *all[] = {c->embedding, c->norm, c->topk_index, c->topk_cosine, c->label_cosine, c->lse, c->label, c->sample_id, c->source_offset, c->flags};
+    void *all[] = {c->embedding, c->norm,  c->topk_index, c->topk_cosine,   c->label_cosine,
+                   c->lse,       c->label, c->sample_id,  c->source_offset, c->flags};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         cask_free(all[i]);
     }
 }
 
-static enum cask_status columns_read(struct columns *c, struct cask_cache *cache, int64_t first, struct cask_error *err)
+static enum cask_status columns_read(struct columns *c, struct cask_cache *cache, int64_t first,
+                                     struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     const struct cask_manifest *m = cask_cache_manifest(cache);
@@ -152,7 +169,12 @@ static enum cask_status columns_read(struct columns *c, struct cask_cache *cache
             mirror[i] = at + i >= c->rows;
             row[i] = first + (at + i) % c->rows;
         }
-        struct cask_cache_gather out = {c->embedding + at * m->embedding, c->norm + at, c->topk_index + at * m->topk, c->topk_cosine + at * m->topk, c->label_cosine + at, c->lse + at * m->temperature_count};
+        struct cask_cache_gather out = {c->embedding + at * m->embedding,
+                                        c->norm + at,
+                                        c->topk_index + at * m->topk,
+                                        c->topk_cosine + at * m->topk,
+                                        c->label_cosine + at,
+                                        c->lse + at * m->temperature_count};
         CASK_TRY(cask_cache_gather(cache, row, mirror, count, &out, err));
     }
     for (int64_t i = 0; i < c->rows; i++) {
@@ -165,24 +187,30 @@ done:
     return st;
 }
 
-static enum cask_status write_npz(const char *path, const struct columns *c, const struct cask_manifest *m, struct cask_error *err)
+static enum cask_status write_npz(const char *path, const struct columns *c,
+                                  const struct cask_manifest *m, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct archive zip = {.file = {.fd = -1}};
     size_t n = (size_t)c->rows;
-    const int64_t flat[] = {c->rows}, scalar[] = {2, c->rows}, embedding[] = {2, c->rows, m->embedding};
+    const int64_t flat[] = {c->rows}, scalar[] = {2, c->rows},
+                  embedding[] = {2, c->rows, m->embedding};
     const int64_t topk[] = {2, c->rows, m->topk}, lse[] = {2, c->rows, m->temperature_count};
     CASK_TRY(cask_file_begin(&zip.file, path, err));
     CASK_TRY(put_array(&zip, "label", "<u4", 1, flat, c->label, n * 4, err));
     CASK_TRY(put_array(&zip, "sample_id", "<u8", 1, flat, c->sample_id, n * 8, err));
     CASK_TRY(put_array(&zip, "source_offset", "<u8", 1, flat, c->source_offset, n * 8, err));
     CASK_TRY(put_array(&zip, "flags", "|u1", 1, flat, c->flags, n, err));
-    CASK_TRY(put_array(&zip, "embedding", "<f4", 3, embedding, c->embedding, 2 * n * (size_t)m->embedding * 4, err));
+    CASK_TRY(put_array(&zip, "embedding", "<f4", 3, embedding, c->embedding,
+                       2 * n * (size_t)m->embedding * 4, err));
     CASK_TRY(put_array(&zip, "norm", "<f4", 2, scalar, c->norm, 2 * n * 4, err));
-    CASK_TRY(put_array(&zip, "topk_index", "<u4", 3, topk, c->topk_index, 2 * n * (size_t)m->topk * 4, err));
-    CASK_TRY(put_array(&zip, "topk_cosine", "<f4", 3, topk, c->topk_cosine, 2 * n * (size_t)m->topk * 4, err));
+    CASK_TRY(put_array(&zip, "topk_index", "<u4", 3, topk, c->topk_index,
+                       2 * n * (size_t)m->topk * 4, err));
+    CASK_TRY(put_array(&zip, "topk_cosine", "<f4", 3, topk, c->topk_cosine,
+                       2 * n * (size_t)m->topk * 4, err));
     CASK_TRY(put_array(&zip, "label_cosine", "<f4", 2, scalar, c->label_cosine, 2 * n * 4, err));
-    CASK_TRY(put_array(&zip, "lse", "<f4", 3, lse, c->lse, 2 * n * (size_t)m->temperature_count * 4, err));
+    CASK_TRY(put_array(&zip, "lse", "<f4", 3, lse, c->lse, 2 * n * (size_t)m->temperature_count * 4,
+                       err));
     CASK_TRY(put_directory(&zip, err));
     CASK_TRY(cask_file_commit(&zip.file, err));
 done:
@@ -190,7 +218,8 @@ done:
     return st;
 }
 
-enum cask_status tool_export(const struct tool_arguments *arguments, int *exit_code, struct cask_error *err)
+enum cask_status tool_export(const struct tool_arguments *arguments, int *exit_code,
+                             struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_cache *cache = NULL;
@@ -203,10 +232,14 @@ enum cask_status tool_export(const struct tool_arguments *arguments, int *exit_c
     int64_t first = arguments->has_rows ? arguments->first_row : 0;
     int64_t end = arguments->has_rows ? arguments->end_row : cask_cache_rows(cache);
     if (end > cask_cache_rows(cache)) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_USAGE, "--rows %" PRId64 ":%" PRId64 ": the cache has %" PRId64 " rows", first, end, cask_cache_rows(cache)));
+        CASK_TRY(cask_error_set(err, CASK_ERR_USAGE,
+                                "--rows %" PRId64 ":%" PRId64 ": the cache has %" PRId64 " rows",
+                                first, end, cask_cache_rows(cache)));
     }
     if (!columns_open(&columns, cask_cache_manifest(cache), end - first)) {
-        CASK_TRY(cask_error_memory(err, (size_t)(end - first) * 2 * (size_t)cask_cache_manifest(cache)->embedding * 4, "rows to export; give fewer with --rows A:B"));
+        CASK_TRY(cask_error_memory(
+            err, (size_t)(end - first) * 2 * (size_t)cask_cache_manifest(cache)->embedding * 4,
+            "rows to export; give fewer with --rows A:B"));
     }
     CASK_TRY(columns_read(&columns, cache, first, err));
     CASK_TRY(write_npz(arguments->npz, &columns, cask_cache_manifest(cache), err));

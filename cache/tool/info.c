@@ -11,7 +11,8 @@ static const int PERCENTS[PERCENTILES] = {5, 25, 50, 75, 95};
 
 struct summary {
     int64_t bad, outside, unlabelled, sampled;
-    double captured[CASK_CACHE_TEMPERATURES][PERCENTILES]; /* share of the teacher's mass inside the top-k */
+    double captured[CASK_CACHE_TEMPERATURES]
+                   [PERCENTILES]; /* share of the teacher's mass inside the top-k */
 };
 
 static int ascending(const void *a, const void *b)
@@ -30,19 +31,23 @@ static void count_flags(const struct cask_cache *cache, struct summary *summary)
     }
 }
 
-/* mass_T = sum over the top-k of exp(s cos / T - LSE_T), of every good row among evenly spaced ones. */
-static enum cask_status measure_mass(struct cask_cache *cache, struct tool_rows *rows, double *mass, struct summary *summary, struct cask_error *err)
+/* mass_T = sum over the top-k of exp(s cos / T - LSE_T), of every good row among evenly spaced
+ * ones. */
+static enum cask_status measure_mass(struct cask_cache *cache, struct tool_rows *rows, double *mass,
+                                     struct summary *summary, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     const struct cask_manifest *m = cask_cache_manifest(cache);
     int64_t step = m->images / SAMPLED_ROWS + 1;
     for (int64_t row = 0; row < m->images; row += step) {
-        for (int view = 0; view < CASK_CACHE_VIEWS && !(cask_cache_flags(cache, row) & CASK_ROW_BAD); view++) {
+        for (int view = 0;
+             view < CASK_CACHE_VIEWS && !(cask_cache_flags(cache, row) & CASK_ROW_BAD); view++) {
             CASK_TRY(tool_rows_read(rows, cache, row, 1, view, err));
             for (int t = 0; t < m->temperature_count; t++) {
                 double sum = 0;
                 for (int j = 0; j < m->topk; j++) {
-                    sum += exp(m->scale * (double)rows->fields.topk_cosine[j] / m->temperatures[t] - (double)rows->fields.lse[t]);
+                    sum += exp(m->scale * (double)rows->fields.topk_cosine[j] / m->temperatures[t] -
+                               (double)rows->fields.lse[t]);
                 }
                 mass[(int64_t)t * 2 * SAMPLED_ROWS + summary->sampled] = fmin(sum, 1.0);
             }
@@ -53,7 +58,8 @@ done:
     return st;
 }
 
-static enum cask_status summarise(struct cask_cache *cache, struct summary *summary, struct cask_error *err)
+static enum cask_status summarise(struct cask_cache *cache, struct summary *summary,
+                                  struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     const struct cask_manifest *m = cask_cache_manifest(cache);
@@ -90,12 +96,17 @@ static void print_text(const struct cask_cache *cache, const struct summary *s)
     }
     double images = (double)m->images, bytes = (double)cask_cache_file_bytes(cache);
     printf("%-22s %s\n", "sha256", cask_cache_sha256(cache));
-    printf("%-22s %" PRId64 " (and %s)\n", "shards", cask_layout_shards(m), cache->file.has_centers ? "class centres" : "no class centres");
+    printf("%-22s %" PRId64 " (and %s)\n", "shards", cask_layout_shards(m),
+           cache->file.has_centers ? "class centres" : "no class centres");
     printf("%-22s %.3f GB, %.1f bytes per image\n", "size on disk", bytes / 1e9, bytes / images);
     printf("%-22s %.1f MB\n", "resident when read", (double)cask_cache_resident_bytes(cache) / 1e6);
-    printf("%-22s %" PRId64 " bad, %" PRId64 " without label, %" PRId64 " with the label outside the top-k\n", "rows", s->bad, s->unlabelled, s->outside);
-    printf("%-22s 1 - cos <= %.3g; top-k logits at s = %g: %.3g\n", "error budget", m->embedding_error_max, m->scale, m->scale * m->cosine_error_max);
-    printf("mass captured by the top %d, percentiles over %" PRId64 " views\n", m->topk, s->sampled);
+    printf("%-22s %" PRId64 " bad, %" PRId64 " without label, %" PRId64
+           " with the label outside the top-k\n",
+           "rows", s->bad, s->unlabelled, s->outside);
+    printf("%-22s 1 - cos <= %.3g; top-k logits at s = %g: %.3g\n", "error budget",
+           m->embedding_error_max, m->scale, m->scale * m->cosine_error_max);
+    printf("mass captured by the top %d, percentiles over %" PRId64 " views\n", m->topk,
+           s->sampled);
     printf("  %-8s", "T");
     for (int p = 0; p < PERCENTILES; p++) {
         printf(" %6d%%", PERCENTS[p]);
@@ -148,7 +159,8 @@ static struct cask_json *to_json(const struct cask_cache *cache, const struct su
     return object;
 }
 
-enum cask_status tool_info(const struct tool_arguments *arguments, int *exit_code, struct cask_error *err)
+enum cask_status tool_info(const struct tool_arguments *arguments, int *exit_code,
+                           struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_cache *cache = NULL;

@@ -11,11 +11,15 @@ static const struct {
     int folders;
     const char *help;
 } COMMANDS[] = {
-    {"info", tool_info, 1, "info DIR             what the cache is, from whom, mass captured, error budget, sizes"},
-    {"verify", tool_verify, 1, "verify DIR           every checksum of every file; lists bad shards, exit 3"},
+    {"info", tool_info, 1,
+     "info DIR             what the cache is, from whom, mass captured, error budget, sizes"},
+    {"verify", tool_verify, 1,
+     "verify DIR           every checksum of every file; lists bad shards, exit 3"},
     {"dump", tool_dump, 1, "dump DIR --sample ID one image: both views, label, norm, LSEs, top 5"},
-    {"diff", tool_diff, 2, "diff A B             field by field, then the first row that differs; exit 3"},
-    {"repair-index", tool_repair_index, 1, "repair-index DIR     makes lost or damaged .idx files again from their shards"},
+    {"diff", tool_diff, 2,
+     "diff A B             field by field, then the first row that differs; exit 3"},
+    {"repair-index", tool_repair_index, 1,
+     "repair-index DIR     makes lost or damaged .idx files again from their shards"},
     {"export", tool_export, 1, "export DIR --npz FILE [--rows A:B] plain arrays for numpy.load"},
 };
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof COMMANDS[0] };
@@ -26,7 +30,8 @@ static void print_help(FILE *to)
     for (int i = 0; i < COMMAND_COUNT; i++) {
         fprintf(to, "  %s\n", COMMANDS[i].help);
     }
-    fprintf(to, "\n--json prints one JSON object instead of text. Exit codes: 0 ok, 2 usage, 3 damage or difference.\n");
+    fprintf(to, "\n--json prints one JSON object instead of text. Exit codes: 0 ok, 2 usage, 3 "
+                "damage or difference.\n");
 }
 
 static bool parse_u64(const char *text, uint64_t *value)
@@ -47,10 +52,12 @@ static bool parse_rows(const char *text, struct tool_arguments *arguments)
     }
     arguments->end_row = strtoll(end + 1, &last, 10);
     arguments->has_rows = true;
-    return errno == 0 && last > end + 1 && *last == '\0' && arguments->first_row >= 0 && arguments->end_row > arguments->first_row;
+    return errno == 0 && last > end + 1 && *last == '\0' && arguments->first_row >= 0 &&
+           arguments->end_row > arguments->first_row;
 }
 
-static enum cask_status parse(int argc, char **argv, struct tool_arguments *arguments, struct cask_error *err)
+static enum cask_status parse(int argc, char **argv, struct tool_arguments *arguments,
+                              struct cask_error *err)
 {
     for (int i = 2; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
@@ -72,7 +79,8 @@ static enum cask_status parse(int argc, char **argv, struct tool_arguments *argu
             good = false;
         }
         if (!good) {
-            return cask_error_set(err, CASK_ERR_USAGE, "\"%s\" is not understood here; see cachetool --help", argv[i]);
+            return cask_error_set(err, CASK_ERR_USAGE,
+                                  "\"%s\" is not understood here; see cachetool --help", argv[i]);
         }
     }
     return CASK_OK;
@@ -86,13 +94,15 @@ static enum cask_status run(int argc, char **argv, int *exit_code, struct cask_e
         if (strcmp(argv[1], COMMANDS[i].name) == 0) {
             CASK_TRY(parse(argc, argv, &arguments, err));
             if (arguments.count != COMMANDS[i].folders) {
-                CASK_TRY(cask_error_set(err, CASK_ERR_USAGE, "usage: cachetool %s", COMMANDS[i].help));
+                CASK_TRY(
+                    cask_error_set(err, CASK_ERR_USAGE, "usage: cachetool %s", COMMANDS[i].help));
             }
             CASK_TRY(COMMANDS[i].run(&arguments, exit_code, err));
             return CASK_OK;
         }
     }
-    CASK_TRY(cask_error_set(err, CASK_ERR_USAGE, "no command \"%s\"; see cachetool --help", argv[1]));
+    CASK_TRY(
+        cask_error_set(err, CASK_ERR_USAGE, "no command \"%s\"; see cachetool --help", argv[1]));
 done:
     return st;
 }

@@ -1,5 +1,6 @@
-/* cache/tool/repair_index.c - makes lost or damaged indexes again. An index is a function of its shard,
- * and the manifest holds its hash: a rebuilt one is written only if it is the very one that was lost. */
+/* cache/tool/repair_index.c - makes lost or damaged indexes again. An index is a function of its
+ * shard, and the manifest holds its hash: a rebuilt one is written only if it is the very one that
+ * was lost. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -21,12 +22,15 @@ static bool is_good(const char *path, const struct cask_record *record)
     struct cask_error ignored;
     char *data = NULL;
     size_t bytes = 0;
-    bool good = cask_file_read_all(path, (size_t)1 << 30, &data, &bytes, &ignored) == CASK_OK && bytes == record->index_bytes && cask_xxh3(data, bytes) == record->index_xxh3;
+    bool good = cask_file_read_all(path, (size_t)1 << 30, &data, &bytes, &ignored) == CASK_OK &&
+                bytes == record->index_bytes && cask_xxh3(data, bytes) == record->index_xxh3;
     cask_free(data);
     return good;
 }
 
-static enum cask_status rebuild(const char *stem, const char *index_path, const struct cask_record *record, const struct cask_layout *layout, struct cask_error *err)
+static enum cask_status rebuild(const char *stem, const char *index_path,
+                                const struct cask_record *record, const struct cask_layout *layout,
+                                struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_map map = {0};
@@ -47,7 +51,9 @@ static enum cask_status rebuild(const char *stem, const char *index_path, const 
     cask_sidecar_hash(&sidecar, layout, map.data);
     CASK_TRY(cask_sidecar_encode(&sidecar, layout, &data, &bytes, err));
     if (bytes != record->index_bytes || cask_xxh3(data, bytes) != record->index_xxh3) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT, "%s: the shard is not the one that was published either: build it again", path));
+        CASK_TRY(cask_error_set(
+            err, CASK_ERR_FORMAT,
+            "%s: the shard is not the one that was published either: build it again", path));
     }
     CASK_TRY(cask_file_write_all(index_path, data, bytes, err));
 done:
@@ -77,8 +83,10 @@ static enum cask_status repair_one(struct repair *repair, int64_t number, struct
     struct cask_error problem;
     const struct cask_manifest *manifest = &repair->file->manifest;
     bool centers = number == CASK_RECORD_CENTERS;
-    const struct cask_record *record = centers ? &repair->file->centers : &repair->file->shards[number];
-    char *stem = centers ? cask_centers_stem(repair->folder) : cask_shard_stem(repair->folder, number);
+    const struct cask_record *record =
+        centers ? &repair->file->centers : &repair->file->shards[number];
+    char *stem =
+        centers ? cask_centers_stem(repair->folder) : cask_shard_stem(repair->folder, number);
     char *path = stem != NULL ? cask_format("%s.idx", stem) : NULL;
     if (path == NULL) {
         CASK_TRY(cask_error_memory(err, strlen(repair->folder), "file name"));
@@ -103,20 +111,26 @@ done:
     return st;
 }
 
-enum cask_status tool_repair_index(const struct tool_arguments *arguments, int *exit_code, struct cask_error *err)
+enum cask_status tool_repair_index(const struct tool_arguments *arguments, int *exit_code,
+                                   struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_manifest_file file = {0};
-    struct repair repair = {.folder = arguments->positional[0], .file = &file, .list = arguments->json ? cask_json_array() : NULL};
+    struct repair repair = {.folder = arguments->positional[0],
+                            .file = &file,
+                            .list = arguments->json ? cask_json_array() : NULL};
     char *path = cask_format("%s/manifest.json", repair.folder);
     if (path == NULL) {
         CASK_TRY(cask_error_memory(err, strlen(repair.folder), "file name"));
     }
     CASK_TRY(cask_manifest_read(path, &file, err));
     if (!file.complete) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT, "%s: the cache is not finished: precompute makes what is missing", repair.folder));
+        CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT,
+                                "%s: the cache is not finished: precompute makes what is missing",
+                                repair.folder));
     }
-    for (int64_t i = file.has_centers ? CASK_RECORD_CENTERS : 0; i < cask_layout_shards(&file.manifest); i++) {
+    for (int64_t i = file.has_centers ? CASK_RECORD_CENTERS : 0;
+         i < cask_layout_shards(&file.manifest); i++) {
         CASK_TRY(repair_one(&repair, i, err));
     }
     *exit_code = repair.lost == 0 ? 0 : cask_status_exit_code(CASK_ERR_FORMAT);
@@ -129,7 +143,8 @@ enum cask_status tool_repair_index(const struct tool_arguments *arguments, int *
         repair.list = NULL;
         CASK_TRY(tool_print_json(object, err));
     } else {
-        printf("%" PRId64 " indexes good, %" PRId64 " made again, %" PRId64 " lost\n", repair.good, repair.repaired, repair.lost);
+        printf("%" PRId64 " indexes good, %" PRId64 " made again, %" PRId64 " lost\n", repair.good,
+               repair.repaired, repair.lost);
     }
 done:
     cask_json_free(repair.list);

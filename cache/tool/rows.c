@@ -2,7 +2,8 @@
 #include "cache/tool/tool.h"
 #include "common/mem.h"
 
-enum cask_status tool_rows_open(struct tool_rows *rows, const struct cask_manifest *manifest, int capacity, struct cask_error *err)
+enum cask_status tool_rows_open(struct tool_rows *rows, const struct cask_manifest *manifest,
+                                int capacity, struct cask_error *err)
 {
     size_t n = (size_t)capacity;
     rows->capacity = capacity;
@@ -14,10 +15,12 @@ enum cask_status tool_rows_open(struct tool_rows *rows, const struct cask_manife
     rows->fields.topk_cosine = cask_alloc(n * (size_t)manifest->topk, sizeof(float));
     rows->fields.label_cosine = cask_alloc(n, sizeof(float));
     rows->fields.lse = cask_alloc(n * (size_t)manifest->temperature_count, sizeof(float));
-    bool all = rows->row != NULL && rows->mirror != NULL && rows->fields.embedding != NULL && rows->fields.norm != NULL &&
-               rows->fields.topk_index != NULL && rows->fields.topk_cosine != NULL && rows->fields.label_cosine != NULL &&
+    bool all = rows->row != NULL && rows->mirror != NULL && rows->fields.embedding != NULL &&
+               rows->fields.norm != NULL && rows->fields.topk_index != NULL &&
+               rows->fields.topk_cosine != NULL && rows->fields.label_cosine != NULL &&
                rows->fields.lse != NULL;
-    return all ? CASK_OK : cask_error_memory(err, n * (size_t)manifest->embedding * sizeof(float), "rows");
+    return all ? CASK_OK
+               : cask_error_memory(err, n * (size_t)manifest->embedding * sizeof(float), "rows");
 }
 
 void tool_rows_close(struct tool_rows *rows)
@@ -32,7 +35,8 @@ void tool_rows_close(struct tool_rows *rows)
     cask_free(rows->fields.lse);
 }
 
-enum cask_status tool_rows_read(struct tool_rows *rows, struct cask_cache *cache, int64_t first, int count, int view, struct cask_error *err)
+enum cask_status tool_rows_read(struct tool_rows *rows, struct cask_cache *cache, int64_t first,
+                                int count, int view, struct cask_error *err)
 {
     for (int i = 0; i < count; i++) {
         rows->row[i] = first + i;

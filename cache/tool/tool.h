@@ -20,15 +20,22 @@ struct tool_arguments {
     const char *npz;
 };
 
-/* Each returns CASK_OK with *exit_code 0, or another exit code where the answer is "no": damage found,
- * caches differ. Results go to stdout, as text or as one JSON object. */
-typedef enum cask_status (*tool_command)(const struct tool_arguments *arguments, int *exit_code, struct cask_error *err);
-enum cask_status tool_info(const struct tool_arguments *arguments, int *exit_code, struct cask_error *err);
-enum cask_status tool_verify(const struct tool_arguments *arguments, int *exit_code, struct cask_error *err);
-enum cask_status tool_dump(const struct tool_arguments *arguments, int *exit_code, struct cask_error *err);
-enum cask_status tool_diff(const struct tool_arguments *arguments, int *exit_code, struct cask_error *err);
-enum cask_status tool_repair_index(const struct tool_arguments *arguments, int *exit_code, struct cask_error *err);
-enum cask_status tool_export(const struct tool_arguments *arguments, int *exit_code, struct cask_error *err);
+/* Each returns CASK_OK with *exit_code 0, or another exit code where the answer is "no": damage
+ * found, caches differ. Results go to stdout, as text or as one JSON object. */
+typedef enum cask_status (*tool_command)(const struct tool_arguments *arguments, int *exit_code,
+                                         struct cask_error *err);
+enum cask_status tool_info(const struct tool_arguments *arguments, int *exit_code,
+                           struct cask_error *err);
+enum cask_status tool_verify(const struct tool_arguments *arguments, int *exit_code,
+                             struct cask_error *err);
+enum cask_status tool_dump(const struct tool_arguments *arguments, int *exit_code,
+                           struct cask_error *err);
+enum cask_status tool_diff(const struct tool_arguments *arguments, int *exit_code,
+                           struct cask_error *err);
+enum cask_status tool_repair_index(const struct tool_arguments *arguments, int *exit_code,
+                                   struct cask_error *err);
+enum cask_status tool_export(const struct tool_arguments *arguments, int *exit_code,
+                             struct cask_error *err);
 
 /* Prints and frees; CASK_ERR_MEMORY where the object could not be built. */
 enum cask_status tool_print_json(struct cask_json *object, struct cask_error *err);
@@ -40,9 +47,11 @@ struct tool_rows {
     bool *mirror;
     struct cask_cache_gather fields;
 };
-enum cask_status tool_rows_open(struct tool_rows *rows, const struct cask_manifest *manifest, int capacity, struct cask_error *err);
+enum cask_status tool_rows_open(struct tool_rows *rows, const struct cask_manifest *manifest,
+                                int capacity, struct cask_error *err);
 void tool_rows_close(struct tool_rows *rows);
 /* Rows [first, first + count) of one view. */
-enum cask_status tool_rows_read(struct tool_rows *rows, struct cask_cache *cache, int64_t first, int count, int view, struct cask_error *err);
+enum cask_status tool_rows_read(struct tool_rows *rows, struct cask_cache *cache, int64_t first,
+                                int count, int view, struct cask_error *err);
 
 #endif

@@ -25,10 +25,12 @@ static void list(int64_t shard, const struct cask_error *damage, void *user)
     }
 }
 
-enum cask_status tool_verify(const struct tool_arguments *arguments, int *exit_code, struct cask_error *err)
+enum cask_status tool_verify(const struct tool_arguments *arguments, int *exit_code,
+                             struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    struct listing listing = {.json = arguments->json, .bad = arguments->json ? cask_json_array() : NULL};
+    struct listing listing = {.json = arguments->json,
+                              .bad = arguments->json ? cask_json_array() : NULL};
     struct cask_verify_counts counts;
     double start = cask_now();
     st = cask_verify_folder(arguments->positional[0], list, &listing, &counts, err);
@@ -49,7 +51,9 @@ enum cask_status tool_verify(const struct tool_arguments *arguments, int *exit_c
         cask_json_set(object, "bad", listing.bad);
         return tool_print_json(object, err);
     }
-    printf("%s: %" PRId64 " of %" PRId64 " shards good, %.3f GB read in %.2f s (%.2f GB/s)\n", good ? "good" : "damaged", counts.shards - counts.bad_shards, counts.shards,
-           (double)counts.bytes / 1e9, seconds, (double)counts.bytes / 1e9 / (seconds > 0 ? seconds : 1));
+    printf("%s: %" PRId64 " of %" PRId64 " shards good, %.3f GB read in %.2f s (%.2f GB/s)\n",
+           good ? "good" : "damaged", counts.shards - counts.bad_shards, counts.shards,
+           (double)counts.bytes / 1e9, seconds,
+           (double)counts.bytes / 1e9 / (seconds > 0 ? seconds : 1));
     return CASK_OK;
 }

@@ -1,8 +1,9 @@
-/* bench_cache [--rows N] [--topk K] [--int8] [--dir DIR]: how fast a cache is written, read and verified.
+/* bench_cache [--rows N] [--topk K] [--int8] [--dir DIR]: how fast a cache is written, read and
+ * verified.
  *
- * Rates are rows (one view of one image) per second of CPU time of one thread, page cache warm, best of
- * three; the ratio to H5Dread through our own LZ4 filter comes from the same run. Rows are synthetic:
- * random unit embeddings, random class ids with falling cosines. */
+ * Rates are rows (one view of one image) per second of CPU time of one thread, page cache warm,
+ * best of three; the ratio to H5Dread through our own LZ4 filter comes from the same run. Rows are
+ * synthetic: random unit embeddings, random class ids with falling cosines. */
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -33,11 +34,11 @@ static void stop(const struct cask_error *err)
     exit(1);
 }
 
-#define MUST(call)                                                                                                     \
-    do {                                                                                                               \
-        if ((call) != CASK_OK) {                                                                                       \
-            stop(&err);                                                                                                \
-        }                                                                                                              \
+#define MUST(call)                                                                                 \
+    do {                                                                                           \
+        if ((call) != CASK_OK) {                                                                   \
+            stop(&err);                                                                            \
+        }                                                                                          \
     } while (0)
 
 /* ---------------------------------------------------------------- write */
@@ -69,9 +70,11 @@ static void build(const char *folder, const struct cask_manifest *manifest)
     MUST(cask_cache_writer_finish(writer, &err));
     cask_cache_writer_close(writer);
     clock_gettime(CLOCK_MONOTONIC, &wall[1]);
-    double seconds = (double)(wall[1].tv_sec - wall[0].tv_sec) + 1e-9 * (double)(wall[1].tv_nsec - wall[0].tv_nsec);
+    double seconds = (double)(wall[1].tv_sec - wall[0].tv_sec) +
+                     1e-9 * (double)(wall[1].tv_nsec - wall[0].tv_nsec);
     double views = 2.0 * (double)manifest->images;
-    printf("%-44s %8.0f k rows/s  (wall, with fsync: %.0f k)\n", "write", views / (cpu_seconds() - start) / 1e3, views / seconds / 1e3);
+    printf("%-44s %8.0f k rows/s  (wall, with fsync: %.0f k)\n", "write",
+           views / (cpu_seconds() - start) / 1e3, views / seconds / 1e3);
     for (int i = 0; i < KINDS; i++) {
         fixture_close(&kinds[i]);
     }
@@ -116,7 +119,8 @@ static double measure(const char *folder, enum order order, enum cask_verify ver
     bool *mirror = calloc(BATCH, sizeof *mirror);
     uint64_t batches = (uint64_t)m->images / BATCH;
     double best = 0;
-    for (uint64_t round = 0; round < 4; round++) { /* the first one warms up, and checks with `first` */
+    for (uint64_t round = 0; round < 4;
+         round++) { /* the first one warms up, and checks with `first` */
         double seconds = 0;
         for (uint64_t b = 0; b < batches; b++) {
             fill(order, m->images, round * batches + b, rows, mirror);
@@ -138,12 +142,14 @@ static double measure(const char *folder, enum order order, enum cask_verify ver
     return best;
 }
 
-static double report(const char *folder, const char *what, enum order order, enum cask_verify verify, bool topk)
+static double report(const char *folder, const char *what, enum order order,
+                     enum cask_verify verify, bool topk)
 {
     static const char *const names[] = {"first", "always", "off"};
     char title[80];
     double rate = measure(folder, order, verify, topk);
-    snprintf(title, sizeof title, "%s%s, checksums %s", what, topk ? "" : ", embedding only", names[verify]);
+    snprintf(title, sizeof title, "%s%s, checksums %s", what, topk ? "" : ", embedding only",
+             names[verify]);
     printf("%-44s %8.0f k rows/s\n", title, rate / 1e3);
     return rate;
 }
@@ -151,7 +157,8 @@ static double report(const char *folder, const char *what, enum order order, enu
 /* ---------------------------------------------------------------- H5Dread */
 
 /* What a loss takes: unit floats and cosines as floats, as the gather gives them. */
-static void convert(const struct cask_manifest *m, int which, const void *stored, size_t rows, float *out)
+static void convert(const struct cask_manifest *m, int which, const void *stored, size_t rows,
+                    float *out)
 {
     size_t width = (size_t)(which == 0 ? m->embedding : m->topk);
     for (size_t r = 0; which == 0 && r < rows; r++) {
@@ -167,18 +174,21 @@ static void convert(const struct cask_manifest *m, int which, const void *stored
 }
 
 /* Three arrays of view 0 in slabs of 1,024 rows. */
-static double read_shard(const char *path, const struct cask_manifest *m, void *buffer, float *floats)
+static double read_shard(const char *path, const struct cask_manifest *m, void *buffer,
+                         float *floats)
 {
     static const char *const names[] = {"orig/embedding", "orig/topk_index", "orig/topk_cosine"};
     hsize_t widths[] = {(hsize_t)m->embedding, (hsize_t)m->topk, (hsize_t)m->topk}, total = 0;
     hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
     for (int i = 0; i < 3; i++) {
-        hid_t dataset = H5Dopen2(file, names[i], H5P_DEFAULT), type = H5Dget_type(dataset), space = H5Dget_space(dataset);
+        hid_t dataset = H5Dopen2(file, names[i], H5P_DEFAULT), type = H5Dget_type(dataset),
+              space = H5Dget_space(dataset);
         hsize_t shape[2];
         H5Sget_simple_extent_dims(space, shape, NULL);
         total = shape[0];
         for (hsize_t at = 0; at < shape[0]; at += 1024) {
-            hsize_t offset[2] = {at, 0}, count[2] = {shape[0] - at < 1024 ? shape[0] - at : 1024, widths[i]};
+            hsize_t offset[2] = {at, 0},
+                    count[2] = {shape[0] - at < 1024 ? shape[0] - at : 1024, widths[i]};
             hid_t memory = H5Screate_simple(2, count, NULL);
             H5Sselect_hyperslab(space, H5S_SELECT_SET, offset, NULL, count, NULL);
             if (H5Dread(dataset, type, memory, space, H5P_DEFAULT, buffer) < 0) {
@@ -246,7 +256,8 @@ static void measure_verify(const char *folder, const struct cask_manifest *m)
         from[i] = copy[i + 1];
     }
     double copying = 4.0 * (1 << 26) / (cpu_seconds() - start);
-    printf("%-44s %8.1f GB/s  (memcpy %.1f GB/s)\n", "verify: XXH3 of whole files", bytes / hashing / 1e9, copying / 1e9);
+    printf("%-44s %8.1f GB/s  (memcpy %.1f GB/s)\n", "verify: XXH3 of whole files",
+           bytes / hashing / 1e9, copying / 1e9);
     free(copy);
     free(from);
 }
@@ -257,7 +268,8 @@ int main(int argc, char **argv)
     int64_t images = 32768;
     int topk = 32;
     enum cask_embedding_type type = CASK_EMBEDDING_F16;
-    const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"; /* CPU rates, not the disk's */
+    const char *base =
+        access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"; /* CPU rates, not the disk's */
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--int8") == 0) {
             type = CASK_EMBEDDING_INT8;
@@ -279,7 +291,8 @@ int main(int argc, char **argv)
         return 3;
     }
     struct cask_manifest m = fixture_manifest(images, 85742, 512, topk, 16384, type);
-    printf("%lld images x 2 views, D 512, k %d, %s; CPU time of one thread\n", (long long)images, topk, type == CASK_EMBEDDING_INT8 ? "int8" : "f16");
+    printf("%lld images x 2 views, D 512, k %d, %s; CPU time of one thread\n", (long long)images,
+           topk, type == CASK_EMBEDDING_INT8 ? "int8" : "f16");
     build(folder, &m);
     double sequential = report(folder, "sequential", SEQUENTIAL, CASK_VERIFY_FIRST, true);
     report(folder, "sequential", SEQUENTIAL, CASK_VERIFY_ALWAYS, true);
@@ -294,7 +307,9 @@ int main(int argc, char **argv)
     measure_verify(folder, &m);
     struct cask_cache *cache = NULL;
     MUST(cask_cache_open(folder, CASK_VERIFY_OFF, &cache, &err));
-    printf("%-44s %8.1f MB  (%.1f bytes per image)\n", "on disk", (double)cask_cache_file_bytes(cache) / 1e6, (double)cask_cache_file_bytes(cache) / (double)images);
+    printf("%-44s %8.1f MB  (%.1f bytes per image)\n", "on disk",
+           (double)cask_cache_file_bytes(cache) / 1e6,
+           (double)cask_cache_file_bytes(cache) / (double)images);
     cask_cache_close(cache);
     char command[300];
     snprintf(command, sizeof command, "rm -rf '%s'", folder);

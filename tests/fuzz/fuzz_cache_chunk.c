@@ -1,5 +1,5 @@
-/* An LZ4 frame from anywhere, decoded by every way that the reader has. First byte: the size the chunk
- * should have; what decodes must survive being encoded again. */
+/* An LZ4 frame from anywhere, decoded by every way that the reader has. First byte: the size the
+ * chunk should have; what decodes must survive being encoded again. */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +18,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     memcpy(frame, data + 1, frame_bytes);
     const uint8_t *view = NULL;
     bool good = cask_lz4_frame_decode(frame, frame_bytes, raw, raw_bytes) == NULL;
-    if (cask_lz4_frame_view(frame, frame_bytes, other, raw_bytes, &view) == NULL && (!good || memcmp(view, raw, raw_bytes) != 0)) {
+    if (cask_lz4_frame_view(frame, frame_bytes, other, raw_bytes, &view) == NULL &&
+        (!good || memcmp(view, raw, raw_bytes) != 0)) {
         abort();
     }
     volatile uint8_t sink = 0;
@@ -32,7 +33,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         size_t room = cask_lz4_frame_stored_bytes(raw_bytes, raw_bytes);
         uint8_t *again = malloc(room);
         size_t used = cask_lz4_frame_encode(raw, raw_bytes, again);
-        if (used > room || cask_lz4_frame_decode(again, used, other, raw_bytes) != NULL || memcmp(raw, other, raw_bytes) != 0) {
+        if (used > room || cask_lz4_frame_decode(again, used, other, raw_bytes) != NULL ||
+            memcmp(raw, other, raw_bytes) != 0) {
             abort();
         }
         free(again);

@@ -1,5 +1,6 @@
-/* A manifest and a journal from anywhere. The manifest's hash is made right first, so that its fields are
- * reached. What is accepted must be within its limits and be written back and read again. */
+/* A manifest and a journal from anywhere. The manifest's hash is made right first, so that its
+ * fields are reached. What is accepted must be within its limits and be written back and read
+ * again. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +35,8 @@ static void decode(const char *text, size_t bytes)
     if (cask_manifest_decode(text, bytes, &file, &err) != CASK_OK) {
         return;
     }
-    if (cask_manifest_check(&file.manifest, &err) != CASK_OK || cask_manifest_encode(&file, &out, &err) != CASK_OK ||
+    if (cask_manifest_check(&file.manifest, &err) != CASK_OK ||
+        cask_manifest_encode(&file, &out, &err) != CASK_OK ||
         cask_manifest_decode(out, strlen(out), &again, &err) != CASK_OK) {
         abort();
     }

@@ -1,5 +1,5 @@
-/* The structures of an HDF5 file from anywhere: h5_locate refuses, or every chunk lies inside the file.
- * The end-of-file address is made right first, so that the headers are reached. */
+/* The structures of an HDF5 file from anywhere: h5_locate refuses, or every chunk lies inside the
+ * file. The end-of-file address is made right first, so that the headers are reached. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,7 +24,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     }
     if (cask_h5_locate(copy, bytes, &layout, chunks, &err) == CASK_OK) {
         for (uint32_t i = 0; i < layout.chunks; i++) {
-            if (chunks[i].address > bytes || cask_chunk_bytes(&chunks[i]) > bytes - chunks[i].address) {
+            if (chunks[i].address > bytes ||
+                cask_chunk_bytes(&chunks[i]) > bytes - chunks[i].address) {
                 abort();
             }
         }

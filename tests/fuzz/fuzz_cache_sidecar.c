@@ -1,5 +1,5 @@
-/* A sidecar index from anywhere: refused, or every chunk it names lies inside the file it states. The
- * checksum is repaired first, since an attacker would. */
+/* A sidecar index from anywhere: refused, or every chunk it names lies inside the file it states.
+ * The checksum is repaired first, since an attacker would. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +10,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
-static void decode(const uint8_t *data, size_t bytes, const struct cask_layout *layout, enum cask_sidecar_kind kind)
+static void decode(const uint8_t *data, size_t bytes, const struct cask_layout *layout,
+                   enum cask_sidecar_kind kind)
 {
     struct cask_error err;
     struct cask_sidecar sidecar;
@@ -19,7 +20,8 @@ static void decode(const uint8_t *data, size_t bytes, const struct cask_layout *
     }
     for (uint32_t i = 0; i < layout->chunks; i++) {
         uint64_t size = cask_chunk_bytes(&sidecar.chunks[i]);
-        if (sidecar.chunks[i].address > sidecar.file_bytes || size > sidecar.file_bytes - sidecar.chunks[i].address) {
+        if (sidecar.chunks[i].address > sidecar.file_bytes ||
+            size > sidecar.file_bytes - sidecar.chunks[i].address) {
             abort();
         }
     }

@@ -1,5 +1,6 @@
-/* Caches of format 1.0, written once and kept: every later Cask must read them, and as long as the format
- * is 1.0 must write the same bytes. They hold fixture_manifest(5, 12, 8, 3, 3, type) with centres. */
+/* Caches of format 1.0, written once and kept: every later Cask must read them, and as long as the
+ * format is 1.0 must write the same bytes. They hold fixture_manifest(5, 12, 8, 3, 3, type) with
+ * centres. */
 #include "tests/support/test.h"
 
 #include "cache/cache.h"
@@ -15,7 +16,8 @@ static struct cask_manifest golden_manifest(enum cask_embedding_type type)
 static void golden_folder(enum cask_embedding_type type, char path[600])
 {
     const char *source = getenv("CASK_SOURCE");
-    snprintf(path, 600, "%s/tests/golden/cache_v1/%s", source ? source : ".", type == CASK_EMBEDDING_INT8 ? "int8" : "f16");
+    snprintf(path, 600, "%s/tests/golden/cache_v1/%s", source ? source : ".",
+             type == CASK_EMBEDDING_INT8 ? "int8" : "f16");
 }
 
 static void check_reading(enum cask_embedding_type type)
@@ -34,9 +36,14 @@ static void check_reading(enum cask_embedding_type type)
         for (int view = 0; view < 2; view++) {
             float embedding[8], cosine[3], lse[2], norm;
             uint32_t index[3];
-            struct cask_cache_gather out = {.embedding = embedding, .topk_cosine = cosine, .topk_index = index, .lse = lse, .norm = &norm};
+            struct cask_cache_gather out = {.embedding = embedding,
+                                            .topk_cosine = cosine,
+                                            .topk_index = index,
+                                            .lse = lse,
+                                            .norm = &norm};
             assert_ok(cask_cache_gather(cache, &row, &(bool){view == 1}, 1, &out, &err));
-            assert_all_close_f32(embedding, want.views[view].embedding, 8, type == CASK_EMBEDDING_INT8 ? 8e-3 : 1e-3);
+            assert_all_close_f32(embedding, want.views[view].embedding, 8,
+                                 type == CASK_EMBEDDING_INT8 ? 8e-3 : 1e-3);
             assert_all_close_f32(cosine, want.views[view].topk_cosine, 3, 2e-5);
             assert_memory_equal(index, want.views[view].topk_index, sizeof index);
             assert_close(norm, want.views[view].norm, 0);
@@ -79,6 +86,7 @@ static void test_writes_1_0(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_reads_1_0), cmocka_unit_test(test_writes_1_0)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_reads_1_0),
+                                       cmocka_unit_test(test_writes_1_0)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,8 @@
 /* tests/support/cache_fixture.h - a small synthetic teacher: rows that are a pure function of their
  * number, so that any test can say what a cache must hold without asking the cache.
  *
- * Embeddings are random unit vectors; top-k lists are random distinct class ids with falling cosines
- * and, at even rows, a tie of the first two. Real geometry does not matter to storage.
+ * Embeddings are random unit vectors; top-k lists are random distinct class ids with falling
+ * cosines and, at even rows, a tie of the first two. Real geometry does not matter to storage.
  */
 #ifndef CASK_TESTS_SUPPORT_CACHE_FIXTURE_H
 #define CASK_TESTS_SUPPORT_CACHE_FIXTURE_H
@@ -26,7 +26,9 @@ struct fixture {
     double lse[CASK_CACHE_VIEWS][CASK_CACHE_TEMPERATURES];
 };
 
-static inline struct cask_manifest fixture_manifest(int64_t images, int64_t classes, int embedding, int topk, int64_t shard_images, enum cask_embedding_type type)
+static inline struct cask_manifest fixture_manifest(int64_t images, int64_t classes, int embedding,
+                                                    int topk, int64_t shard_images,
+                                                    enum cask_embedding_type type)
 {
     struct cask_manifest manifest = {
         .major = CASK_CACHE_MAJOR,
@@ -73,7 +75,8 @@ static inline float fixture_uniform(int64_t row, int view, int what, int64_t n)
     return (float)cask_rng_uniform(4711, (uint64_t)(what * 2 + view), (uint64_t)(row * 8192 + n));
 }
 
-static inline void fixture_view(struct fixture *fixture, int64_t row, int view, struct cask_cache_view *out)
+static inline void fixture_view(struct fixture *fixture, int64_t row, int view,
+                                struct cask_cache_view *out)
 {
     const struct cask_manifest *manifest = &fixture->manifest;
     float *x = fixture->embedding + (size_t)view * (size_t)manifest->embedding;
@@ -81,7 +84,8 @@ static inline void fixture_view(struct fixture *fixture, int64_t row, int view, 
     uint32_t *index = fixture->index + (size_t)view * (size_t)manifest->topk;
     double sum = 0;
     for (int i = 0; i < manifest->embedding; i++) {
-        x[i] = (float)cask_rng_normal(99, (uint64_t)view, (uint64_t)(row * manifest->embedding + i));
+        x[i] =
+            (float)cask_rng_normal(99, (uint64_t)view, (uint64_t)(row * manifest->embedding + i));
         sum += (double)x[i] * (double)x[i];
     }
     for (int i = 0; i < manifest->embedding; i++) {
@@ -92,7 +96,8 @@ static inline void fixture_view(struct fixture *fixture, int64_t row, int view, 
     uint32_t start = (uint32_t)cask_rng_below(7, (uint64_t)view, (uint64_t)row, (uint64_t)stride);
     for (int j = 0; j < manifest->topk; j++) {
         bool tie = j == 1 && row % 2 == 0;
-        last -= tie ? 0.0f : 0.5f / (float)manifest->topk * fixture_uniform(row, view, 1, j) + 1e-5f;
+        last -=
+            tie ? 0.0f : 0.5f / (float)manifest->topk * fixture_uniform(row, view, 1, j) + 1e-5f;
         cosine[j] = last;
         /* distinct ids; ascending inside the tie of places 0 and 1 */
         index[j] = start + stride * (uint32_t)(j < 2 ? j : manifest->topk + 1 - j);
@@ -100,14 +105,19 @@ static inline void fixture_view(struct fixture *fixture, int64_t row, int view, 
     for (int t = 0; t < manifest->temperature_count; t++) {
         fixture->lse[view][t] = 50.0 + 10.0 * (double)fixture_uniform(row, view, 2, t);
     }
-    *out = (struct cask_cache_view){x, 10.0f + fixture_uniform(row, view, 3, 0), index, cosine, fixture_uniform(row, view, 4, 0), fixture->lse[view]};
+    *out = (struct cask_cache_view){
+        x,      10.0f + fixture_uniform(row, view, 3, 0), index,
+        cosine, fixture_uniform(row, view, 4, 0),         fixture->lse[view]};
 }
 
 /* Row 5 of every hundred is bad; row 7 has no label. */
 static inline struct cask_cache_row fixture_row(struct fixture *fixture, int64_t row)
 {
-    struct cask_cache_row out = {.sample_id = (uint64_t)row + ((uint64_t)1 << 40), .source_offset = (uint64_t)row * 6007};
-    out.label = row % 100 == 7 ? UINT32_MAX : (uint32_t)cask_rng_below(5, 0, (uint64_t)row, (uint64_t)fixture->manifest.classes);
+    struct cask_cache_row out = {.sample_id = (uint64_t)row + ((uint64_t)1 << 40),
+                                 .source_offset = (uint64_t)row * 6007};
+    out.label = row % 100 == 7 ? UINT32_MAX
+                               : (uint32_t)cask_rng_below(5, 0, (uint64_t)row,
+                                                          (uint64_t)fixture->manifest.classes);
     if (row % 100 == 5) {
         out.flags = CASK_ROW_BAD;
         return out;
@@ -118,7 +128,9 @@ static inline struct cask_cache_row fixture_row(struct fixture *fixture, int64_t
     return out;
 }
 
-static inline enum cask_status fixture_shard(struct fixture *fixture, struct cask_cache_writer *writer, int64_t shard, struct cask_error *err)
+static inline enum cask_status fixture_shard(struct fixture *fixture,
+                                             struct cask_cache_writer *writer, int64_t shard,
+                                             struct cask_error *err)
 {
     const struct cask_manifest *manifest = &fixture->manifest;
     int64_t first = shard * manifest->shard_images, end = first + manifest->shard_images;
@@ -135,7 +147,9 @@ static inline enum cask_status fixture_shard(struct fixture *fixture, struct cas
 }
 
 /* Every missing shard, centres where the manifest names their origin, the final manifest. */
-static inline enum cask_status fixture_build(const char *folder, const struct cask_manifest *manifest, struct cask_error *err)
+static inline enum cask_status fixture_build(const char *folder,
+                                             const struct cask_manifest *manifest,
+                                             struct cask_error *err)
 {
     struct fixture fixture;
     struct cask_cache_writer *writer = NULL;
@@ -159,7 +173,8 @@ static inline enum cask_status fixture_build(const char *folder, const struct ca
     return st;
 }
 
-/* Tests that write and sync thousands of files: on a disk that takes minutes and proves nothing more. */
+/* Tests that write and sync thousands of files: on a disk that takes minutes and proves nothing
+ * more. */
 static inline void fixture_in_memory(void)
 {
     if (access("/dev/shm", W_OK) == 0) {
@@ -167,23 +182,27 @@ static inline void fixture_in_memory(void)
     }
 }
 
-/* Two folders hold the same files with the same bytes; the journal is history and may differ. Leaves
- * the first difference in `what`. */
+/* Two folders hold the same files with the same bytes; the journal is history and may differ.
+ * Leaves the first difference in `what`. */
 static inline bool fixture_same_folders(const char *a, const char *b, char what[512])
 {
     struct cask_error err = {0};
     char **names[2] = {NULL, NULL};
     size_t counts[2] = {0, 0};
-    bool same = cask_folder_list(a, &names[0], &counts[0], &err) == CASK_OK && cask_folder_list(b, &names[1], &counts[1], &err) == CASK_OK && counts[0] == counts[1];
+    bool same = cask_folder_list(a, &names[0], &counts[0], &err) == CASK_OK &&
+                cask_folder_list(b, &names[1], &counts[1], &err) == CASK_OK &&
+                counts[0] == counts[1];
     snprintf(what, 512, "%zu files in %s, %zu in %s", counts[0], a, counts[1], b);
     for (size_t i = 0; same && i < counts[0]; i++) {
         char path[2][600], *data[2] = {NULL, NULL};
         size_t bytes[2] = {0, 0};
         snprintf(path[0], sizeof path[0], "%s/%s", a, names[0][i]);
         snprintf(path[1], sizeof path[1], "%s/%s", b, names[1][i]);
-        same = strcmp(names[0][i], names[1][i]) == 0 && cask_file_read_all(path[0], 1 << 28, &data[0], &bytes[0], &err) == CASK_OK &&
+        same = strcmp(names[0][i], names[1][i]) == 0 &&
+               cask_file_read_all(path[0], 1 << 28, &data[0], &bytes[0], &err) == CASK_OK &&
                cask_file_read_all(path[1], 1 << 28, &data[1], &bytes[1], &err) == CASK_OK &&
-               (strcmp(names[0][i], "journal.jsonl") == 0 || (bytes[0] == bytes[1] && memcmp(data[0], data[1], bytes[0]) == 0));
+               (strcmp(names[0][i], "journal.jsonl") == 0 ||
+                (bytes[0] == bytes[1] && memcmp(data[0], data[1], bytes[0]) == 0));
         snprintf(what, 512, "%.200s and %.200s", names[0][i], names[1][i]);
         cask_free(data[0]);
         cask_free(data[1]);

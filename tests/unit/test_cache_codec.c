@@ -21,11 +21,13 @@ static void test_halves(void **state)
         assert_true((double)got == want);
         assert_int_equal(cask_half_from_float(got), h);
         if (exponent < 30 && !(h & 0x8000u)) {
-            double next = exponent == 0 ? ldexp(mantissa + 1, -24) : ldexp(1025 + mantissa, exponent - 25);
+            double next =
+                exponent == 0 ? ldexp(mantissa + 1, -24) : ldexp(1025 + mantissa, exponent - 25);
             uint16_t middle = cask_half_from_float((float)((want + next) / 2));
             assert_int_equal(middle, h + (h & 1u));
             assert_int_equal(cask_half_from_float(nextafterf((float)((want + next) / 2), 0)), h);
-            assert_int_equal(cask_half_from_float(nextafterf((float)((want + next) / 2), 1e9f)), h + 1);
+            assert_int_equal(cask_half_from_float(nextafterf((float)((want + next) / 2), 1e9f)),
+                             h + 1);
         }
     }
     assert_int_equal(cask_half_from_float(65519.996f), 0x7bff);
@@ -52,13 +54,16 @@ static void test_half_rows(void **state)
         }
         cask_unit_from_f16(stored, 37, unit);
         for (size_t i = 0; i < 37 && sum > 1e-30; i++) {
-            double want = (double)cask_float_from_half((uint16_t)(stored[2 * i] | stored[2 * i + 1] << 8)) / sqrt(sum);
+            double want =
+                (double)cask_float_from_half((uint16_t)(stored[2 * i] | stored[2 * i + 1] << 8)) /
+                sqrt(sum);
             assert_close(unit[i], want, 3e-7);
         }
     }
 }
 
-/* Bounds of facts/cache_anchors section 6 at D = 512: f16 1 - cos <= (4.9e-4)^2 / 2; int8 worst seen 6.5e-5. */
+/* Bounds of facts/cache_anchors section 6 at D = 512: f16 1 - cos <= (4.9e-4)^2 / 2; int8 worst
+ * seen 6.5e-5. */
 static void test_embedding_errors(void **state)
 {
     (void)state;
@@ -99,7 +104,8 @@ static void test_cosines(void **state)
     }
     for (uint64_t i = 0; i < 10000; i++) {
         float cosine = (float)(2 * cask_rng_uniform(3, 0, i) - 1);
-        assert_close(cask_cosine_from_i16(cask_quantize_cosine(cosine)), cosine, 0.5 / 32767 + 1e-7);
+        assert_close(cask_cosine_from_i16(cask_quantize_cosine(cosine)), cosine,
+                     0.5 / 32767 + 1e-7);
     }
     assert_int_equal(cask_quantize_cosine(1.0005f), 32767);
     assert_int_equal(cask_quantize_cosine(-1.0005f), -32767);
@@ -165,7 +171,9 @@ static void test_hostile_frames(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_halves), cmocka_unit_test(test_half_rows), cmocka_unit_test(test_embedding_errors), cmocka_unit_test(test_cosines), cmocka_unit_test(test_frames), cmocka_unit_test(test_hostile_frames),
+        cmocka_unit_test(test_halves),           cmocka_unit_test(test_half_rows),
+        cmocka_unit_test(test_embedding_errors), cmocka_unit_test(test_cosines),
+        cmocka_unit_test(test_frames),           cmocka_unit_test(test_hostile_frames),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

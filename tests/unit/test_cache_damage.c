@@ -1,5 +1,5 @@
-/* Damage is reported or harmless, never a crash and never a wrong row: single flipped bytes in every
- * file and region, truncations, foreign and empty files. */
+/* Damage is reported or harmless, never a crash and never a wrong row: single flipped bytes in
+ * every file and region, truncations, foreign and empty files. */
 #include "tests/support/test.h"
 
 #include <fcntl.h>
@@ -11,7 +11,14 @@
 #include "common/mem.h"
 #include "tests/support/cache_fixture.h"
 
-enum { IMAGES = 90, DIMENSION = 24, TOPK = 6, TEMPERATURES = 2, CLASSES = 300, ROW_FLOATS = DIMENSION + TOPK * 2 + 2 + TEMPERATURES };
+enum {
+    IMAGES = 90,
+    DIMENSION = 24,
+    TOPK = 6,
+    TEMPERATURES = 2,
+    CLASSES = 300,
+    ROW_FLOATS = DIMENSION + TOPK * 2 + 2 + TEMPERATURES
+};
 
 /* Everything the reader can say about the cache, one record per view. */
 struct contents {
@@ -22,9 +29,11 @@ struct contents {
     float centers[CLASSES * DIMENSION];
 };
 
-static enum cask_status read_rows(struct cask_cache *cache, struct contents *to, struct cask_error *err)
+static enum cask_status read_rows(struct cask_cache *cache, struct contents *to,
+                                  struct cask_error *err)
 {
-    static float embedding[2 * IMAGES * DIMENSION], cosine[2 * IMAGES * TOPK], norm[2 * IMAGES], label[2 * IMAGES], lse[2 * IMAGES * TEMPERATURES];
+    static float embedding[2 * IMAGES * DIMENSION], cosine[2 * IMAGES * TOPK], norm[2 * IMAGES],
+        label[2 * IMAGES], lse[2 * IMAGES * TEMPERATURES];
     static uint32_t index[2 * IMAGES * TOPK];
     int64_t rows[2 * IMAGES];
     bool mirror[2 * IMAGES];
@@ -46,7 +55,8 @@ static enum cask_status read_rows(struct cask_cache *cache, struct contents *to,
     return st;
 }
 
-static enum cask_status read_everything(const char *folder, enum cask_verify verify, struct contents *to, struct cask_error *err)
+static enum cask_status read_everything(const char *folder, enum cask_verify verify,
+                                        struct contents *to, struct cask_error *err)
 {
     struct cask_cache *cache = NULL;
     const float *centers = NULL;
@@ -79,7 +89,8 @@ static bool verify_finds_damage(const char *folder)
     struct cask_verify_counts counts;
     struct cask_error err = {0};
     char text[64];
-    return cask_verify_folder(folder, ignore, text, &counts, &err) != CASK_OK || counts.bad_shards > 0 || counts.centers_bad;
+    return cask_verify_folder(folder, ignore, text, &counts, &err) != CASK_OK ||
+           counts.bad_shards > 0 || counts.centers_bad;
 }
 
 static char cache_folder[256];
@@ -89,7 +100,8 @@ static int setup(void **state)
 {
     (void)state;
     struct cask_error err = {0};
-    struct cask_manifest m = fixture_manifest(IMAGES, CLASSES, DIMENSION, TOPK, 70, CASK_EMBEDDING_F16);
+    struct cask_manifest m =
+        fixture_manifest(IMAGES, CLASSES, DIMENSION, TOPK, 70, CASK_EMBEDDING_F16);
     snprintf(m.centers_origin, sizeof m.centers_origin, "mean");
     test_make_folder(cache_folder);
     assert_ok(fixture_build(cache_folder, &m, &err));
@@ -123,19 +135,23 @@ static void flip_bytes(const char *name, int count, bool verify_must_find)
     int fd = open(path, O_RDWR);
     assert_true(fd >= 0);
     for (int i = 0; i < count; i++) {
-        off_t at = (off_t)((size_t)count >= bytes ? (size_t)i % bytes : cask_rng_below(11, 0, (uint64_t)i, bytes));
+        off_t at = (off_t)((size_t)count >= bytes ? (size_t)i % bytes
+                                                  : cask_rng_below(11, 0, (uint64_t)i, bytes));
         uint8_t change = (uint8_t)(1 + cask_rng_below(12, 0, (uint64_t)i, 255));
         poke(fd, at, (uint8_t)data[at] ^ change);
-        enum cask_status st = read_everything(cache_folder, i % 2 ? CASK_VERIFY_ALWAYS : CASK_VERIFY_FIRST, &found, &err);
+        enum cask_status st = read_everything(
+            cache_folder, i % 2 ? CASK_VERIFY_ALWAYS : CASK_VERIFY_FIRST, &found, &err);
         if (st == CASK_OK && memcmp(&found, &truth, sizeof found) != 0) {
-            fail_msg("%s: byte %lld changed by %02x: rows differ and nothing was said", name, (long long)at, change);
+            fail_msg("%s: byte %lld changed by %02x: rows differ and nothing was said", name,
+                     (long long)at, change);
         }
         if (st != CASK_OK && strstr(err.message, cache_folder) == NULL) {
             fail_msg("%s: the message names no file: %s", name, err.message);
         }
         reported += st != CASK_OK;
         if (verify_must_find && !verify_finds_damage(cache_folder)) {
-            fail_msg("%s: byte %lld changed by %02x: verify found nothing", name, (long long)at, change);
+            fail_msg("%s: byte %lld changed by %02x: verify found nothing", name, (long long)at,
+                     change);
         }
         /* With checksums off rows may be wrong, but nothing may crash or leave its memory. */
         (void)read_everything(cache_folder, CASK_VERIFY_OFF, &found, &err);
@@ -178,7 +194,8 @@ static void test_flips_in_journal(void **state)
 static void test_truncation(void **state)
 {
     (void)state;
-    static const char *const names[] = {"shard-00000.h5", "shard-00000.idx", "shard-00001.h5", "manifest.json", "centers.h5", "centers.idx"};
+    static const char *const names[] = {"shard-00000.h5", "shard-00000.idx", "shard-00001.h5",
+                                        "manifest.json",  "centers.h5",      "centers.idx"};
     static struct contents found;
     struct cask_error err = {0};
     for (size_t f = 0; f < sizeof names / sizeof names[0]; f++) {
@@ -206,7 +223,10 @@ static void test_truncation(void **state)
 static void test_foreign_files(void **state)
 {
     (void)state;
-    static const char *const swaps[][2] = {{"shard-00000.h5", "shard-00001.h5"}, {"shard-00000.idx", "shard-00001.idx"}, {"centers.idx", "shard-00000.idx"}, {"centers.h5", "manifest.json"}};
+    static const char *const swaps[][2] = {{"shard-00000.h5", "shard-00001.h5"},
+                                           {"shard-00000.idx", "shard-00001.idx"},
+                                           {"centers.idx", "shard-00000.idx"},
+                                           {"centers.h5", "manifest.json"}};
     static struct contents found;
     struct cask_error err = {0};
     for (size_t i = 0; i < sizeof swaps / sizeof swaps[0]; i++) {
@@ -236,7 +256,8 @@ static void test_message_names_place(void **state)
     assert_non_null(at);
     int fd = open(path, O_RDWR);
     poke(fd, (off_t)(at - (uint8_t *)data), *at ^ 1);
-    assert_refused(CASK_ERR_FORMAT, "shard-00000.h5: orig/norm, rows 0 to 69", read_everything(cache_folder, CASK_VERIFY_ALWAYS, &found, &err));
+    assert_refused(CASK_ERR_FORMAT, "shard-00000.h5: orig/norm, rows 0 to 69",
+                   read_everything(cache_folder, CASK_VERIFY_ALWAYS, &found, &err));
     poke(fd, (off_t)(at - (uint8_t *)data), *at);
     close(fd);
     cask_free(data);

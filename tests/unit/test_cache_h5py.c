@@ -1,5 +1,5 @@
-/* A cache opened by h5py + hdf5plugin says what our reader says, and a shard that h5py wrote is read by
- * ours. Skipped where Debian's python3-h5py and python3-hdf5plugin are not installed. */
+/* A cache opened by h5py + hdf5plugin says what our reader says, and a shard that h5py wrote is
+ * read by ours. Skipped where Debian's python3-h5py and python3-hdf5plugin are not installed. */
 #include "tests/support/test.h"
 
 #include <sys/wait.h>
@@ -24,7 +24,8 @@ static void save_view(const char *folder, struct cask_cache *cache, int view)
 {
     struct cask_error err = {0};
     const struct cask_manifest *m = cask_cache_manifest(cache);
-    size_t n = (size_t)m->images, d = (size_t)m->embedding, k = (size_t)m->topk, t = (size_t)m->temperature_count;
+    size_t n = (size_t)m->images, d = (size_t)m->embedding, k = (size_t)m->topk,
+           t = (size_t)m->temperature_count;
     float *buffer = calloc(n * (d + 2 * k + 2 + t), sizeof(float));
     int64_t *rows = calloc(n, sizeof *rows);
     bool *mirror = calloc(n, sizeof *mirror);
@@ -32,7 +33,8 @@ static void save_view(const char *folder, struct cask_cache *cache, int view)
         rows[i] = (int64_t)i;
         mirror[i] = view == 1;
     }
-    struct cask_cache_gather out = {.embedding = buffer, .topk_cosine = buffer + n * d, .norm = buffer + n * (d + k)};
+    struct cask_cache_gather out = {
+        .embedding = buffer, .topk_cosine = buffer + n * d, .norm = buffer + n * (d + k)};
     out.label_cosine = out.norm + n;
     out.lse = out.label_cosine + n;
     out.topk_index = (uint32_t *)(void *)(out.lse + n * t);
@@ -41,7 +43,12 @@ static void save_view(const char *folder, struct cask_cache *cache, int view)
         const char *name;
         const void *data;
         size_t bytes;
-    } arrays[] = {{"embedding", out.embedding, n * d * 4}, {"topk_cosine", out.topk_cosine, n * k * 4}, {"norm", out.norm, n * 4}, {"label_cosine", out.label_cosine, n * 4}, {"lse", out.lse, n * t * 4}, {"topk_index", out.topk_index, n * k * 4}};
+    } arrays[] = {{"embedding", out.embedding, n * d * 4},
+                  {"topk_cosine", out.topk_cosine, n * k * 4},
+                  {"norm", out.norm, n * 4},
+                  {"label_cosine", out.label_cosine, n * 4},
+                  {"lse", out.lse, n * t * 4},
+                  {"topk_index", out.topk_index, n * k * 4}};
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) {
         char name[64];
         snprintf(name, sizeof name, "%d-%s", view, arrays[i].name);
@@ -74,7 +81,8 @@ static void save_shared(const char *folder, struct cask_cache *cache)
     free(id);
 }
 
-/* The rewritten shard, indexed by h5_locate alone, must hold the same stored arrays after decoding. */
+/* The rewritten shard, indexed by h5_locate alone, must hold the same stored arrays after decoding.
+ */
 static void read_rewritten(const char *path, const struct cask_cache *cache)
 {
     struct cask_error err = {0};
@@ -94,7 +102,10 @@ static void read_rewritten(const char *path, const struct cask_cache *cache)
     snprintf(stem, sizeof stem, "%.*s", (int)strlen(path) - 3, path);
     snprintf(index_path, sizeof index_path, "%s.idx", stem);
     assert_ok(cask_file_write_all(index_path, data, bytes, &err));
-    struct cask_record record = {.rows = (int64_t)layout.rows, .bytes = map.bytes, .index_bytes = bytes, .index_xxh3 = cask_xxh3(data, bytes)};
+    struct cask_record record = {.rows = (int64_t)layout.rows,
+                                 .bytes = map.bytes,
+                                 .index_bytes = bytes,
+                                 .index_xxh3 = cask_xxh3(data, bytes)};
     struct cask_shard shard;
     assert_ok(cask_shard_open(&shard, stem, &record, &layout, CASK_VERIFY_ALWAYS, &err));
     for (int i = 0; i < layout.array_count; i++) {
@@ -102,7 +113,8 @@ static void read_rewritten(const char *path, const struct cask_cache *cache)
             assert_ok(cask_shard_check_array(&shard, i, &err));
         }
     }
-    assert_memory_equal(cask_shard_rows(&shard, CASK_ARRAY_SAMPLE_ID), &(uint64_t){(uint64_t)1 << 40}, 8);
+    assert_memory_equal(cask_shard_rows(&shard, CASK_ARRAY_SAMPLE_ID),
+                        &(uint64_t){(uint64_t)1 << 40}, 8);
     cask_shard_close(&shard);
     cask_map_close(&map);
     cask_sidecar_release(&sidecar);
@@ -125,7 +137,9 @@ static void check_type(enum cask_embedding_type type)
     save_view(expected, cache, 1);
     save_shared(expected, cache);
     snprintf(rewritten, sizeof rewritten, "%s/rewritten.h5", expected);
-    snprintf(command, sizeof command, "/usr/bin/python3 '%s/tests/e2e/cache_h5py.py' '%s' '%s' '%s'", source ? source : ".", folder, expected, rewritten);
+    snprintf(command, sizeof command,
+             "/usr/bin/python3 '%s/tests/e2e/cache_h5py.py' '%s' '%s' '%s'", source ? source : ".",
+             folder, expected, rewritten);
     int status = system(command);
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
         fail_msg("%s", command);
@@ -150,8 +164,10 @@ static void test_int8(void **state)
 
 int main(void)
 {
-    if (system("/usr/bin/python3 -c 'import h5py, hdf5plugin, numpy; assert h5py.h5z.filter_avail(hdf5plugin.LZ4_ID)' 2>/dev/null") != 0) {
-        printf("skipped: /usr/bin/python3 has no h5py with the LZ4 filter (apt install python3-h5py python3-hdf5plugin hdf5-filter-plugin)\n");
+    if (system("/usr/bin/python3 -c 'import h5py, hdf5plugin, numpy; assert "
+               "h5py.h5z.filter_avail(hdf5plugin.LZ4_ID)' 2>/dev/null") != 0) {
+        printf("skipped: /usr/bin/python3 has no h5py with the LZ4 filter (apt install "
+               "python3-h5py python3-hdf5plugin hdf5-filter-plugin)\n");
         return 77;
     }
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_f16), cmocka_unit_test(test_int8)};

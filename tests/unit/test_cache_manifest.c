@@ -35,11 +35,11 @@ static char *edited(const struct cask_manifest *m, const char *from, const char 
     return sealed;
 }
 
-#define refuse(status, message, from, to)                                                                              \
-    do {                                                                                                               \
-        char *text_ = edited(&m, from, to);                                                                            \
-        assert_refused(status, message, cask_manifest_decode(text_, strlen(text_), &file, &err));                      \
-        cask_free(text_);                                                                                              \
+#define refuse(status, message, from, to)                                                          \
+    do {                                                                                           \
+        char *text_ = edited(&m, from, to);                                                        \
+        assert_refused(status, message, cask_manifest_decode(text_, strlen(text_), &file, &err));  \
+        cask_free(text_);                                                                          \
     } while (0)
 
 static void test_round_trip(void **state)
@@ -47,7 +47,8 @@ static void test_round_trip(void **state)
     (void)state;
     struct cask_error err = {0};
     struct cask_manifest_file file;
-    struct cask_manifest m = fixture_manifest(42000000, 2000000, 512, 100, 16384, CASK_EMBEDDING_INT8);
+    struct cask_manifest m =
+        fixture_manifest(42000000, 2000000, 512, 100, 16384, CASK_EMBEDDING_INT8);
     int overrides = 0;
     m.temperature_count = 3;
     m.temperatures[1] = 0.1;
@@ -71,7 +72,8 @@ static void test_refusals(void **state)
     struct cask_manifest_file file;
     struct cask_manifest m = fixture_manifest(100, 50, 8, 4, 16, CASK_EMBEDDING_F16);
     refuse(CASK_ERR_UNSUPPORTED, "cache format 2.x", "\"major\":1", "\"major\":2");
-    refuse(CASK_ERR_UNSUPPORTED, "requires \"holograms\"", "\"sidecar-1\"", "\"sidecar-1\",\"holograms\"");
+    refuse(CASK_ERR_UNSUPPORTED, "requires \"holograms\"", "\"sidecar-1\"",
+           "\"sidecar-1\",\"holograms\"");
     refuse(CASK_ERR_FORMAT, "\"images\"", "\"images\":100", "\"images\":0");
     refuse(CASK_ERR_FORMAT, "\"images\"", "\"images\":100", "\"images\":1e300");
     refuse(CASK_ERR_FORMAT, "\"images\"", "\"images\":100", "\"images\":9000000000000000000");
@@ -114,15 +116,20 @@ static void test_compare(void **state)
     (void)state;
     struct cask_error err = {0};
     int overrides = -1;
-    struct cask_manifest a = fixture_manifest(100, 50, 8, 4, 16, CASK_EMBEDDING_F16), b = a, empty = {0};
+    struct cask_manifest a = fixture_manifest(100, 50, 8, 4, 16, CASK_EMBEDDING_F16), b = a,
+                         empty = {0};
     snprintf(b.weights_sha256, sizeof b.weights_sha256, "other");
     b.preprocess.order = CASK_BGR;
     b.temperatures[1] = 8;
     snprintf(b.created, sizeof b.created, "another day");
-    assert_refused(CASK_ERR_MISMATCH, "differs in 3 fields: temperatures: expected 1,4, found 1,8; weights_sha256: expected 6d00", cask_manifest_compare(&a, &b, NULL, 0, &overrides, &err));
+    assert_refused(
+        CASK_ERR_MISMATCH,
+        "differs in 3 fields: temperatures: expected 1,4, found 1,8; weights_sha256: expected 6d00",
+        cask_manifest_compare(&a, &b, NULL, 0, &overrides, &err));
     assert_non_null(strstr(err.message, "preprocess: expected rgb:127.5:127.5 112x112, found bgr"));
     const char *accepted[] = {"weights_sha256", "preprocess", "temperatures"};
-    assert_refused(CASK_ERR_MISMATCH, "1 field: temperatures", cask_manifest_compare(&a, &b, accepted, 2, &overrides, &err));
+    assert_refused(CASK_ERR_MISMATCH, "1 field: temperatures",
+                   cask_manifest_compare(&a, &b, accepted, 2, &overrides, &err));
     assert_ok(cask_manifest_compare(&a, &b, accepted, 3, &overrides, &err));
     assert_int_equal(overrides, 3);
     assert_ok(cask_manifest_compare(&empty, &b, NULL, 0, &overrides, &err));
@@ -140,7 +147,8 @@ static void test_large_layouts(void **state)
     cask_layout_shard(&m, 0, &layout);
     double index = (layout.chunks * 16.0 + layout.spans * 8.0) * 356;
     double resident = index + 5822653 * 21.0; /* label, ids, source offset, flags */
-    printf("MS1MV2: index %.1f MB, with labels and ids %.1f MB, shard at most %.1f MB\n", index / 1e6, resident / 1e6, (double)cask_layout_file_bound(&layout) / 1e6);
+    printf("MS1MV2: index %.1f MB, with labels and ids %.1f MB, shard at most %.1f MB\n",
+           index / 1e6, resident / 1e6, (double)cask_layout_file_bound(&layout) / 1e6);
     m = fixture_manifest((int64_t)1 << 33, 2000000, 512, 1000, 1 << 20, CASK_EMBEDDING_F16);
     cask_layout_shard(&m, 8191, &layout);
     assert_true(layout.rows == 1 << 20);
@@ -177,7 +185,13 @@ static void test_journal(void **state)
     test_make_folder(folder);
     snprintf(path, sizeof path, "%s/journal.jsonl", folder);
     assert_ok(cask_journal_read(path, see, &seen, &bad, &err));
-    struct cask_record record = {.shard = 7, .rows = 16384, .bytes = (uint64_t)1 << 40, .index_bytes = 9, .index_xxh3 = UINT64_MAX, .embedding_error = 1e-8, .cosine_error = 0.1};
+    struct cask_record record = {.shard = 7,
+                                 .rows = 16384,
+                                 .bytes = (uint64_t)1 << 40,
+                                 .index_bytes = 9,
+                                 .index_xxh3 = UINT64_MAX,
+                                 .embedding_error = 1e-8,
+                                 .cosine_error = 0.1};
     assert_ok(cask_journal_append(path, &record, &err));
     record.shard = CASK_RECORD_CENTERS;
     assert_ok(cask_journal_append(path, &record, &err));
@@ -192,7 +206,8 @@ static void test_journal(void **state)
         assert_ok(cask_journal_read(path, see, &seen, &bad, &err));
         assert_int_equal(seen.count, 1 + (cut >= first - 1) + (cut >= bytes - 1));
         assert_int_equal(seen.last.shard, 99);
-        assert_true(seen.last.index_xxh3 == UINT64_MAX && seen.last.cosine_error == 0.1 && seen.last.bytes == (uint64_t)1 << 40);
+        assert_true(seen.last.index_xxh3 == UINT64_MAX && seen.last.cosine_error == 0.1 &&
+                    seen.last.bytes == (uint64_t)1 << 40);
     }
     for (size_t at = 0; at + 1 < bytes; at++) {
         text[at] ^= 4;
@@ -210,7 +225,9 @@ int main(void)
 {
     fixture_in_memory();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_refusals), cmocka_unit_test(test_writer_limits), cmocka_unit_test(test_compare), cmocka_unit_test(test_large_layouts), cmocka_unit_test(test_journal),
+        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_writer_limits), cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_large_layouts), cmocka_unit_test(test_journal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* A build that is stopped anywhere - abort, kill -9, an error of the disk - is resumed and ends with the
- * bytes of one that never stopped. */
+/* A build that is stopped anywhere - abort, kill -9, an error of the disk - is resumed and ends
+ * with the bytes of one that never stopped. */
 #include "tests/support/test.h"
 
 #include <errno.h>
@@ -74,9 +74,11 @@ static void test_any_order_and_abort(void **state)
     assert_refused(CASK_ERR_INTERNAL, "1 of 60 rows", cask_cache_writer_commit(writer, &err));
     cask_cache_writer_abort(writer);
     assert_true(cask_cache_writer_has(writer, 5) && !cask_cache_writer_has(writer, 3));
-    assert_refused(CASK_ERR_FORMAT, "shard 0 of 6 is missing", cask_cache_writer_finish(writer, &err));
+    assert_refused(CASK_ERR_FORMAT, "shard 0 of 6 is missing",
+                   cask_cache_writer_finish(writer, &err));
     cask_cache_writer_close(writer);
-    assert_refused(CASK_ERR_FORMAT, "not finished", cask_cache_open(folder, CASK_VERIFY_FIRST, &cache, &err));
+    assert_refused(CASK_ERR_FORMAT, "not finished",
+                   cask_cache_open(folder, CASK_VERIFY_FIRST, &cache, &err));
     assert_ok(fixture_build(folder, &manifest, &err));
     assert_like_reference(folder);
     fixture_close(&fixture);
@@ -92,7 +94,8 @@ static void test_other_settings_are_refused(void **state)
     other.topk = 5;
     other.scale = 30;
     snprintf(other.created, sizeof other.created, "later"); /* not part of the identity */
-    assert_refused(CASK_ERR_MISMATCH, "topk: expected 5, found 6", cask_cache_writer_open(reference, &other, 1, &writer, &err));
+    assert_refused(CASK_ERR_MISMATCH, "topk: expected 5, found 6",
+                   cask_cache_writer_open(reference, &other, 1, &writer, &err));
     assert_non_null(strstr(err.message, "scale: expected 30, found 64"));
     assert_null(strstr(err.message, "created"));
     assert_null(writer);
@@ -111,24 +114,30 @@ static void test_bad_rows_are_refused(void **state)
     assert_ok(cask_cache_writer_begin(writer, 0, &err));
     struct cask_cache_row row = fixture_row(&fixture, 0);
     fixture.embedding[3] = NAN;
-    assert_refused(CASK_ERR_RANGE, "row 0 (sample 1099511627776): view 0: embedding has length nan", cask_cache_writer_append(writer, &row, 1, &err));
+    assert_refused(CASK_ERR_RANGE, "row 0 (sample 1099511627776): view 0: embedding has length nan",
+                   cask_cache_writer_append(writer, &row, 1, &err));
     row = fixture_row(&fixture, 0);
     fixture.embedding[16] += 0.5f;
-    assert_refused(CASK_ERR_RANGE, "view 1: embedding has length", cask_cache_writer_append(writer, &row, 1, &err));
+    assert_refused(CASK_ERR_RANGE, "view 1: embedding has length",
+                   cask_cache_writer_append(writer, &row, 1, &err));
     row = fixture_row(&fixture, 0);
     fixture.index[2] = 400;
-    assert_refused(CASK_ERR_RANGE, "top-k index 2 is 400", cask_cache_writer_append(writer, &row, 1, &err));
+    assert_refused(CASK_ERR_RANGE, "top-k index 2 is 400",
+                   cask_cache_writer_append(writer, &row, 1, &err));
     row = fixture_row(&fixture, 0); /* an even row: places 0 and 1 are tied */
     uint32_t first = fixture.index[0];
     fixture.index[0] = fixture.index[1];
     fixture.index[1] = first;
-    assert_refused(CASK_ERR_RANGE, "entries 0 and 1 are not in order", cask_cache_writer_append(writer, &row, 1, &err));
+    assert_refused(CASK_ERR_RANGE, "entries 0 and 1 are not in order",
+                   cask_cache_writer_append(writer, &row, 1, &err));
     row = fixture_row(&fixture, 0);
     fixture.cosine[4] = NAN;
-    assert_refused(CASK_ERR_RANGE, "top-k cosine 4 is", cask_cache_writer_append(writer, &row, 1, &err));
+    assert_refused(CASK_ERR_RANGE, "top-k cosine 4 is",
+                   cask_cache_writer_append(writer, &row, 1, &err));
     row = fixture_row(&fixture, 0);
     fixture.lse[0][1] = INFINITY;
-    assert_refused(CASK_ERR_RANGE, "LSE at temperature 4", cask_cache_writer_append(writer, &row, 1, &err));
+    assert_refused(CASK_ERR_RANGE, "LSE at temperature 4",
+                   cask_cache_writer_append(writer, &row, 1, &err));
     row = fixture_row(&fixture, 0);
     row.label = 400;
     assert_refused(CASK_ERR_RANGE, "label is 400", cask_cache_writer_append(writer, &row, 1, &err));
@@ -161,7 +170,9 @@ static void test_bad_csv(void **state)
     cask_cache_writer_close(writer);
     assert_ok(fixture_build(folder, &m, &err));
     assert_ok(cask_file_read_all(path, 4096, &text, &bytes, &err));
-    assert_string_equal(text, "row,name,reason\n2,\"a \"\"x\"\".jpg\",\"no JPEG at all\"\n9,\"b.jpg\",\"cut short\"\n");
+    assert_string_equal(
+        text,
+        "row,name,reason\n2,\"a \"\"x\"\".jpg\",\"no JPEG at all\"\n9,\"b.jpg\",\"cut short\"\n");
     cask_free(text);
     test_remove_folder(folder);
 }
@@ -170,7 +181,8 @@ static void test_bad_csv(void **state)
 
 static void nap(uint64_t microseconds)
 {
-    struct timespec time = {(time_t)(microseconds / 1000000), (long)(microseconds % 1000000) * 1000};
+    struct timespec time = {(time_t)(microseconds / 1000000),
+                            (long)(microseconds % 1000000) * 1000};
     nanosleep(&time, NULL);
 }
 

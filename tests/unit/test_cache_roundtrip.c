@@ -52,7 +52,8 @@ static double length(const float *a, int count)
 
 /* facts on quantisation: f16 1 - cos <= 2.8e-8 typically, bounded by (4.9e-4)^2 / 2; int8 per row
  * 6.5e-5 at D = 512, larger in few dimensions since the largest element is larger. */
-static void check_view(const struct cask_manifest *m, const struct cask_cache_view *want, const struct gathered *g, size_t at, double tolerance)
+static void check_view(const struct cask_manifest *m, const struct cask_cache_view *want,
+                       const struct gathered *g, size_t at, double tolerance)
 {
     const float *x = g->embedding + at * (size_t)m->embedding;
     assert_close(cosine(x, want->embedding, m->embedding), 1, tolerance);
@@ -88,11 +89,13 @@ static void check_all(struct cask_cache *cache, const struct cask_manifest *m, d
     bool mirror[BATCH];
     make_gathered(&g, m, BATCH);
     fixture_open(&fixture, m);
-    struct cask_cache_gather out = {g.embedding, g.norm, g.topk_index, g.topk_cosine, g.label_cosine, g.lse};
+    struct cask_cache_gather out = {g.embedding,   g.norm,         g.topk_index,
+                                    g.topk_cosine, g.label_cosine, g.lse};
     for (int64_t done = 0; done < 2 * m->images; done += BATCH) {
         int count = 2 * m->images - done < BATCH ? (int)(2 * m->images - done) : BATCH;
         for (int i = 0; i < count; i++) {
-            uint64_t place = cask_rng_permute(1, 2, (uint64_t)(2 * m->images), (uint64_t)(done + i));
+            uint64_t place =
+                cask_rng_permute(1, 2, (uint64_t)(2 * m->images), (uint64_t)(done + i));
             rows[i] = (int64_t)(place / 2);
             mirror[i] = place % 2;
         }
@@ -121,7 +124,8 @@ static void round_trip(const struct cask_manifest *m, double tolerance)
     char folder[256];
     test_make_folder(folder);
     assert_ok(fixture_build(folder, m, &err));
-    static const enum cask_verify modes[] = {CASK_VERIFY_FIRST, CASK_VERIFY_ALWAYS, CASK_VERIFY_OFF};
+    static const enum cask_verify modes[] = {CASK_VERIFY_FIRST, CASK_VERIFY_ALWAYS,
+                                             CASK_VERIFY_OFF};
     for (int i = 0; i < 3; i++) {
         assert_ok(cask_cache_open(folder, modes[i], &cache, &err));
         assert_true(cask_cache_rows(cache) == m->images);
@@ -153,12 +157,14 @@ static void test_int8(void **state)
 static void test_edges(void **state)
 {
     (void)state;
-    static const int64_t shapes[][5] = {{1, 1, 1, 1, 1},     {1, 9, 3, 9, 16},      {65, 40, 7, 5, 64}, {64, 40, 8, 16, 64},
-                                        {17, 700, 9, 600, 5}, {130, 3000, 16, 64, 129}, {33, 60, 5, 33, 1},  {3, 300000, 4, 4, 2}};
+    static const int64_t shapes[][5] = {
+        {1, 1, 1, 1, 1},      {1, 9, 3, 9, 16},         {65, 40, 7, 5, 64}, {64, 40, 8, 16, 64},
+        {17, 700, 9, 600, 5}, {130, 3000, 16, 64, 129}, {33, 60, 5, 33, 1}, {3, 300000, 4, 4, 2}};
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         const int64_t *s = shapes[i];
         for (int type = 0; type < 2; type++) {
-            struct cask_manifest m = fixture_manifest(s[0], s[1], (int)s[2], (int)s[3], s[4], (enum cask_embedding_type)type);
+            struct cask_manifest m = fixture_manifest(s[0], s[1], (int)s[2], (int)s[3], s[4],
+                                                      (enum cask_embedding_type)type);
             m.temperature_count = 1 + (int)i % CASK_CACHE_TEMPERATURES;
             for (int t = 0; t < m.temperature_count; t++) {
                 m.temperatures[t] = 1 + t;
@@ -176,7 +182,8 @@ static void test_edges(void **state)
     }
 }
 
-/* More than 1,024 chunks in a dataset: HDF5 pages its chunk index. And the bound on a shard's size holds. */
+/* More than 1,024 chunks in a dataset: HDF5 pages its chunk index. And the bound on a shard's size
+ * holds. */
 static void test_paged_index(void **state)
 {
     (void)state;
@@ -210,7 +217,8 @@ static void test_centers(void **state)
     struct cask_manifest m = fixture_manifest(20, 1500, 24, 5, 16, CASK_EMBEDDING_F16);
     assert_ok(fixture_build(folder, &m, &err));
     assert_ok(cask_cache_open(folder, CASK_VERIFY_FIRST, &cache, &err));
-    assert_refused(CASK_ERR_UNSUPPORTED, "no class centres", cask_cache_centers(cache, &centers, &err));
+    assert_refused(CASK_ERR_UNSUPPORTED, "no class centres",
+                   cask_cache_centers(cache, &centers, &err));
     cask_cache_close(cache);
     test_remove_folder(folder);
 
@@ -235,10 +243,8 @@ int main(void)
 {
     fixture_in_memory();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_f16),
-        cmocka_unit_test(test_int8),
-        cmocka_unit_test(test_edges),
-        cmocka_unit_test(test_paged_index),
+        cmocka_unit_test(test_f16),     cmocka_unit_test(test_int8),
+        cmocka_unit_test(test_edges),   cmocka_unit_test(test_paged_index),
         cmocka_unit_test(test_centers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
-/* cachetool as a user runs it: exit codes, text and JSON of every subcommand on good and damaged caches. */
+/* cachetool as a user runs it: exit codes, text and JSON of every subcommand on good and damaged
+ * caches. */
 #include "tests/support/test.h"
 
 #include <fcntl.h>
@@ -30,11 +31,11 @@ static int run(const char *format, ...)
     return WEXITSTATUS(status);
 }
 
-#define assert_said(text)                                                                                              \
-    do {                                                                                                               \
-        if (strstr(output, (text)) == NULL) {                                                                          \
-            fail_msg("expected \"%s\" in: %s", (text), output);                                                        \
-        }                                                                                                              \
+#define assert_said(text)                                                                          \
+    do {                                                                                           \
+        if (strstr(output, (text)) == NULL) {                                                      \
+            fail_msg("expected \"%s\" in: %s", (text), output);                                    \
+        }                                                                                          \
     } while (0)
 
 static struct cask_json *parse_output(void)
@@ -184,9 +185,12 @@ static void test_export(void **state)
     assert_int_equal(run("export %s --npz %s/rows.npz --rows 90:110", folder, folder), 0);
     assert_said("20 rows x 2 views");
     snprintf(command, sizeof command,
-             "/usr/bin/python3 -c \"import numpy as np; f = np.load('%s/rows.npz'); assert f['embedding'].shape == (2, 20, 32); "
-             "assert abs((f['embedding'][:, 0] ** 2).sum() - 2) < 1e-5; assert f['sample_id'][3] == 2**40 + 93; assert f['topk_index'].dtype == 'u4'; "
-             "assert (np.diff(f['topk_cosine'][:, 0]) <= 0).all(); assert f['lse'].shape == (2, 20, 2)\"",
+             "/usr/bin/python3 -c \"import numpy as np; f = np.load('%s/rows.npz'); assert "
+             "f['embedding'].shape == (2, 20, 32); "
+             "assert abs((f['embedding'][:, 0] ** 2).sum() - 2) < 1e-5; assert f['sample_id'][3] "
+             "== 2**40 + 93; assert f['topk_index'].dtype == 'u4'; "
+             "assert (np.diff(f['topk_cosine'][:, 0]) <= 0).all(); assert f['lse'].shape == (2, "
+             "20, 2)\"",
              folder);
     if (system("/usr/bin/python3 -c 'import numpy' 2>/dev/null") == 0) {
         assert_int_equal(system(command), 0);
@@ -204,7 +208,9 @@ int main(void)
         return 77;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_usage), cmocka_unit_test(test_info), cmocka_unit_test(test_dump), cmocka_unit_test(test_verify_and_repair), cmocka_unit_test(test_diff), cmocka_unit_test(test_export),
+        cmocka_unit_test(test_usage), cmocka_unit_test(test_info),
+        cmocka_unit_test(test_dump),  cmocka_unit_test(test_verify_and_repair),
+        cmocka_unit_test(test_diff),  cmocka_unit_test(test_export),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
