@@ -86,6 +86,49 @@ static void test_folding_is_exact(void **state)
     check_fold("cpu", "mbf", 32, 1e-5);
 }
 
+/* y = a + b + relu(b) with b = bn(a): nothing may fold or fuse, both values have other readers. */
+static void test_values_with_other_readers_stay(void **state)
+{
+    static const char *const backends[] = {"ref64", "cpu"};
+    const float identity[9] = {1, 0, 0, 0, 1, 0, 0, 0, 1}, gamma[3] = {2, 2, -2};
+    const float beta[3] = {1, -8, 0}, mean[3] = {1, 1, 1}, var[3] = {4, 1, 1},
+                pixels[3] = {3, 4, 5};
+    const double b[3] = {3, -2, -8}; /* gamma (a - mean) / sqrt(var) + beta */
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct cask_device *device = open_device(backends[i]);
+        struct cask_graph *graph = NULL;
+        struct cask_net *net = NULL;
+        struct cask_plan *plan = NULL;
+        float y[3];
+        const struct cask_conv_spec spec = {.out_c = 3, .kernel_h = 1, .kernel_w = 1, .stride = 1};
+        assert_ok(cask_graph_begin("readers", false, 3, 1, 1, &graph, &err));
+        int x = cask_graph_add_conv(graph, CASK_GRAPH_INPUT, "conv", &spec);
+        int normal = cask_graph_add_batchnorm(graph, x, "bn", 0, CASK_AFFINE_TRAINED);
+        int active = cask_graph_add_activation(graph, normal, "relu", CASK_ACT_RELU);
+        int sum =
+            cask_graph_add_add(graph, cask_graph_add_add(graph, x, normal, "add1"), active, "add2");
+        assert_ok(
+            cask_graph_finish(graph, cask_graph_add_linear(graph, sum, "fc", 3, false), &err));
+        assert_ok(cask_net_create(graph, device, false, &net, &err));
+        assert_ok(cask_net_set(net, cask_graph_find_param(graph, "conv.weight"), identity, &err));
+        assert_ok(cask_net_set(net, cask_graph_find_param(graph, "fc.weight"), identity, &err));
+        assert_ok(cask_net_set(net, cask_graph_find_param(graph, "bn.weight"), gamma, &err));
+        assert_ok(cask_net_set(net, cask_graph_find_param(graph, "bn.bias"), beta, &err));
+        assert_ok(cask_net_set(net, cask_graph_find_param(graph, "bn.running_mean"), mean, &err));
+        assert_ok(cask_net_set(net, cask_graph_find_param(graph, "bn.running_var"), var, &err));
+        assert_ok(cask_plan_create(net, 1, CASK_MODE_EVAL, &plan, &err));
+        assert_ok(cask_plan_forward(plan, pixels, 1, y, &err));
+        for (int c = 0; c < 3; c++) {
+            assert_close((double)y[c], (double)pixels[c] + b[c] + fmax(b[c], 0), 1e-5);
+        }
+        cask_plan_free(plan);
+        cask_net_free(net);
+        cask_graph_free(graph);
+        cask_device_close(device);
+    }
+}
+
 /* Rows of a partial batch equal those of a full one, bit for bit, whatever ran before. */
 static void test_partial_batches(void **state)
 {
@@ -611,6 +654,7 @@ int main(void)
         cmocka_unit_test(test_absurd_graphs),
         cmocka_unit_test(test_memory_runs_out),
         cmocka_unit_test(test_folding_is_exact),
+        cmocka_unit_test(test_values_with_other_readers_stay),
         cmocka_unit_test(test_partial_batches),
         cmocka_unit_test(test_new_weights_are_packed),
         cmocka_unit_test(test_memory),
