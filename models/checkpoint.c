@@ -7,14 +7,25 @@
 
 /* ----------------------------------------------------------- called by readers */
 
+/* Names end up in messages on a terminal. */
+static bool is_printable(const char *name, size_t bytes)
+{
+    bool good = bytes <= 1000;
+    for (size_t i = 0; good && i < bytes; i++) {
+        good = (unsigned char)name[i] >= ' ' && name[i] != 0x7F;
+    }
+    return good;
+}
+
 enum cask_status cask_checkpoint_add(struct cask_checkpoint *c, struct cask_tensor_list *list,
                                      const struct cask_file_tensor *tensor, const char *name,
                                      size_t name_bytes, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    if (name_bytes > 1000 || memchr(name, '\0', name_bytes) != NULL) {
+    if (!is_printable(name, name_bytes)) {
         CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT,
-                                "a tensor name of %zu bytes, or with a NUL in it", name_bytes));
+                                "a tensor name of %zu bytes, or with control characters in it",
+                                name_bytes));
     }
     if (list->count == list->room) {
         if (list->count >= CASK_FILE_MAX_TENSORS) {
@@ -151,10 +162,12 @@ static bool looks_like_safetensors(const uint8_t *data, size_t bytes)
     return bytes >= 9 && data[7] == 0 && data[8] == '{';
 }
 
-/* ModelProto begins with field 1, ir_version: a small varint. */
-static bool looks_like_onnx(const uint8_t *data, size_t bytes)
+/* A ModelProto begins with field 1 (ir_version, a small varint), then a later field. */
+bool cask_looks_like_onnx(const uint8_t *data, size_t bytes)
 {
-    return bytes >= 4 && data[0] == 0x08 && data[1] < 0x40 && (data[2] == 0x12 || data[2] == 0x3A);
+    return bytes >= 9 && !looks_like_safetensors(data, bytes) && data[0] == 0x08 &&
+           data[1] < 0x40 && data[2] >> 3 >= 2 && data[2] >> 3 <= 25 &&
+           ((data[2] & 7) == 0 || (data[2] & 7) == 2);
 }
 
 static enum cask_status read_container(struct cask_checkpoint *c, struct cask_error *err)
@@ -176,7 +189,7 @@ static enum cask_status read_container(struct cask_checkpoint *c, struct cask_er
     if (n == 0) {
         return cask_error_set(err, CASK_ERR_FORMAT, "the file is empty");
     }
-    if (looks_like_onnx(d, n)) {
+    if (cask_looks_like_onnx(d, n)) {
         return cask_error_set(err, CASK_ERR_USAGE,
                               "this is an ONNX graph, not a checkpoint; name the network \"onnx\"");
     }

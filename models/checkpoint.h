@@ -43,6 +43,7 @@ struct cask_checkpoint {
 enum cask_status cask_safetensors_read(struct cask_checkpoint *c, struct cask_error *err);
 enum cask_status cask_torch_zip_read(struct cask_checkpoint *c, struct cask_error *err);
 enum cask_status cask_torch_legacy_read(struct cask_checkpoint *c, struct cask_error *err);
+bool cask_looks_like_onnx(const uint8_t *data, size_t bytes);
 bool cask_torch_legacy_sniff(const uint8_t *data, size_t bytes);
 
 /* Appends a copy of *tensor whose name is copied, too. count is computed here from shape. */

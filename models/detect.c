@@ -36,6 +36,9 @@ static int count_keys(const struct cask_checkpoint *c, const char *before, const
 static void size_from_pixels(int pixels, struct cask_detected *d)
 {
     int w = 1;
+    if (pixels < 1) {
+        return;
+    }
     for (int i = 1; i <= pixels / i; i++) {
         w = pixels % i == 0 ? i : w;
     }

@@ -8,13 +8,12 @@
 #include "models/detect.h"
 #include "models/graph.h"
 
-/* An ONNX file starts with field 1 (ir_version) of its protobuf. */
 static enum cask_status is_onnx(const char *path, bool *onnx, struct cask_error *err)
 {
     struct cask_map map;
     enum cask_status st = cask_map_open(&map, path, err);
     if (st == CASK_OK) {
-        *onnx = map.bytes >= 4 && map.data[0] == 0x08 && map.data[1] < 0x40;
+        *onnx = cask_looks_like_onnx(map.data, map.bytes);
         cask_map_close(&map);
     }
     return st;

@@ -203,7 +203,9 @@ enum cask_status cask_net_fingerprint(struct cask_net *net, char *hex, struct ca
 /* One call for programs: opens FILE of any kind as an eval network. `network` may be NULL or "onnx"
  * or "auto" (detected from metadata or the key set) or a registry name (then it must fit).
  * Preprocessing comes from the file's metadata if there is any, else *preprocess is left as the
- * caller set it and *from_metadata is false. */
+ * caller set it and *from_metadata is false. An ONNX file that normalises its pixels by itself
+ * gives mean 0 and scale 1 with the caller's channel order, and counts as metadata. Width and
+ * height are always the network's. */
 struct cask_model {
     struct cask_graph *graph;
     struct cask_net *net;

@@ -33,6 +33,9 @@ const char *cask_onnx_label(const Cask__Onnx__Node *node, char *buffer, size_t b
 {
     const char *name = node->name != NULL && node->name[0] != '\0' ? node->name : node->output[0];
     snprintf(buffer, bytes, "%.40s \"%.100s\"", node->op_type, name);
+    for (char *c = buffer; *c != '\0'; c++) {
+        *c = *c < ' ' || *c == 0x7F ? '?' : *c; /* it goes to a terminal */
+    }
     return buffer;
 }
 

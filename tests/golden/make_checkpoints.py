@@ -34,7 +34,7 @@ def save(name, value, legacy=False):
 class Net(torch.nn.Module):
     def __init__(self):
         super().__init__()
-        self.fc = torch.nn.Linear(2, 2)
+        self.weight = torch.nn.Parameter(torch.ones(2, 2))
 
 
 os.makedirs(OUT, exist_ok=True)

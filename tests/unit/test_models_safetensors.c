@@ -46,6 +46,15 @@ static void headers(void **state)
     assert_ok(open_header(
         "{" T("a", "F32", "[]", "0", "4") "," T("b", "F16", "[0,3]", "4", "4") "}", 4, &err));
     assert_ok(open_header("{}", 0, &err));
+    char padded[0x1208 + 1];
+    snprintf(padded, sizeof padded, "%-*s", 0x1208, "{}"); /* 08 12: as an ONNX file begins */
+    assert_ok(open_header(padded, 0, &err));
+    struct cask_model model;
+    struct cask_preprocess preprocess = cask_preprocess_default();
+    bool known = false;
+    assert_refused(CASK_ERR_UNSUPPORTED, "cannot tell the network",
+                   cask_model_open(NULL, "auto", in_folder("t.safetensors"), &preprocess, &known,
+                                   &model, &err));
     assert_refused(
         CASK_ERR_FORMAT, "duplicate",
         open_header("{" T("a", "F32", "[1]", "0", "4") "," T("a", "F32", "[1]", "4", "8") "}", 8,
@@ -270,6 +279,47 @@ static void mismatches_are_listed(void **state)
     close_net(&other);
 }
 
+/* Five layouts share the name IR-50; the message says which one it is. */
+static void known_families(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *keys[4], *says;
+    } files[] = {
+        {{"body.0.res_layer.1.weight", "body.0.res_layer.5.running_mean"}, "layout B"},
+        {{"body.0.res_layer.1.weight", "body.0.res_layer.4.running_mean"}, "layout C"},
+        {{"body.0.res_layer.1.weight", "body.0.res_layer.4.running_mean", "features.weight"},
+         "layout D"},
+        {{"body.0.res_layer.1.weight", "body.0.res_layer.5.fc1.weight"}, "IR_SE"},
+        {{"body.0.res_layer.1.weight", "body.0.res_layer.8.running_mean"}, "bottleneck"},
+        {{"layer1.0.bn1.weight", "layer1.0.conv1.weight"}, "torchvision ResNet"},
+        {{"conv_23.conv.conv.weight", "conv_6_dw.conv.weight"}, "FaceX-Zoo"},
+        {{"layer1.0.bn1.weight", "layer1.0.prelu.weight"}, "these are not weights of ir18"},
+    };
+    struct cask_error err;
+    struct cask_preprocess found = cask_preprocess_default();
+    struct cask_device *device = NULL;
+    struct cask_model model;
+    bool known = false;
+    const float value = 1;
+    const struct cask_device_options options = {.backend = "ref", .threads = 1};
+    assert_ok(cask_device_open(&options, &device, &err));
+    for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
+        struct cask_file_tensor tensors[4] = {0};
+        int count = 0;
+        for (; count < 4 && files[f].keys[count] != NULL; count++) {
+            tensors[count] =
+                (struct cask_file_tensor){.name = files[f].keys[count], .data = &value, .count = 1};
+        }
+        assert_ok(
+            cask_safetensors_write(in_folder("k.safetensors"), tensors, count, NULL, 0, &err));
+        assert_refused(CASK_ERR_MISMATCH, files[f].says,
+                       cask_model_open(device, "ir18", in_folder("k.safetensors"), &found, &known,
+                                       &model, &err));
+    }
+    cask_device_close(device);
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -292,6 +342,7 @@ int main(void)
         cmocka_unit_test(saved_nets_open),
         cmocka_unit_test(python_agrees),
         cmocka_unit_test(mismatches_are_listed),
+        cmocka_unit_test(known_families),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
