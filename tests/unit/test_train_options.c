@@ -130,6 +130,35 @@ static void identity_ignores_what_changes_no_bit(void **state)
     test_remove_folder(folder);
 }
 
+/* Every file of configs/ holds known keys and values in range. */
+static void shipped_configs_load(void **state)
+{
+    (void)state;
+    struct cask_error err;
+    const char *source = getenv("CASK_SOURCE");
+    char root[300], folder[400], path[600], **folders = NULL, **files = NULL;
+    size_t folder_count = 0, file_count = 0, loaded = 0;
+    snprintf(root, sizeof root, "%s/configs", source ? source : ".");
+    assert_ok(cask_folder_list(root, &folders, &folder_count, &err));
+    for (size_t i = 0; i < folder_count; i++) {
+        snprintf(folder, sizeof folder, "%s/%s", root, folders[i]);
+        assert_ok(cask_folder_list(folder, &files, &file_count, &err));
+        for (size_t j = 0; j < file_count; j++) {
+            struct cask_train_config *config = make();
+            snprintf(path, sizeof path, "%s/%s", folder, files[j]);
+            assert_ok(cask_config_load_file(config->rows, path, &err));
+            set(config, "data=/faces");
+            set(config, "out=/run");
+            assert_ok(cask_train_config_check(config, &err));
+            cask_train_config_free(config);
+            loaded++;
+        }
+        cask_folder_list_free(files, file_count);
+    }
+    cask_folder_list_free(folders, folder_count);
+    assert_true(loaded >= 6);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -137,6 +166,7 @@ int main(void)
         cmocka_unit_test(unknown_keys_name_the_nearest),
         cmocka_unit_test(contradictions_are_refused),
         cmocka_unit_test(identity_ignores_what_changes_no_bit),
+        cmocka_unit_test(shipped_configs_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
