@@ -21,73 +21,74 @@ struct layer {
     const char *net;
     char kind; /* c convolution, b batchnorm + PReLU, n batchnorm alone, a add */
     int size, in_c, out_c, kernel, stride, groups, count;
+    int deeper; /* ir50 has the shapes of ir18, this many more of them */
 };
 
 static const struct layer layers[] = {
-    {"mobilefacenet", 'c', 112, 3, 64, 3, 2, 1, 1},
-    {"mobilefacenet", 'c', 56, 64, 64, 3, 1, 64, 1},
-    {"mobilefacenet", 'c', 56, 64, 128, 1, 1, 1, 1},
-    {"mobilefacenet", 'c', 56, 128, 128, 3, 2, 128, 1},
-    {"mobilefacenet", 'c', 28, 128, 64, 1, 1, 1, 5},
-    {"mobilefacenet", 'c', 28, 64, 128, 1, 1, 1, 4},
-    {"mobilefacenet", 'c', 28, 128, 128, 3, 1, 128, 4},
-    {"mobilefacenet", 'c', 28, 64, 256, 1, 1, 1, 1},
-    {"mobilefacenet", 'c', 28, 256, 256, 3, 2, 256, 1},
-    {"mobilefacenet", 'c', 14, 256, 128, 1, 1, 1, 7},
-    {"mobilefacenet", 'c', 14, 128, 256, 1, 1, 1, 6},
-    {"mobilefacenet", 'c', 14, 256, 256, 3, 1, 256, 6},
-    {"mobilefacenet", 'c', 14, 128, 512, 1, 1, 1, 1},
-    {"mobilefacenet", 'c', 14, 512, 512, 3, 2, 512, 1},
-    {"mobilefacenet", 'c', 7, 512, 128, 1, 1, 1, 1},
-    {"mobilefacenet", 'c', 7, 128, 256, 1, 1, 1, 2},
-    {"mobilefacenet", 'c', 7, 256, 256, 3, 1, 256, 2},
-    {"mobilefacenet", 'c', 7, 256, 128, 1, 1, 1, 2},
-    {"mobilefacenet", 'c', 7, 128, 512, 1, 1, 1, 1},
-    {"mobilefacenet", 'c', 7, 512, 512, 7, 1, 512, 1},
-    {"mobilefacenet", 'c', 1, 512, 512, 1, 1, 1, 1},
-    {"mobilefacenet", 'b', 56, 64, 64, 0, 0, 0, 2},
-    {"mobilefacenet", 'b', 56, 128, 128, 0, 0, 0, 1},
-    {"mobilefacenet", 'b', 28, 128, 128, 0, 0, 0, 9},
-    {"mobilefacenet", 'n', 28, 64, 64, 0, 0, 0, 5},
-    {"mobilefacenet", 'b', 28, 256, 256, 0, 0, 0, 1},
-    {"mobilefacenet", 'b', 14, 256, 256, 0, 0, 0, 13},
-    {"mobilefacenet", 'n', 14, 128, 128, 0, 0, 0, 7},
-    {"mobilefacenet", 'b', 14, 512, 512, 0, 0, 0, 1},
-    {"mobilefacenet", 'b', 7, 512, 512, 0, 0, 0, 2},
-    {"mobilefacenet", 'b', 7, 256, 256, 0, 0, 0, 4},
-    {"mobilefacenet", 'n', 7, 128, 128, 0, 0, 0, 3},
-    {"mobilefacenet", 'a', 28, 64, 64, 0, 0, 0, 4},
-    {"mobilefacenet", 'a', 14, 128, 128, 0, 0, 0, 6},
-    {"ir18", 'c', 112, 3, 64, 3, 1, 1, 1},
-    {"ir18", 'c', 112, 64, 64, 3, 1, 1, 1},
-    {"ir18", 'c', 112, 64, 64, 3, 2, 1, 1},
-    {"ir18", 'c', 112, 64, 64, 1, 2, 1, 1},
-    {"ir18", 'c', 56, 64, 64, 3, 1, 1, 2},
-    {"ir18", 'c', 56, 64, 128, 3, 1, 1, 1},
-    {"ir18", 'c', 56, 128, 128, 3, 2, 1, 1},
-    {"ir18", 'c', 56, 64, 128, 1, 2, 1, 1},
-    {"ir18", 'c', 28, 128, 128, 3, 1, 1, 2},
-    {"ir18", 'c', 28, 128, 256, 3, 1, 1, 1},
-    {"ir18", 'c', 28, 256, 256, 3, 2, 1, 1},
-    {"ir18", 'c', 28, 128, 256, 1, 2, 1, 1},
-    {"ir18", 'c', 14, 256, 256, 3, 1, 1, 2},
-    {"ir18", 'c', 14, 256, 512, 3, 1, 1, 1},
-    {"ir18", 'c', 14, 512, 512, 3, 2, 1, 1},
-    {"ir18", 'c', 14, 256, 512, 1, 2, 1, 1},
-    {"ir18", 'c', 7, 512, 512, 3, 1, 1, 2},
-    {"ir18", 'c', 7, 512, 512, 7, 1, 1, 1},
-    {"ir18", 'b', 112, 64, 64, 0, 0, 0, 2},
-    {"ir18", 'n', 112, 64, 64, 0, 0, 0, 1},
-    {"ir18", 'b', 56, 64, 64, 0, 0, 0, 1},
-    {"ir18", 'n', 56, 64, 64, 0, 0, 0, 5},
-    {"ir18", 'b', 56, 128, 128, 0, 0, 0, 1},
-    {"ir18", 'n', 28, 128, 128, 0, 0, 0, 5},
-    {"ir18", 'b', 28, 128, 128, 0, 0, 0, 1},
-    {"ir18", 'n', 14, 256, 256, 0, 0, 0, 5},
-    {"ir18", 'b', 14, 256, 256, 0, 0, 0, 1},
-    {"ir18", 'n', 7, 512, 512, 0, 0, 0, 6},
-    {"ir18", 'a', 56, 64, 64, 0, 0, 0, 2},
-    {"ir18", 'a', 28, 128, 128, 0, 0, 0, 2},
+    {"mobilefacenet", 'c', 112, 3, 64, 3, 2, 1, 1, 0},
+    {"mobilefacenet", 'c', 56, 64, 64, 3, 1, 64, 1, 0},
+    {"mobilefacenet", 'c', 56, 64, 128, 1, 1, 1, 1, 0},
+    {"mobilefacenet", 'c', 56, 128, 128, 3, 2, 128, 1, 0},
+    {"mobilefacenet", 'c', 28, 128, 64, 1, 1, 1, 5, 0},
+    {"mobilefacenet", 'c', 28, 64, 128, 1, 1, 1, 4, 0},
+    {"mobilefacenet", 'c', 28, 128, 128, 3, 1, 128, 4, 0},
+    {"mobilefacenet", 'c', 28, 64, 256, 1, 1, 1, 1, 0},
+    {"mobilefacenet", 'c', 28, 256, 256, 3, 2, 256, 1, 0},
+    {"mobilefacenet", 'c', 14, 256, 128, 1, 1, 1, 7, 0},
+    {"mobilefacenet", 'c', 14, 128, 256, 1, 1, 1, 6, 0},
+    {"mobilefacenet", 'c', 14, 256, 256, 3, 1, 256, 6, 0},
+    {"mobilefacenet", 'c', 14, 128, 512, 1, 1, 1, 1, 0},
+    {"mobilefacenet", 'c', 14, 512, 512, 3, 2, 512, 1, 0},
+    {"mobilefacenet", 'c', 7, 512, 128, 1, 1, 1, 1, 0},
+    {"mobilefacenet", 'c', 7, 128, 256, 1, 1, 1, 2, 0},
+    {"mobilefacenet", 'c', 7, 256, 256, 3, 1, 256, 2, 0},
+    {"mobilefacenet", 'c', 7, 256, 128, 1, 1, 1, 2, 0},
+    {"mobilefacenet", 'c', 7, 128, 512, 1, 1, 1, 1, 0},
+    {"mobilefacenet", 'c', 7, 512, 512, 7, 1, 512, 1, 0},
+    {"mobilefacenet", 'c', 1, 512, 512, 1, 1, 1, 1, 0},
+    {"mobilefacenet", 'b', 56, 64, 64, 0, 0, 0, 2, 0},
+    {"mobilefacenet", 'b', 56, 128, 128, 0, 0, 0, 1, 0},
+    {"mobilefacenet", 'b', 28, 128, 128, 0, 0, 0, 9, 0},
+    {"mobilefacenet", 'n', 28, 64, 64, 0, 0, 0, 5, 0},
+    {"mobilefacenet", 'b', 28, 256, 256, 0, 0, 0, 1, 0},
+    {"mobilefacenet", 'b', 14, 256, 256, 0, 0, 0, 13, 0},
+    {"mobilefacenet", 'n', 14, 128, 128, 0, 0, 0, 7, 0},
+    {"mobilefacenet", 'b', 14, 512, 512, 0, 0, 0, 1, 0},
+    {"mobilefacenet", 'b', 7, 512, 512, 0, 0, 0, 2, 0},
+    {"mobilefacenet", 'b', 7, 256, 256, 0, 0, 0, 4, 0},
+    {"mobilefacenet", 'n', 7, 128, 128, 0, 0, 0, 3, 0},
+    {"mobilefacenet", 'a', 28, 64, 64, 0, 0, 0, 4, 0},
+    {"mobilefacenet", 'a', 14, 128, 128, 0, 0, 0, 6, 0},
+    {"ir18", 'c', 112, 3, 64, 3, 1, 1, 1, 0},
+    {"ir18", 'c', 112, 64, 64, 3, 1, 1, 1, 0},
+    {"ir18", 'c', 112, 64, 64, 3, 2, 1, 1, 0},
+    {"ir18", 'c', 112, 64, 64, 1, 2, 1, 1, 0},
+    {"ir18", 'c', 56, 64, 64, 3, 1, 1, 2, 2},
+    {"ir18", 'c', 56, 64, 128, 3, 1, 1, 1, 0},
+    {"ir18", 'c', 56, 128, 128, 3, 2, 1, 1, 0},
+    {"ir18", 'c', 56, 64, 128, 1, 2, 1, 1, 0},
+    {"ir18", 'c', 28, 128, 128, 3, 1, 1, 2, 4},
+    {"ir18", 'c', 28, 128, 256, 3, 1, 1, 1, 0},
+    {"ir18", 'c', 28, 256, 256, 3, 2, 1, 1, 0},
+    {"ir18", 'c', 28, 128, 256, 1, 2, 1, 1, 0},
+    {"ir18", 'c', 14, 256, 256, 3, 1, 1, 2, 24},
+    {"ir18", 'c', 14, 256, 512, 3, 1, 1, 1, 0},
+    {"ir18", 'c', 14, 512, 512, 3, 2, 1, 1, 0},
+    {"ir18", 'c', 14, 256, 512, 1, 2, 1, 1, 0},
+    {"ir18", 'c', 7, 512, 512, 3, 1, 1, 2, 2},
+    {"ir18", 'c', 7, 512, 512, 7, 1, 1, 1, 0},
+    {"ir18", 'b', 112, 64, 64, 0, 0, 0, 2, 0},
+    {"ir18", 'n', 112, 64, 64, 0, 0, 0, 1, 0},
+    {"ir18", 'b', 56, 64, 64, 0, 0, 0, 1, 1},
+    {"ir18", 'n', 56, 64, 64, 0, 0, 0, 5, 2},
+    {"ir18", 'b', 56, 128, 128, 0, 0, 0, 1, 0},
+    {"ir18", 'n', 28, 128, 128, 0, 0, 0, 5, 4},
+    {"ir18", 'b', 28, 128, 128, 0, 0, 0, 1, 2},
+    {"ir18", 'n', 14, 256, 256, 0, 0, 0, 5, 24},
+    {"ir18", 'b', 14, 256, 256, 0, 0, 0, 1, 12},
+    {"ir18", 'n', 7, 512, 512, 0, 0, 0, 6, 2},
+    {"ir18", 'a', 56, 64, 64, 0, 0, 0, 2, 1},
+    {"ir18", 'a', 28, 128, 128, 0, 0, 0, 2, 2},
 };
 
 struct bench {
@@ -290,15 +291,18 @@ static void bench_add(struct bench *b, const struct layer *layer)
 
 static void bench_network(struct bench *b, const char *net)
 {
+    bool deep = strcmp(net, "ir50") == 0;
+    const char *shapes = deep ? "ir18" : net;
     const char *parts[] = {"convolution", "batchnorm", "add"};
     double total = 0;
     printf("\n%s, batch %d: forward | backward data | backward weights\n", net, b->batch);
     for (int part = 0; part < 3; part++) {
         memset(b->sums, 0, sizeof b->sums);
         for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
-            const struct layer *layer = &layers[i];
+            struct layer counted = layers[i], *layer = &counted;
+            layer->count += deep ? layer->deeper : 0;
             bool conv = layer->kind == 'c', sum = layer->kind == 'a';
-            if (strcmp(layer->net, net) != 0 || part != (conv ? 0 : sum ? 2 : 1)) {
+            if (strcmp(layer->net, shapes) != 0 || part != (conv ? 0 : sum ? 2 : 1)) {
                 continue;
             }
             if (conv) {
@@ -365,8 +369,8 @@ int main(int argc, char **argv)
     printf("%s\n", name);
     bench.ops = cask_device_ops(bench.device);
     measure_peak(&bench);
-    const char *const nets[] = {"mobilefacenet", "ir18"};
-    for (int i = 0; i < 2; i++) {
+    const char *const nets[] = {"mobilefacenet", "ir18", "ir50"};
+    for (int i = 0; i < 3; i++) {
         if (strcmp(net, "all") == 0 || strcmp(net, nets[i]) == 0) {
             bench_network(&bench, nets[i]);
         }

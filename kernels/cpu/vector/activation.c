@@ -43,7 +43,7 @@ static inline __attribute__((always_inline)) float slope_of(enum cask_activation
         sigmoid = 1.0F / (1.0F + exponential(-x));
         return sigmoid * (1 - sigmoid);
     case CASK_ACT_HARD_SIGMOID:
-        return (x <= -3) | (x >= 3) ? 0 : 1.0F / 6;
+        return ((x <= -3) | (x >= 3)) ? 0 : 1.0F / 6;
     case CASK_ACT_HARD_SWISH:
         sigmoid = x < -3 ? 0 : (2 * x + 3) * (1.0F / 6);
         return x > 3 ? 1 : sigmoid;
