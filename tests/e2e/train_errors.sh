@@ -55,6 +55,17 @@ refused 3 "notes.txt" train --data "$work/faces" --out "$work/e"
 train --data "$work/faces" --out "$work/teacher" 2>/dev/null
 refused 3 "other settings" train --data "$work/faces" --out "$work/teacher" --set train.seed=9
 
+# a second process in the same folder
+"$bin/train-student" --data "$work/faces" --out "$work/busy" --set student.input=32 --set train.batch=16 \
+    --set train.epochs=1000 2>/dev/null &
+pid=$!
+until [ -e "$work/busy/config.yaml" ]; do sleep 0.05; done
+refused 3 "another train-student" train --data "$work/faces" --out "$work/busy" --set train.epochs=1000
+kill -9 $pid
+wait $pid || true
+train --data "$work/faces" --out "$work/busy" --set train.epochs=1000 --set train.max_steps=1 --set train.precision=auto \
+    >/dev/null 2>&1 || fail "a killed process still holds the folder"
+
 # a loss that is not a number stops the run with the step and the term
 refused 3 "step [0-9]*: " train --data "$work/faces" --out "$work/f" --set train.epochs=200 --set train.lr=1000 \
     --set train.weight_decay=10
