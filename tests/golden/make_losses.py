@@ -79,7 +79,7 @@ def mask_of(z, y, o):
     ks = choose_k(ranked, o)
     if o["force_label"]:
         ranked[torch.arange(len(y)), y] = 1e6
-    order = ranked.argsort(1, descending=True)
+    order = ranked.sort(dim=1, descending=True, stable=True)[1]  # equal values by class
     mask = torch.zeros_like(ranked, dtype=torch.bool)
     for i, k in enumerate(ks):
         mask[i, order[i, :k]] = True

@@ -285,7 +285,7 @@ double two_group_finish(struct two_group *rule, const struct classes *classes, i
     struct row_state *state = &rule->rows[row];
     const struct group *in = &state->in, *out = &state->out;
     struct sides sides = sides_of(rule, classes, row);
-    state->u_in = state->v_in = state->u_out = state->v_out = 0;
+    state->inner_in = state->inner_out = state->between = 0;
     state->label_gradient = 0;
     if (rule->set == SET_LABEL && !classes->labels[row].known) {
         return 0;
@@ -314,26 +314,31 @@ double two_group_finish(struct two_group *rule, const struct classes *classes, i
     double value = l1 * primary + l2 * binary + l3 * secondary;
     double factor = rule->t_squared ? t * t : 1;
     double slope = rule->weight * factor * fa / classes->batch;
-    state->u_in = slope * (l1 + l2 * (q - p));
-    state->v_in = slope * l1;
-    state->u_out = slope * (l3 - l2 * (q - p));
-    state->v_out = slope * l3;
+    state->inner_in = slope * l1;
+    state->inner_out = slope * l3;
+    state->between = slope * l2 * (q - p);
     if (classes->labels[row].known) {
         bool inside = label_in(state, &sides);
         const struct group *group = inside ? in : out;
         double b = isnan(state->label_b) ? (double)sides.tail : state->label_b;
-        double u = inside ? state->u_in : state->u_out, v = inside ? state->v_in : state->v_out;
+        double v = inside ? state->inner_in : state->inner_out;
         double ea = exp((state->label_a - (double)group->max_a) * fa) / group->sum_a;
         double eb = v != 0 && b > (double)REAL_FLOOR
                         ? exp((b - (double)group->max_b) * fb) / group->sum_b
                         : 0;
         label_value(rule, &classes->labels[row], &slope);
-        state->label_gradient = slope * (u * ea - v * eb);
+        state->label_gradient =
+            slope * (v * (ea - eb) + (inside ? state->between : -state->between) * ea);
     }
     return factor * value;
 }
 
 /* ---------------------------------------------------------------- gradient */
+
+static real inverse(double sum)
+{
+    return sum > 0 ? (real)(1 / sum) : 0;
+}
 
 static void gradient_run(const struct sides *s, const struct row_state *state, const real *x,
                          const real *y, int count, real *g)
@@ -341,10 +346,10 @@ static void gradient_run(const struct sides *s, const struct row_state *state, c
     const real threshold = s->threshold, floor = s->floor, tail = s->tail, fa = s->fa, fb = s->fb;
     const real in_a = state->in.max_a, in_b = state->in.max_b;
     const real out_a = state->out.max_a, out_b = state->out.max_b;
-    const real u_in = state->in.sum_a > 0 ? (real)(state->u_in / state->in.sum_a) : 0;
-    const real u_out = state->out.sum_a > 0 ? (real)(state->u_out / state->out.sum_a) : 0;
-    const real v_in = state->in.sum_b > 0 ? (real)(state->v_in / state->in.sum_b) : 0;
-    const real v_out = state->out.sum_b > 0 ? (real)(state->v_out / state->out.sum_b) : 0;
+    const real inverse_in_a = inverse(state->in.sum_a), inverse_in_b = inverse(state->in.sum_b);
+    const real inverse_out_a = inverse(state->out.sum_a), inverse_out_b = inverse(state->out.sum_b);
+    const real inner_in = (real)state->inner_in, inner_out = (real)state->inner_out;
+    const real between = (real)state->between;
     SIMD()
     for (int j = 0; j < count; j++) {
         real b = y[j] > REAL_FLOOR ? y[j] : tail;
@@ -352,7 +357,10 @@ static void gradient_run(const struct sides *s, const struct row_state *state, c
         real ea = real_exp((x[j] - (in ? in_a : out_a)) * fa);
         real eb = real_exp((b - (in ? in_b : out_b)) * fb);
         eb = b > REAL_FLOOR ? eb : 0;
-        g[j] += (in ? u_in : u_out) * ea - (in ? v_in : v_out) * eb;
+        real q = ea * (in ? inverse_in_a : inverse_out_a),
+             p = eb * (in ? inverse_in_b : inverse_out_b);
+        /* grouped so that equal students and teachers cancel before they are weighted */
+        g[j] += (in ? inner_in : inner_out) * (q - p) + (in ? between : -between) * q;
     }
 }
 

@@ -59,8 +59,8 @@ struct row_state {
     real tail;            /* teacher value of unknown classes, or REAL_NONE */
     double log_total;     /* teacher's LSE where it is not the sum of what is seen; NAN: it is */
     double captured;      /* teacher mass that was known */
-    /* gradient: u exp(a - A) - v exp(b - B) per group */
-    double u_in, v_in, u_out, v_out;
+    /* gradient: inner (q - p) +- between q, with q and p inside the group */
+    double inner_in, inner_out, between;
     double label_gradient;   /* dL/dx of the label's entry, before the margin's slope */
     double label_a, label_b; /* label's values in units of x; label_b NAN: unknown */
 };
