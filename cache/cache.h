@@ -157,6 +157,11 @@ enum cask_status cask_cache_centers(struct cask_cache *cache, const float **cent
 
 /* -------------------------------------------------------------- comparison */
 
+/* What the manifest in `folder` says, finished or not; *found is false where there is none. For a
+ * builder that wants to know before it does any work. */
+enum cask_status cask_manifest_peek(const char *folder, struct cask_manifest *manifest, bool *found,
+                                    bool *complete, struct cask_error *err);
+
 /* Compares what `found` says with `expected`, field by field; fields that are empty in `expected`
  * are not compared. CASK_ERR_MISMATCH lists every difference as "field: expected ..., found ...". A
  * difference whose field name is in `accepted` is allowed and counted in *overrides. */
