@@ -32,11 +32,12 @@ static enum cask_status add_tensor(struct cask_json *header, const struct cask_f
     return CASK_OK;
 }
 
-/* The header's text with its padding. */
+/* The header's text, padded to a multiple of 8 bytes. */
 static enum cask_status make_header(const struct cask_file_tensor *tensors, int count,
                                     const struct cask_metadata_entry *entries, int entry_count,
                                     char **text, struct cask_error *err)
 {
+    static const char seven_spaces[] = "       ";
     enum cask_status st = CASK_OK;
     char *json = NULL;
     int64_t offset = 0;
@@ -53,7 +54,7 @@ static enum cask_status make_header(const struct cask_file_tensor *tensors, int 
     if (json == NULL) {
         CASK_TRY(cask_error_memory(err, (size_t)count * 100, "the safetensors header"));
     }
-    *text = cask_format("%s%*s", json, (int)(-strlen(json) & 7), "");
+    *text = cask_format("%s%s", json, seven_spaces + (strlen(json) + 7) % 8);
     if (*text == NULL) {
         CASK_TRY(cask_error_memory(err, strlen(json), "the safetensors header"));
     }
