@@ -1,5 +1,6 @@
-/* train/losses/engine_inside.h - the engine's memory, shared by engine.c (embeddings, pairs, order
- * of the step) and engine_class.c (everything B x C). One copy per number type.
+/* train/losses/engine_inside.h - the engine's memory, shared by engine.c (creation, order of a
+ * step), engine_rows.c (pairs and embeddings), engine_class.c and class_memory.c (everything B x
+ * C). One copy per number type.
  */
 #ifndef CASK_TRAIN_LOSSES_ENGINE_INSIDE_H
 #define CASK_TRAIN_LOSSES_ENGINE_INSIDE_H
@@ -62,6 +63,7 @@ struct cask_engine {
 #define class_create NAME(cask_class_create)
 #define class_release NAME(cask_class_release)
 #define class_step NAME(cask_class_step)
+#define rows_step NAME(cask_rows_step)
 
 /* Counted allocation: `step` for what is there for the B x C work only. */
 enum cask_status engine_alloc(struct cask_engine *engine, size_t count, size_t size, bool step,
@@ -77,5 +79,8 @@ void class_release(struct cask_engine *engine);
 /* Cosines, head, class terms; d_unit += G W, d_weight = its gradient, or d_logits. */
 enum cask_status class_step(struct cask_engine *engine, const struct cask_engine_input *input,
                             struct cask_error *err);
+/* engine_rows.c: every pair and embedding loss; adds to d_unit and d_raw. */
+enum cask_status rows_step(struct cask_engine *engine, const struct cask_engine_input *input,
+                           struct cask_error *err);
 
 #endif
