@@ -58,15 +58,6 @@ hid_t cask_h5_type(enum cask_element element)
 /* libhdf5's in-memory driver keeps its buffer through these callbacks. Taking the buffer at close,
  * and not H5Fget_file_image before it, matters: the latter clears a flag in the superblock without
  * renewing its checksum, and such a file does not open. */
-static void *image_allocate(size_t bytes, H5FD_file_image_op_t op, void *user)
-{
-    struct cask_h5_image *image = user;
-    (void)op;
-    image->data = cask_alloc(bytes, 1);
-    image->room = image->data != NULL ? bytes : 0;
-    return image->data;
-}
-
 static void *image_resize(void *data, size_t bytes, H5FD_file_image_op_t op, void *user)
 {
     struct cask_h5_image *image = user;
@@ -101,7 +92,6 @@ static herr_t image_user_free(void *user)
 static bool keep_in_memory(hid_t access, struct cask_h5_image *image, size_t increment)
 {
     H5FD_file_image_callbacks_t callbacks = {
-        .image_malloc = image_allocate,
         .image_realloc = image_resize,
         .image_free = image_keep,
         .udata_copy = image_user,
@@ -131,7 +121,10 @@ enum cask_status cask_h5_create(const char *path, struct cask_h5_image *image, s
         /* All attributes stay in the root's own header: no fractal heap, nothing to get lost in. */
         H5Pset_attr_phase_change(create, 64, 0) >= 0 &&
         (image == NULL || keep_in_memory(access, image, increment));
-    *file = ok ? H5Fcreate(path, H5F_ACC_TRUNC, create, access) : H5I_INVALID_HID;
+    /* The in-memory driver looks for a file of that name first, and would read it: give it one that
+     * cannot exist. */
+    const char *name = image != NULL ? "/dev/null/in-memory" : path;
+    *file = ok ? H5Fcreate(name, H5F_ACC_TRUNC, create, access) : H5I_INVALID_HID;
     enum cask_status st = *file < 0 ? cask_h5_error(err, path, "cannot create") : CASK_OK;
     H5Pclose(access);
     H5Pclose(create);

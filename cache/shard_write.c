@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cache/h5_file.h"
 #include "cache/h5_locate.h"
@@ -174,7 +175,8 @@ enum cask_status cask_centers_write(const char *stem, const struct cask_manifest
     hid_t file = H5I_INVALID_HID;
     struct cask_map map = {0};
     struct cask_layout layout;
-    char *path = cask_format("%s.h5", stem), *temp = cask_format("%s.h5.tmp.0", stem),
+    char *path = cask_format("%s.h5", stem),
+         *temp = cask_format("%s.h5.tmp.%ld", stem, (long)getpid()),
          *index_path = cask_format("%s.idx", stem);
     if (path == NULL || temp == NULL || index_path == NULL) {
         CASK_TRY(cask_error_memory(err, strlen(stem), "file name"));
@@ -192,6 +194,9 @@ done:
     if (file >= 0) {
         struct cask_error ignored;
         cask_h5_close(&file, path, &ignored);
+    }
+    if (st != CASK_OK && temp != NULL) {
+        unlink(temp);
     }
     cask_map_close(&map);
     cask_free(path);
