@@ -6,7 +6,8 @@
 #include "common/mem.h"
 #include "precompute/precompute.h"
 
-enum { CHECK_CLASSES = 64, CHECK_IMAGES = 2 };
+/* Of the tried classes, as many must lie nearest to their own row of the classifier. */
+static const double ALIGNED = 0.9;
 
 void centers_release(struct centers *centers)
 {
@@ -34,60 +35,6 @@ static enum cask_status normalise_rows(float *rows, int64_t classes, int dim, co
         }
     }
     return CASK_OK;
-}
-
-static int64_t nearest_center(const struct centers *centers, const double *mean, int dim)
-{
-    int64_t best = -1;
-    double most = -INFINITY;
-    for (int64_t c = 0; c < centers->classes; c++) {
-        const float *row = centers->rows + (size_t)c * (size_t)dim;
-        double dot = 0;
-        for (int i = 0; i < dim; i++) {
-            dot += mean[i] * (double)row[i];
-        }
-        if (dot > most) {
-            most = dot;
-            best = c;
-        }
-    }
-    return best;
-}
-
-/* Share of sampled classes whose first images lie nearest to the classifier row of their own label.
- * Released classifiers may have been trained on another identity list, where row y is not identity
- * y. */
-static enum cask_status check_alignment(struct teacher *teacher, const struct cask_dataset *dataset,
-                                        const struct centers *centers, double *share,
-                                        struct cask_error *err)
-{
-    enum cask_status st = CASK_OK;
-    struct shard_rows rows = {0};
-    int64_t images = cask_dataset_count(dataset), checked = 0, agreed = 0;
-    int64_t step = images / CHECK_CLASSES > 0 ? images / CHECK_CLASSES : 1;
-    double *mean = cask_alloc((size_t)teacher->dim, sizeof *mean);
-    if (mean == NULL) {
-        CASK_TRY(cask_error_memory(err, (size_t)teacher->dim * sizeof *mean, "a class mean"));
-    }
-    CASK_TRY(shard_rows_create(&rows, CHECK_IMAGES, teacher->dim, err));
-    for (int64_t at = 0; at + CHECK_IMAGES <= images; at += step) {
-        uint32_t label = cask_dataset_label(dataset, at);
-        struct embed_request request = {.dataset = dataset, .first = at, .count = CHECK_IMAGES};
-        if (label == CASK_NO_LABEL || label != cask_dataset_label(dataset, at + 1)) {
-            continue;
-        }
-        CASK_TRY(teacher_embed(teacher, &request, &rows, err));
-        for (int i = 0; i < teacher->dim; i++) {
-            mean[i] = (double)rows.unit[0][i] + (double)rows.unit[0][teacher->dim + i];
-        }
-        agreed += nearest_center(centers, mean, teacher->dim) == (int64_t)label;
-        checked++;
-    }
-    *share = checked > 0 ? (double)agreed / (double)checked : 0;
-done:
-    shard_rows_release(&rows);
-    cask_free(mean);
-    return st;
 }
 
 /* Centres out of `checkpoint`, if it has a matrix of the right width. */
@@ -123,6 +70,36 @@ done:
     return st;
 }
 
+/* A matrix that cannot be used is no reason to stop where class means will do. */
+static bool is_unusable(enum cask_status st)
+{
+    return st == CASK_ERR_FORMAT || st == CASK_ERR_MISMATCH || st == CASK_ERR_UNSUPPORTED;
+}
+
+/* Reads the teacher's own classifier; `why` says why it will not do, or stays empty. */
+static enum cask_status read_classifier(struct teacher *teacher, const struct cask_dataset *dataset,
+                                        const char *path, struct centers *centers, char why[512],
+                                        struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    if (teacher->model.checkpoint != NULL) {
+        st = take_classifier(teacher->model.checkpoint, teacher->dim, path, centers, err);
+        if (is_unusable(st)) {
+            snprintf(why, 512, "%s", err->message);
+            return CASK_OK;
+        }
+        CASK_TRY(st);
+    }
+    if (centers->classes == 0) {
+        snprintf(why, 512, "%s holds no classifier", path);
+    } else if (centers->classes != cask_dataset_classes(dataset)) {
+        snprintf(why, 512, "%s: its classifier has %lld classes, the data has %lld", path,
+                 (long long)centers->classes, (long long)cask_dataset_classes(dataset));
+    }
+done:
+    return st;
+}
+
 /* The teacher's own classifier, if its rows can be trusted to be this dataset's classes. */
 static enum cask_status from_teacher(struct teacher *teacher, const struct cask_dataset *dataset,
                                      const char *path, bool demanded, struct centers *centers,
@@ -130,55 +107,76 @@ static enum cask_status from_teacher(struct teacher *teacher, const struct cask_
 {
     enum cask_status st = CASK_OK;
     double share = 0;
-    char why[200] = "";
-    if (teacher->model.checkpoint != NULL) {
-        CASK_TRY(take_classifier(teacher->model.checkpoint, teacher->dim, path, centers, err));
-    }
-    if (centers->classes == 0) {
-        snprintf(why, sizeof why, "the file holds no classifier");
-    } else if (centers->classes != cask_dataset_classes(dataset)) {
-        snprintf(why, sizeof why, "its classifier has %lld classes, the data has %lld",
-                 (long long)centers->classes, (long long)cask_dataset_classes(dataset));
-    } else {
-        CASK_TRY(check_alignment(teacher, dataset, centers, &share, err));
-        if (share < 0.9) {
-            snprintf(
-                why, sizeof why,
-                "only %.0f %% of the sampled identities lie nearest to their own row of its "
-                "classifier (expected 90 %%): it was trained on another identity list, or weakly",
-                100 * share);
+    char why[512] = "";
+    CASK_TRY(read_classifier(teacher, dataset, path, centers, why, err));
+    if (why[0] == 0) {
+        CASK_TRY(alignment_share(teacher, dataset, centers, &share, err));
+        if (!(share >= ALIGNED)) {
+            snprintf(why, sizeof why,
+                     "%s: only %.0f %% of the tried identities lie nearest to their own row of its "
+                     "classifier, expected %.0f %%: it was trained on another identity list, or "
+                     "weakly",
+                     path, 100 * share, 100 * ALIGNED);
         }
     }
     if (why[0] != 0 && demanded) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_MISMATCH, "%s: %s; use --centers mean", path, why));
+        CASK_TRY(cask_error_set(err, CASK_ERR_MISMATCH, "%s; use --centers mean", why));
     }
     if (why[0] != 0) {
         cask_log_info("class centres: class means of the teacher's embeddings (%s)", why);
         centers_release(centers);
     } else {
-        cask_log_info(
-            "class centres: the teacher's classifier (%.0f %% of sampled identities agree)",
-            100 * share);
+        cask_log_info("class centres: the teacher's classifier (%.0f %% of tried identities agree)",
+                      100 * share);
         snprintf(centers->origin, sizeof centers->origin, "classifier");
     }
 done:
     return st;
 }
 
-enum cask_status centers_find(const struct precompute_options *options, struct teacher *teacher,
-                              const struct cask_dataset *dataset, struct centers *centers,
-                              struct cask_error *err)
+/* A resumed cache was begun with the classifier: the manifest's fingerprints vouch for it. */
+static enum cask_status classifier_again(struct teacher *teacher,
+                                         const struct cask_dataset *dataset, const char *path,
+                                         struct centers *centers, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    char why[512] = "";
+    CASK_TRY(read_classifier(teacher, dataset, path, centers, why, err));
+    if (why[0] != 0) {
+        CASK_TRY(cask_error_set(err, CASK_ERR_MISMATCH,
+                                "%s; the cache was begun with a classifier: use another --out",
+                                why));
+    }
+    snprintf(centers->origin, sizeof centers->origin, "classifier");
+done:
+    return st;
+}
+
+const char *centers_asked(const struct precompute_options *options)
+{
+    const char *text = options->centers;
+    return strcmp(text, "auto") == 0                                      ? ""
+           : strcmp(text, "mean") == 0 || strcmp(text, "classifier") == 0 ? text
+                                                                          : "file";
+}
+
+enum cask_status centers_find(const struct precompute_options *options, const char *begun,
+                              struct teacher *teacher, const struct cask_dataset *dataset,
+                              struct centers *centers, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     *centers = (struct centers){0};
-    bool demanded = strcmp(options->centers, "classifier") == 0;
-    if (strcmp(options->centers, "mean") == 0) {
-        cask_log_info("class centres: class means of the teacher's embeddings");
-    } else if (demanded || strcmp(options->centers, "auto") == 0) {
-        CASK_TRY(from_teacher(teacher, dataset, options->weights, demanded, centers, err));
-    } else {
+    const char *asked = centers_asked(options), *origin = begun[0] != 0 ? begun : asked;
+    if (strcmp(asked, "file") == 0) {
         CASK_TRY(
             from_file(options->centers, teacher->dim, cask_dataset_classes(dataset), centers, err));
+    } else if (strcmp(origin, "mean") == 0) {
+        cask_log_info("class centres: class means of the teacher's embeddings");
+    } else if (strcmp(begun, "classifier") == 0) {
+        CASK_TRY(classifier_again(teacher, dataset, options->weights, centers, err));
+    } else {
+        CASK_TRY(from_teacher(teacher, dataset, options->weights, strcmp(asked, "classifier") == 0,
+                              centers, err));
     }
 done:
     if (st != CASK_OK) {

@@ -22,7 +22,8 @@ struct distiller {
     float *cosines;      /* [ROWS][CLASSES] */
     uint64_t *heaps;     /* [ROWS][topk], smallest candidate first */
     int *heap_sizes;     /* [ROWS] */
-    double *sums;        /* [ROWS][temperature_count]: sum of exp(s (cos - 1) / T) */
+    double *most;        /* [ROWS]: largest cosine so far */
+    double *sums;        /* [ROWS][temperature_count]: sum of exp(s (cos - most) / T) */
     float *label_cosine; /* [ROWS] */
     uint32_t *labels;    /* [ROWS]: of the current block */
     /* what a shard's rows point to, per view */
@@ -54,13 +55,14 @@ enum cask_status distiller_create(struct cask_device *device, const struct cask_
     d->cosines = cask_alloc((size_t)ROWS * CLASSES, sizeof *d->cosines);
     d->heaps = cask_alloc(ROWS * k, sizeof *d->heaps);
     d->heap_sizes = cask_alloc(ROWS, sizeof *d->heap_sizes);
+    d->most = cask_alloc(ROWS, sizeof *d->most);
     d->sums = cask_alloc(ROWS * t, sizeof *d->sums);
     d->label_cosine = cask_alloc(ROWS, sizeof *d->label_cosine);
     d->labels = cask_alloc(ROWS, sizeof *d->labels);
     d->rows = cask_alloc(ROWS, sizeof *d->rows);
     bool complete = d->cosines != NULL && d->heaps != NULL && d->heap_sizes != NULL &&
-                    d->sums != NULL && d->label_cosine != NULL && d->labels != NULL &&
-                    d->rows != NULL;
+                    d->most != NULL && d->sums != NULL && d->label_cosine != NULL &&
+                    d->labels != NULL && d->rows != NULL;
     for (int v = 0; v < CASK_CACHE_VIEWS; v++) {
         d->topk_index[v] = cask_alloc(ROWS * k, sizeof(uint32_t));
         d->topk_cosine[v] = cask_alloc(ROWS * k, sizeof(float));
@@ -95,6 +97,7 @@ void distiller_free(struct distiller *d)
     cask_free(d->cosines);
     cask_free(d->heaps);
     cask_free(d->heap_sizes);
+    cask_free(d->most);
     cask_free(d->sums);
     cask_free(d->label_cosine);
     cask_free(d->labels);
@@ -128,6 +131,26 @@ static void push(uint64_t *heap, int *size, int capacity, uint64_t value)
     }
 }
 
+/* Sums of exponentials relative to the row's largest cosine so far: at s/T in the thousands any
+ * other shift would underflow to log 0. What was summed before is rescaled when the largest grows.
+ */
+static void add_exponentials(struct distiller *d, int64_t row, const float *cosines)
+{
+    double before = d->most[row], most = before;
+    for (int64_t j = 0; j < d->class_count; j++) {
+        most = (double)cosines[j] > most ? (double)cosines[j] : most;
+    }
+    d->most[row] = most;
+    for (int t = 0; t < d->temperature_count; t++) {
+        double factor = d->scale / d->temperatures[t], sum = 0;
+        double *total = &d->sums[row * d->temperature_count + t];
+        for (int64_t j = 0; j < d->class_count; j++) {
+            sum += exp(factor * ((double)cosines[j] - most));
+        }
+        *total = *total * exp(factor * (before - most)) + sum;
+    }
+}
+
 /* One row of one block of classes: feeds its heap, its sums and its label cosine. */
 static void scan_row(void *user, int64_t row, int worker)
 {
@@ -140,14 +163,7 @@ static void scan_row(void *user, int64_t row, int worker)
         push(heap, &d->heap_sizes[row], d->topk,
              candidate((int)lrintf(cosine * 32767.0f), (uint32_t)(d->class_begin + j)));
     }
-    /* Logits are at most s, so s itself is a safe shift for the sum of exponentials. */
-    for (int t = 0; t < d->temperature_count; t++) {
-        double factor = d->scale / d->temperatures[t], sum = 0;
-        for (int64_t j = 0; j < d->class_count; j++) {
-            sum += exp(factor * ((double)cosines[j] - 1.0));
-        }
-        d->sums[row * d->temperature_count + t] += sum;
-    }
+    add_exponentials(d, row, cosines);
     int64_t label = (int64_t)d->labels[row] - d->class_begin;
     if (d->labels[row] != CASK_NO_LABEL && label >= 0 && label < d->class_count) {
         d->label_cosine[row] = cosines[label];
@@ -166,7 +182,7 @@ static void finish_row(struct distiller *d, int row, int view)
     }
     for (int t = 0; t < d->temperature_count; t++) {
         int at = row * d->temperature_count + t;
-        d->lse[view][at] = d->scale / d->temperatures[t] + log(d->sums[at]);
+        d->lse[view][at] = d->scale / d->temperatures[t] * d->most[row] + log(d->sums[at]);
     }
     d->label[view][row] = d->label_cosine[row];
 }
@@ -180,6 +196,9 @@ static enum cask_status distil_block(struct distiller *d, const float *unit, int
     memset(d->heap_sizes, 0, (size_t)count * sizeof *d->heap_sizes);
     memset(d->sums, 0, (size_t)(count * d->temperature_count) * sizeof *d->sums);
     memset(d->label_cosine, 0, (size_t)count * sizeof *d->label_cosine);
+    for (int row = 0; row < count; row++) {
+        d->most[row] = -INFINITY;
+    }
     for (int64_t begin = 0; begin < d->centers->classes; begin += CLASSES) {
         int64_t left = d->centers->classes - begin;
         d->class_begin = begin;
@@ -229,6 +248,7 @@ enum cask_status distiller_write(struct distiller *d, const struct cask_dataset 
     enum cask_status st = CASK_OK;
     for (int64_t at = 0; at < rows->count; at += ROWS) {
         int count = rows->count - at < ROWS ? (int)(rows->count - at) : ROWS;
+        CASK_TRY(cask_interrupt_check(err));
         for (int i = 0; i < count; i++) {
             d->labels[i] = cask_dataset_label(dataset, rows->first + at + i);
         }

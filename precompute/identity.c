@@ -64,13 +64,11 @@ enum cask_status manifest_begin(const struct precompute_options *options, struct
     enum cask_status st = CASK_OK;
     int64_t classes = cask_dataset_classes(dataset), images = cask_dataset_count(dataset);
     *manifest = (struct cask_manifest){.major = CASK_CACHE_MAJOR, .minor = CASK_CACHE_MINOR};
-    if (options->temperatures.count < 1 || options->temperatures.count > CASK_CACHE_TEMPERATURES) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_USAGE, "--temperatures: expected 1 to %d, found %d",
-                                CASK_CACHE_TEMPERATURES, options->temperatures.count));
-    }
     if (classes < 1 || images < 1) {
         CASK_TRY(cask_error_set(err, CASK_ERR_RANGE,
-                                "%s: expected labelled images, found %lld images in %lld classes",
+                                "%s: expected labelled images, found %lld images in %lld classes; "
+                                "put each identity's images into a folder of its own, or give a "
+                                "list file with labels",
                                 options->data, (long long)images, (long long)classes));
     }
     manifest->images = images;

@@ -56,17 +56,19 @@ enum cask_status shard_rows_create(struct shard_rows *rows, int64_t capacity, in
                                    struct cask_error *err);
 void shard_rows_release(struct shard_rows *rows); /* accepts a zeroed struct */
 
-/* Called for every image that could not be decoded. */
+/* Called for every image that could not be decoded, in order; an error ends the pass. */
 typedef enum cask_status (*bad_image)(void *user, int64_t index, const char *message,
                                       struct cask_error *err);
 
-/* Fills rows [first, first + count). `tick` (may be NULL) is called with the images done so far. */
+/* Fills rows with images [first, first + count), or with those of `subset` where it is not NULL. */
 struct embed_request {
     const struct cask_dataset *dataset;
+    const int64_t *subset; /* [count] image indices; then first is 0 */
     int64_t first, count;
-    bad_image on_bad;
+    bad_image on_bad; /* may be NULL */
     void *bad_user;
     struct cask_progress *bar; /* may be NULL */
+    int64_t bar_from;          /* what the bar shows before this pass */
 };
 enum cask_status teacher_embed(struct teacher *teacher, const struct embed_request *request,
                                struct shard_rows *rows, struct cask_error *err);
@@ -79,13 +81,24 @@ struct centers {
     char origin[16]; /* "classifier", "file", "mean" */
 };
 /* Before the first shard: fills centers->rows if they come from a file or from the teacher's own
- * classifier, or leaves rows NULL where class means are to be taken. The reason is logged. */
-enum cask_status centers_find(const struct precompute_options *options, struct teacher *teacher,
-                              const struct cask_dataset *dataset, struct centers *centers,
-                              struct cask_error *err);
+ * classifier, or leaves rows NULL where class means are to be taken. The reason is logged. `begun`
+ * is the origin in the manifest of a cache that is resumed, or "": then --centers auto decides as
+ * it did, without asking the teacher again. */
+enum cask_status centers_find(const struct precompute_options *options, const char *begun,
+                              struct teacher *teacher, const struct cask_dataset *dataset,
+                              struct centers *centers, struct cask_error *err);
+/* The origin that --centers asks for by name; "" where "auto" leaves it open. */
+const char *centers_asked(const struct precompute_options *options);
 void centers_release(struct centers *centers);
 
-/* Class means: normalised sum of the unit embeddings of both views of every image of a class. */
+/* Share of tried classes whose own images lie nearest to the centre of their label (64 classes, up
+ * to 4 images of each, both views). */
+enum cask_status alignment_share(struct teacher *teacher, const struct cask_dataset *dataset,
+                                 const struct centers *centers, double *share,
+                                 struct cask_error *err);
+
+/* Class means: normalised sum of the unit embeddings of both views of every image of a class. A
+ * class without a readable image has a row of zeros: its cosine with everything is 0. */
 struct class_means {
     double *sums; /* [classes][dim] */
     int64_t classes;
@@ -119,17 +132,22 @@ enum cask_status distiller_write(struct distiller *distiller, const struct cask_
 /* DIR/staging-<identity>/stage-00000.bin holds one shard_rows each, whole or absent. The name binds
  * it to teacher, preprocessing and data. */
 struct staging {
-    char folder[4096];
+    char folder[3968]; /* leaves room for a file name in PATH_MAX */
 };
 /* Names the folder; it is made by the first save and gone once the cache is finished. */
 enum cask_status staging_open(const char *out, const struct cask_manifest *manifest,
                               struct staging *staging, struct cask_error *err);
-bool staging_exists(const struct staging *staging);
+/* CASK_ERR_NO_SPACE if the disk has no room for the images that are not staged yet. */
+enum cask_status staging_check_space(const struct staging *staging, const char *out,
+                                     const struct cask_manifest *manifest, int64_t missing,
+                                     struct cask_error *err);
 bool staging_has(const struct staging *staging, int64_t shard);
 enum cask_status staging_save(const struct staging *staging, int64_t shard,
                               const struct shard_rows *rows, struct cask_error *err);
+/* Damage of any byte is CASK_ERR_FORMAT; rows then hold nothing of use. */
 enum cask_status staging_load(const struct staging *staging, int64_t shard, int64_t first,
                               int64_t count, struct shard_rows *rows, struct cask_error *err);
+/* Accepts a zeroed struct and a folder that is not there. */
 void staging_remove(const struct staging *staging, int64_t shards);
 
 /* --------------------------------------------------------------------- run */

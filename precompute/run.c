@@ -12,14 +12,20 @@ struct build {
     struct teacher teacher;
     struct cask_dataset *dataset;
     struct cask_manifest manifest;
+    char begun[16]; /* origin of centres in the manifest that is already there, or "" */
+    bool complete;  /* that manifest says so */
     struct centers centers;
     struct shard_rows rows;
     struct cask_cache_writer *writer;
     struct distiller *distiller;
     struct cask_progress bar;
-    int64_t shards, bad, fresh_images;
+    int64_t shards;
+    int64_t seen, bad; /* images embedded or staged so far, and those of them without pixels */
+    int64_t fresh;     /* images embedded by this run */
     double teacher_seconds;
 };
+/* The share of bad images is judged once so many images count; so many are named in the log. */
+enum { JUDGED_OVER = 1000, NAMED_IN_LOG = 10 };
 
 static int64_t shard_first(const struct build *b, int64_t shard)
 {
@@ -35,45 +41,93 @@ static int64_t shard_count(const struct build *b, int64_t shard)
 static enum cask_status check_options(const struct precompute_options *options,
                                       struct cask_error *err)
 {
+    int temperatures = options->temperatures.count;
     const char *missing = options->teacher[0] == 0   ? "--teacher"
                           : options->weights[0] == 0 ? "--weights"
                           : options->data[0] == 0    ? "--data"
                           : options->out[0] == 0     ? "--out"
                                                      : NULL;
-    return missing == NULL
-               ? CASK_OK
-               : cask_error_set(err, CASK_ERR_USAGE, "expected %s; see --help", missing);
+    if (missing != NULL) {
+        return cask_error_set(err, CASK_ERR_USAGE, "expected %s; see --help", missing);
+    }
+    if (temperatures < 1 || temperatures > CASK_CACHE_TEMPERATURES) {
+        return cask_error_set(err, CASK_ERR_USAGE, "--temperatures: expected 1 to %d, found %d",
+                              CASK_CACHE_TEMPERATURES, temperatures);
+    }
+    return CASK_OK;
 }
 
+/* Counts, lists and, past --max-bad-percent, stops. A few bad images at the start say little, so
+ * the share is taken of at least JUDGED_OVER images where the data has as many. */
 static enum cask_status on_bad_image(void *user, int64_t index, const char *message,
                                      struct cask_error *err)
 {
+    enum cask_status st = CASK_OK;
     struct build *b = user;
     char name[256];
+    int64_t seen = b->seen + index - b->rows.first + 1;
+    int64_t judged = b->manifest.images < JUDGED_OVER ? b->manifest.images : JUDGED_OVER;
+    judged = seen > judged ? seen : judged;
     cask_dataset_name(b->dataset, index, name, sizeof name);
     b->bad++;
-    cask_log_warn("image %lld skipped: %s", (long long)index, message);
-    return b->writer != NULL ? cask_cache_writer_bad(b->writer, index, name, message, err)
-                             : CASK_OK;
+    if (b->bad <= NAMED_IN_LOG) {
+        cask_log_warn("image %lld skipped: %s%s", (long long)index, message,
+                      b->bad == NAMED_IN_LOG ? "; more of them only in bad.csv" : "");
+    }
+    CASK_TRY(cask_cache_writer_bad(b->writer, index, name, message, err));
+    if (100.0 * (double)b->bad > b->options->max_bad_percent * (double)judged) {
+        CASK_TRY(cask_error_set(
+            err, CASK_ERR_FORMAT,
+            "%s: %lld of the first %lld images could not be decoded, more than --max-bad-percent "
+            "%g allows; the last is %s; all are listed in %s/bad.csv",
+            b->options->data, (long long)b->bad, (long long)seen, b->options->max_bad_percent,
+            message, b->options->out));
+    }
+done:
+    return st;
 }
 
-static enum cask_status embed_shard(struct build *b, int64_t shard, struct cask_error *err)
+/* Runs the teacher over one shard; `shown` is what the bar shows before it. */
+static enum cask_status embed_shard(struct build *b, int64_t shard, int64_t shown,
+                                    struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    struct embed_request request = {
-        b->dataset, shard_first(b, shard), shard_count(b, shard), on_bad_image, b, &b->bar};
+    struct embed_request request = {.dataset = b->dataset,
+                                    .first = shard_first(b, shard),
+                                    .count = shard_count(b, shard),
+                                    .on_bad = on_bad_image,
+                                    .bad_user = b,
+                                    .bar = &b->bar,
+                                    .bar_from = shown};
     double start = cask_now();
     CASK_TRY(teacher_embed(&b->teacher, &request, &b->rows, err));
     b->teacher_seconds += cask_now() - start;
-    b->fresh_images += request.count;
-    double percent = 100.0 * (double)b->bad / (double)b->fresh_images;
-    if (percent > b->options->max_bad_percent) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT,
-                                "%lld of %lld images (%.1f %%) could not be decoded, more than "
-                                "--max-bad-percent %g; the first are listed above",
-                                (long long)b->bad, (long long)b->fresh_images, percent,
-                                b->options->max_bad_percent));
+    b->seen += request.count;
+    b->fresh += request.count;
+done:
+    return st;
+}
+
+/* A stage file that is whole is read into b->rows; one that is damaged counts as missing. */
+static enum cask_status load_stage(struct build *b, const struct staging *staging, int64_t shard,
+                                   bool *loaded, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    *loaded = false;
+    if (!staging_has(staging, shard)) {
+        return CASK_OK;
     }
+    st = staging_load(staging, shard, shard_first(b, shard), shard_count(b, shard), &b->rows, err);
+    if (st == CASK_ERR_FORMAT) {
+        cask_log_warn("%s; the teacher runs over these images once more", err->message);
+        return CASK_OK;
+    }
+    CASK_TRY(st);
+    for (int64_t i = 0; i < b->rows.count; i++) {
+        b->bad += b->rows.bad[i] != 0;
+    }
+    b->seen += b->rows.count;
+    *loaded = true;
 done:
     return st;
 }
@@ -89,14 +143,22 @@ static enum cask_status stage_embeddings(struct build *b, struct staging *stagin
     for (int64_t s = 0; s < b->shards; s++) {
         staged += staging_has(staging, s) ? shard_count(b, s) : 0;
     }
+    if (staged > 0) {
+        cask_log_info("resuming: embeddings of %lld of %lld images are staged", (long long)staged,
+                      (long long)b->manifest.images);
+    }
+    CASK_TRY(staging_check_space(staging, b->options->out, &b->manifest,
+                                 b->manifest.images - staged, err));
     CASK_TRY(class_means_create(&means, b->manifest.classes, b->manifest.embedding, err));
     cask_progress_begin(&b->bar, "teacher", "images", staged, b->manifest.images);
     for (int64_t s = 0; s < b->shards; s++) {
-        if (staging_has(staging, s)) {
-            CASK_TRY(staging_load(staging, s, shard_first(b, s), shard_count(b, s), &b->rows, err));
-        } else {
-            CASK_TRY(embed_shard(b, s, err));
+        bool loaded = false;
+        CASK_TRY(cask_interrupt_check(err));
+        CASK_TRY(load_stage(b, staging, s, &loaded, err));
+        if (!loaded) {
+            CASK_TRY(embed_shard(b, s, staged, err));
             CASK_TRY(staging_save(staging, s, &b->rows, err));
+            staged += shard_count(b, s);
         }
         class_means_add(&means, b->dataset, &b->rows);
     }
@@ -130,18 +192,47 @@ static enum cask_status write_shards(struct build *b, const struct staging *stag
         if (staging != NULL) {
             CASK_TRY(staging_load(staging, s, shard_first(b, s), shard_count(b, s), &b->rows, err));
         } else {
-            CASK_TRY(embed_shard(b, s, err));
+            CASK_TRY(embed_shard(b, s, have, err));
         }
         CASK_TRY(cask_cache_writer_begin(b->writer, s, err));
         CASK_TRY(distiller_write(b->distiller, b->dataset, &b->rows, b->writer, err));
         CASK_TRY(cask_cache_writer_commit(b->writer, err));
-        cask_progress_update(&b->bar, shard_first(b, s) + shard_count(b, s), "%s", "");
+        have += shard_count(b, s);
+        cask_progress_update(&b->bar, have, "%s", "");
     }
     cask_progress_end(&b->bar);
 done:
     if (st != CASK_OK) {
         cask_cache_writer_abort(b->writer);
     }
+    return st;
+}
+
+/* A folder that was begun with other settings is refused here, before the teacher runs. */
+static enum cask_status agree_with_folder(struct build *b, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    struct cask_manifest there, asked = b->manifest;
+    bool found = false;
+    int overrides = 0;
+    CASK_TRY(cask_manifest_peek(b->options->out, &there, &found, &b->complete, err));
+    if (found) {
+        const char *origin = centers_asked(b->options);
+        if (origin[0] == 0 && strcmp(there.centers_origin, "file") == 0) {
+            origin = "auto"; /* which never takes a file: a difference to be told */
+        }
+        snprintf(asked.centers_origin, sizeof asked.centers_origin, "%s", origin);
+        snprintf(b->begun, sizeof b->begun, "%s", there.centers_origin);
+        st = cask_manifest_compare(&asked, &there, NULL, 0, &overrides, err);
+        if (st != CASK_OK) {
+            cask_error_prefix(err,
+                              "%s was begun with other settings (use another --out, or give "
+                              "the same ones)",
+                              b->options->out);
+            goto done;
+        }
+    }
+done:
     return st;
 }
 
@@ -159,24 +250,25 @@ static enum cask_status open_build(struct build *b, struct cask_error *err)
     int64_t capacity = b->manifest.images < b->manifest.shard_images ? b->manifest.images
                                                                      : b->manifest.shard_images;
     CASK_TRY(shard_rows_create(&b->rows, capacity, b->teacher.dim, err));
-    CASK_TRY(centers_find(b->options, &b->teacher, b->dataset, &b->centers, err));
+    CASK_TRY(agree_with_folder(b, err));
+    CASK_TRY(centers_find(b->options, b->begun, &b->teacher, b->dataset, &b->centers, err));
 done:
     return st;
 }
 
 static void report(const struct build *b)
 {
-    char bad[80] = "";
+    cask_log_info("%s: %lld images, both views, %lld classes, k = %d, centres: %s", b->options->out,
+                  (long long)b->manifest.images, (long long)b->manifest.classes, b->manifest.topk,
+                  b->manifest.centers_origin);
     if (b->bad > 0) {
-        snprintf(bad, sizeof bad, "; %lld images skipped, see bad.csv", (long long)b->bad);
+        cask_log_warn("%lld of the %lld images of this run could not be decoded: see %s/bad.csv",
+                      (long long)b->bad, (long long)b->seen, b->options->out);
     }
-    cask_log_info("%s: %lld images, both views, %lld classes, k = %d, centres: %s%s",
-                  b->options->out, (long long)b->manifest.images, (long long)b->manifest.classes,
-                  b->manifest.topk, b->manifest.centers_origin, bad);
     if (b->teacher_seconds > 0) {
         cask_log_info("teacher: %lld forward passes in %.1f s, %.1f a second",
-                      (long long)(2 * b->fresh_images), b->teacher_seconds,
-                      2.0 * (double)b->fresh_images / b->teacher_seconds);
+                      (long long)(2 * b->fresh), b->teacher_seconds,
+                      2.0 * (double)b->fresh / b->teacher_seconds);
     }
 }
 
@@ -210,7 +302,7 @@ enum cask_status precompute_run(const struct precompute_options *options, struct
 {
     enum cask_status st = CASK_OK;
     struct build b = {.options = options};
-    struct staging staging = {0};
+    struct staging staging = {.folder = ""};
     int threads = options->threads > 0 ? (int)options->threads : cask_cpu_count();
     CASK_TRY(check_options(options, err));
     CASK_TRY(open_build(&b, err));
@@ -218,10 +310,13 @@ enum cask_status precompute_run(const struct precompute_options *options, struct
     bool staged = b.centers.rows == NULL;
     if (staged) {
         CASK_TRY(staging_open(options->out, &b.manifest, &staging, err));
-        if (all_shards_there(&b) && !staging_exists(&staging)) {
-            cask_log_info("%s: already complete", options->out);
-            goto done;
-        }
+    }
+    if (b.complete && all_shards_there(&b)) {
+        cask_log_info("%s: already complete, nothing to do", options->out);
+        staging_remove(&staging, b.shards);
+        goto done;
+    }
+    if (staged) {
         CASK_TRY(stage_embeddings(&b, &staging, err));
     }
     CASK_TRY(cask_cache_writer_centers(b.writer, b.centers.rows, err));
@@ -229,11 +324,15 @@ enum cask_status precompute_run(const struct precompute_options *options, struct
         distiller_create(b.teacher.device, &b.manifest, &b.centers, threads, &b.distiller, err));
     CASK_TRY(write_shards(&b, staged ? &staging : NULL, err));
     CASK_TRY(cask_cache_writer_finish(b.writer, err));
-    if (staged) {
-        staging_remove(&staging, b.shards);
-    }
+    staging_remove(&staging, b.shards);
     report(&b);
 done:
+    if (st == CASK_ERR_INTERRUPTED) {
+        cask_error_set(err, st,
+                       "interrupted; finished shards are kept in %s: the same command "
+                       "goes on from there",
+                       options->out);
+    }
     distiller_free(b.distiller);
     cask_cache_writer_close(b.writer);
     shard_rows_release(&b.rows);

@@ -15,6 +15,11 @@ struct stage_header {
 };
 static const char stage_magic[8] = "CASKSTG1";
 
+static size_t image_bytes(int dim)
+{
+    return CASK_CACHE_VIEWS * ((size_t)dim + 1) * sizeof(float) + 1;
+}
+
 enum cask_status staging_open(const char *out, const struct cask_manifest *manifest,
                               struct staging *staging, struct cask_error *err)
 {
@@ -31,23 +36,42 @@ enum cask_status staging_open(const char *out, const struct cask_manifest *manif
     cask_sha256_update_u64(&hash, manifest->decoder_crc);
     cask_sha256_update_u64(&hash, (uint64_t)manifest->shard_images);
     cask_sha256_final_hex(&hash, hex);
-    if (snprintf(staging->folder, sizeof staging->folder, "%.3900s/staging-%.16s", out, hex) >=
-        PATH_MAX - 32) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_USAGE, "--out %.200s...: the path is too long", out));
+    if (snprintf(staging->folder, sizeof staging->folder, "%s/staging-%.16s", out, hex) >=
+        (int)sizeof staging->folder) {
+        CASK_TRY(cask_error_set(err, CASK_ERR_USAGE,
+                                "--out %.200s...: expected a path of at most %zu bytes", out,
+                                sizeof staging->folder - 32));
     }
     CASK_TRY(cask_folder_sweep_temporaries(staging->folder, err));
 done:
     return st;
 }
 
-bool staging_exists(const struct staging *staging)
+enum cask_status staging_check_space(const struct staging *staging, const char *out,
+                                     const struct cask_manifest *manifest, int64_t missing,
+                                     struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    uint64_t available = 0, needed = (uint64_t)missing * image_bytes(manifest->embedding);
+    CASK_TRY(cask_folder_free_bytes(out, &available, err));
+    if (needed > available) {
+        CASK_TRY(cask_error_set(err, CASK_ERR_NO_SPACE,
+                                "%s: staging the embeddings for class means takes %.3f GB, the "
+                                "disk has %.3f GB free: make room, or give --centers FILE",
+                                staging->folder, (double)needed / 1e9, (double)available / 1e9));
+    }
+done:
+    return st;
+}
+
+static bool is_there(const struct staging *staging)
 {
     return cask_path_is_folder(staging->folder);
 }
 
 static void stage_path(const struct staging *staging, int64_t shard, char path[PATH_MAX])
 {
-    snprintf(path, PATH_MAX, "%.4000s/stage-%05lld.bin", staging->folder, (long long)shard);
+    snprintf(path, PATH_MAX, "%s/stage-%05lld.bin", staging->folder, (long long)shard);
 }
 
 bool staging_has(const struct staging *staging, int64_t shard)
@@ -126,8 +150,9 @@ enum cask_status staging_load(const struct staging *staging, int64_t shard, int6
     CASK_TRY(cask_map_open(&map, path, err));
     if (map.bytes != expected) {
         CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT,
-                                "%s: expected %zu bytes, found %zu; delete it and run again", path,
-                                expected, map.bytes));
+                                "%s: expected %zu bytes, found %zu: cut short, or not from this "
+                                "build; run the same command again to make it anew",
+                                path, expected, map.bytes));
     }
     memcpy(&header, map.data, sizeof header);
     const uint8_t *at = map.data + sizeof header;
@@ -139,8 +164,11 @@ enum cask_status staging_load(const struct staging *staging, int64_t shard, int6
         header.first != (uint64_t)first || header.count != (uint64_t)count ||
         header.dim != (uint64_t)rows->dim || header.checksum != checksum) {
         CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT,
-                                "%s: its header or checksum is wrong; delete it and run again",
-                                path));
+                                "%s: expected images %lld to %lld and checksum %016llx, found "
+                                "something else: damaged; run the same command again to make it "
+                                "anew",
+                                path, (long long)first, (long long)(first + count - 1),
+                                (unsigned long long)checksum));
     }
 done:
     cask_map_close(&map);
@@ -150,6 +178,9 @@ done:
 void staging_remove(const struct staging *staging, int64_t shards)
 {
     char path[PATH_MAX];
+    if (!is_there(staging)) {
+        return;
+    }
     for (int64_t s = 0; s < shards; s++) {
         stage_path(staging, s, path);
         unlink(path);

@@ -85,17 +85,20 @@ void shard_rows_release(struct shard_rows *rows)
 }
 
 /* Unit length in place; a row of zeros or of NaN is refused, since no loss could use it. */
-static enum cask_status normalise(float *row, int dim, float *norm, struct cask_error *err)
+static enum cask_status normalise(const struct cask_dataset *dataset, int64_t index, float *row,
+                                  int dim, float *norm, struct cask_error *err)
 {
     double squares = 0;
     for (int i = 0; i < dim; i++) {
         squares += (double)row[i] * (double)row[i];
     }
     if (!(squares > 1e-24 && isfinite(squares))) {
+        char name[256];
+        cask_dataset_name(dataset, index, name, sizeof name);
         return cask_error_set(err, CASK_ERR_RANGE,
-                              "the teacher gave an embedding of norm %g; its weights or "
-                              "--preprocess are wrong",
-                              sqrt(squares));
+                              "%s (image %lld): the teacher gave an embedding of norm %g, expected "
+                              "a positive number; its weights or --preprocess are wrong",
+                              name, (long long)index, sqrt(squares));
     }
     *norm = (float)sqrt(squares);
     for (int i = 0; i < dim; i++) {
@@ -105,8 +108,9 @@ static enum cask_status normalise(float *row, int dim, float *norm, struct cask_
 }
 
 /* Runs one loaded batch through the teacher, view by view, into rows at `at`. */
-static enum cask_status embed_batch(struct teacher *teacher, const struct cask_batch *batch,
-                                    struct shard_rows *rows, int64_t at, struct cask_error *err)
+static enum cask_status embed_batch(struct teacher *teacher, const struct cask_dataset *dataset,
+                                    const struct cask_batch *batch, struct shard_rows *rows,
+                                    int64_t at, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     size_t image = (size_t)teacher->preprocess.width * (size_t)teacher->preprocess.height * 3;
@@ -121,10 +125,30 @@ static enum cask_status embed_batch(struct teacher *teacher, const struct cask_b
                 memset(unit + (size_t)i * dim, 0, dim * sizeof *unit);
                 rows->norm[v][at + i] = 0;
             } else {
-                CASK_TRY(
-                    normalise(unit + (size_t)i * dim, teacher->dim, &rows->norm[v][at + i], err));
+                CASK_TRY(normalise(dataset, batch->samples[i].index, unit + (size_t)i * dim,
+                                   teacher->dim, &rows->norm[v][at + i], err));
             }
         }
+    }
+done:
+    return st;
+}
+
+/* Hands over the bad images that this batch added. The loader keeps only the first thousand
+ * reasons; the images themselves are all reported. */
+static enum cask_status report_bad(const struct embed_request *request,
+                                   const struct cask_loader *loader, const struct cask_batch *batch,
+                                   int64_t *reported, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    for (int i = 0; i < batch->count && request->on_bad != NULL; i++) {
+        if (!batch->bad[i]) {
+            continue;
+        }
+        int64_t index = batch->samples[i].index;
+        const char *message = cask_loader_bad_message(loader, (*reported)++, &index);
+        CASK_TRY(request->on_bad(request->bad_user, index,
+                                 message != NULL ? message : "could not be decoded", err));
     }
 done:
     return st;
@@ -136,14 +160,17 @@ enum cask_status teacher_embed(struct teacher *teacher, const struct embed_reque
     enum cask_status st = CASK_OK;
     struct cask_loader *loader = NULL;
     struct cask_batch *batch = NULL;
-    int64_t end = request->first + request->count;
+    int64_t bad = 0;
     struct cask_loader_options options = {
         .dataset = request->dataset,
-        .sampler = {.kind = CASK_SAMPLER_STORAGE, .count = cask_dataset_count(request->dataset)},
+        .sampler = {.kind = CASK_SAMPLER_STORAGE,
+                    .count = request->subset != NULL ? request->count
+                                                     : cask_dataset_count(request->dataset),
+                    .subset = request->subset},
         .preprocess = teacher->preprocess,
         .batch = teacher->batch,
         .begin = request->first,
-        .end = end,
+        .end = request->first + request->count,
         .both_views = true,
     };
     rows->first = request->first;
@@ -155,18 +182,12 @@ enum cask_status teacher_embed(struct teacher *teacher, const struct embed_reque
         if (batch == NULL) {
             CASK_TRY(cask_error_set(err, CASK_ERR_INTERNAL, "the loader ended early"));
         }
-        CASK_TRY(embed_batch(teacher, batch, rows, done_images, err));
+        CASK_TRY(report_bad(request, loader, batch, &bad, err));
+        CASK_TRY(embed_batch(teacher, request->dataset, batch, rows, done_images, err));
         done_images += batch->count;
         cask_loader_give_back(loader, batch);
         if (request->bar != NULL) {
-            cask_progress_update(request->bar, request->first + done_images, "%s", "");
-        }
-    }
-    for (int64_t i = 0, n = cask_loader_bad_count(loader); i < n && request->on_bad != NULL; i++) {
-        int64_t index = -1;
-        const char *message = cask_loader_bad_message(loader, i, &index);
-        if (message != NULL) {
-            CASK_TRY(request->on_bad(request->bad_user, index, message, err));
+            cask_progress_update(request->bar, request->bar_from + done_images, "%s", "");
         }
     }
 done:
