@@ -9,7 +9,7 @@
 
 /* libhdf5 1.10.8 loses 264 bytes of its own when its file driver is refused memory. */
 const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void)
+__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void)
 {
     return "leak:libhdf5";
 }
