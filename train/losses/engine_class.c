@@ -87,6 +87,8 @@ static void apply_head(struct cask_engine *engine, int batch)
         if (!label->known) {
             continue;
         }
+        /* rounding of a product; frozen rows are not clipped with their scaling */
+        label->plain = label->plain > 1 ? 1 : (label->plain < -1 ? -1 : label->plain);
         mean += label->plain / k->labelled;
         label->sample_margin =
             options->kind == CASK_HEAD_MARGIN_DISTILLATION ? engine->margins[i] : fixed;

@@ -32,6 +32,7 @@ static double teacher_label_value(const struct two_group *rule, const struct cla
     const struct label *label = &classes->labels[row];
     double phi = label->teacher, slope;
     if (rule->margin && classes->head != NULL && !isnan(phi)) {
+        phi = phi > 1 ? 1 : (phi < -1 ? -1 : phi); /* rounding of a product */
         classes->head->label(classes->head_options, label->sample_margin, phi, &phi, &slope);
     }
     return phi;
