@@ -87,19 +87,85 @@ struct cask_sample {
     int64_t index; /* in the dataset */
     bool mirror;
 };
-/* position counts over the whole run: epoch = position / epoch_length. */
+
+/* Images by identity: one list of images, cut at the identities (CSR). 4 bytes an image and 8 an
+ * identity (69 MB for 17 M images of 200,000 people), and 4 a class while it is built. Unlabelled
+ * images, and identities with fewer than `fewest` images (0 counts as 1), are not in it. Constant
+ * once made, so any number of threads may read it. */
+struct cask_identities;
+/* `subset`: NULL for the first `count` images, else a table of `count` indices (only read now). */
+enum cask_status cask_identities_create(const struct cask_dataset *dataset, const int64_t *subset,
+                                        int64_t count, int64_t fewest,
+                                        struct cask_identities **identities,
+                                        struct cask_error *err);
+void cask_identities_free(struct cask_identities *identities); /* accepts NULL */
+int64_t cask_identities_count(const struct cask_identities *identities);
+int64_t cask_identities_images(const struct cask_identities *identities); /* of all of them */
+
+/* A sampler says which image stands at a position of the run. It holds no state: position counts
+ * over the whole run, epoch = position / cask_sampler_epoch_length, and every draw is a function
+ * of (seed, epoch, position) alone.
+ *
+ * BALANCED. A batch is `people` different identities with `shots` images each, one identity behind
+ * the other. Both are dealt like cards: a round shuffles all identities anew and deals floor(I /
+ * people) hands; the I % people left over sit this round out. So nobody comes twice in a batch or
+ * in a round. In the same way an identity with n images deals `shots` of them at each of its turns,
+ * floor(n / shots) hands before it shuffles again. Replacement: only an identity with n < shots
+ * images repeats images, as evenly as it can (each floor(shots / n) times or once more; one image:
+ * `shots` times). The first copy in a batch has the view of a coin thrown at each turn, the next
+ * the other view, and so on by turns: where images are too few, positive pairs are views. An epoch
+ * is floor(images / batch) batches; rounds go on across epochs.
+ *
+ * EKD (Huang et al. 2022; TFace's ekd). A batch is `general` images of what SHUFFLED would give in
+ * batches of that size, then a BALANCED part. An epoch is floor(count / general) batches: it counts
+ * the general part only. An image may stand in both parts; it then does so in different views, as
+ * the balanced part's coin is the complement of the general one.
+ *
+ * TRIPLETS. A bag of people x shots images, dealt as in BALANCED, to mine triplets from: it needs
+ * identities made with fewest >= 2, so that everyone has a positive of another image. A loader may
+ * read a bag in batches of any size. Triplets mined from a bag are in turn fed by STORAGE with
+ * `subset` = anchor, positive, negative, anchor, ...
+ *
+ * With mirror = false all copies are equal. */
 struct cask_sampler {
     enum cask_sampler_kind {
         CASK_SAMPLER_STORAGE,  /* 0,1,2,... never mirrored; epochs repeat it */
         CASK_SAMPLER_SHUFFLED, /* a new permutation each epoch; mirror by a fair coin */
+        CASK_SAMPLER_BALANCED,
+        CASK_SAMPLER_EKD,
+        CASK_SAMPLER_TRIPLETS,
     } kind;
-    int64_t count; /* images */
+    int64_t count; /* images of STORAGE, SHUFFLED and EKD's general part */
     uint64_t seed;
     bool mirror; /* false: the coin is never thrown */
     const int64_t *
         subset; /* NULL: all; else positions map through this table of `count` indices (borrowed) */
+    /* BALANCED, EKD, TRIPLETS */
+    const struct cask_identities *identities; /* borrowed */
+    int general, people, shots;
 };
 struct cask_sample cask_sampler_at(const struct cask_sampler *sampler, int64_t position);
+
+/* CASK_ERR_RANGE, saying which number does not fit the images there are. A checked sampler cannot
+ * fail. */
+enum cask_status cask_sampler_check(const struct cask_sampler *sampler, struct cask_error *err);
+/* Images in a batch or bag: general + people x shots; 0: any size will do. */
+int64_t cask_sampler_batch(const struct cask_sampler *sampler);
+/* Positions in an epoch: `count`, or whole batches. */
+int64_t cask_sampler_epoch_length(const struct cask_sampler *sampler);
+
+/* What was drawn at positions [begin, end). Found by drawing them again, with three bits of
+ * memory for each image. */
+struct cask_coverage {
+    int64_t draws;
+    int64_t images, identities; /* different ones; identities: 0 without sampler->identities */
+    int64_t repeats;            /* draws of an image that had been drawn: draws - images */
+    int64_t in_batch;           /* of them, in the same batch */
+    int64_t same_view;          /* of those, in the same view too: a pair of equal pictures */
+};
+enum cask_status cask_sampler_coverage(const struct cask_sampler *sampler, int64_t begin,
+                                       int64_t end, struct cask_coverage *coverage,
+                                       struct cask_error *err);
 
 /* ------------------------------------------------------------------ loader */
 

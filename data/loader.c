@@ -6,6 +6,7 @@
 #include "common/mem.h"
 #include "common/thread.h"
 #include "data/loader_impl.h"
+#include "data/sampler_impl.h"
 
 enum { DEFAULT_THREADS = 4, DEFAULT_AHEAD = 4, MOST_THREADS = 256, MOST_AHEAD = 4096 };
 
@@ -16,10 +17,41 @@ int cask_loader_batch_size(const struct cask_loader *loader, int64_t number)
     return left < options->batch ? (int)left : options->batch;
 }
 
-static enum cask_status check_options(const struct cask_loader_options *options,
+static enum cask_status check_sampler(const struct cask_loader_options *options, int64_t images,
                                       struct cask_error *err)
 {
     const struct cask_sampler *sampler = &options->sampler;
+    enum cask_status st = cask_sampler_check(sampler, err);
+    if (st != CASK_OK) {
+        return st;
+    }
+    const int64_t whole = cask_sampler_batch(sampler);
+    if (sampler->kind != CASK_SAMPLER_TRIPLETS && whole > 0 &&
+        (options->batch != whole || options->begin % whole != 0)) {
+        return cask_error_set(err, CASK_ERR_RANGE,
+                              "loader: batches of %d images from position %lld on, and a sampler "
+                              "whose batches have %lld",
+                              options->batch, (long long)options->begin, (long long)whole);
+    }
+    if ((sampler->subset == NULL && sampler->count > images) ||
+        (sampler->identities != NULL && sampler->identities->limit > images)) {
+        return cask_error_set(err, CASK_ERR_RANGE,
+                              "loader: a sampler of %lld images over a dataset of %lld",
+                              (long long)sampler->count, (long long)images);
+    }
+    for (int64_t i = 0; sampler->subset != NULL && i < sampler->count; i++) {
+        if (sampler->subset[i] < 0 || sampler->subset[i] >= images) {
+            return cask_error_set(err, CASK_ERR_RANGE,
+                                  "loader: image %lld in the subset of a dataset of %lld",
+                                  (long long)sampler->subset[i], (long long)images);
+        }
+    }
+    return CASK_OK;
+}
+
+static enum cask_status check_options(const struct cask_loader_options *options,
+                                      struct cask_error *err)
+{
     const struct cask_preprocess *pixels = &options->preprocess;
     int64_t images = cask_dataset_count(options->dataset);
     if (options->batch < 1 || options->begin < 0 || options->end < options->begin ||
@@ -35,19 +67,7 @@ static enum cask_status check_options(const struct cask_loader_options *options,
         return cask_error_set(err, CASK_ERR_RANGE, "loader: images of %d x %d pixels, scale %g",
                               pixels->width, pixels->height, pixels->scale);
     }
-    if (sampler->count < 1 || (sampler->subset == NULL && sampler->count > images)) {
-        return cask_error_set(err, CASK_ERR_RANGE,
-                              "loader: a sampler of %lld images over a dataset of %lld",
-                              (long long)sampler->count, (long long)images);
-    }
-    for (int64_t i = 0; sampler->subset != NULL && i < sampler->count; i++) {
-        if (sampler->subset[i] < 0 || sampler->subset[i] >= images) {
-            return cask_error_set(err, CASK_ERR_RANGE,
-                                  "loader: image %lld in the subset of a dataset of %lld",
-                                  (long long)sampler->subset[i], (long long)images);
-        }
-    }
-    return CASK_OK;
+    return check_sampler(options, images, err);
 }
 
 static enum cask_status create_slots(struct cask_loader *loader, struct cask_error *err)

@@ -1,25 +1,120 @@
 /* data/sampler.c - order and flips as pure functions of (seed, epoch, position). Nothing to save,
  * so a resumed run sees exactly what an uninterrupted one would have seen. */
-#include "common/rng.h"
-#include "data/data.h"
+#include <inttypes.h>
 
-/* Streams of the run's seed: the text in ASCII, room for the epoch below. */
-#define STREAM_ORDER ((uint64_t)0x6f726472 << 32) /* "ordr" */
-#define STREAM_FLIP ((uint64_t)0x666c6970 << 32)  /* "flip" */
+#include "common/rng.h"
+#include "data/sampler_impl.h"
+
+bool cask_sampler_coin(const struct cask_sampler *sampler, uint64_t epoch, int64_t index)
+{
+    return cask_rng_u64(sampler->seed, STREAM_FLIP + epoch, (uint64_t)index) >> 63 != 0;
+}
+
+static struct cask_sample shuffled_at(const struct cask_sampler *sampler, uint64_t epoch,
+                                      uint64_t place)
+{
+    struct cask_sample sample = {0};
+    place = cask_rng_permute(sampler->seed, STREAM_ORDER + epoch, (uint64_t)sampler->count, place);
+    sample.index = sampler->subset != NULL ? sampler->subset[place] : (int64_t)place;
+    sample.mirror = sampler->mirror && cask_sampler_coin(sampler, epoch, sample.index);
+    return sample;
+}
 
 struct cask_sample cask_sampler_at(const struct cask_sampler *sampler, int64_t position)
 {
-    uint64_t count = (uint64_t)sampler->count;
-    uint64_t epoch = (uint64_t)position / count;
-    uint64_t place = (uint64_t)position % count;
-    struct cask_sample sample = {0};
-    if (sampler->kind == CASK_SAMPLER_SHUFFLED) {
-        place = cask_rng_permute(sampler->seed, STREAM_ORDER + epoch, count, place);
+    const uint64_t length = (uint64_t)cask_sampler_epoch_length(sampler);
+    const uint64_t epoch = (uint64_t)position / length, place = (uint64_t)position % length;
+    const uint64_t batch = (uint64_t)cask_sampler_batch(sampler);
+    const uint64_t general = (uint64_t)sampler->general;
+    switch (sampler->kind) {
+    case CASK_SAMPLER_STORAGE:
+        return (struct cask_sample){.index = sampler->subset != NULL ? sampler->subset[place]
+                                                                     : (int64_t)place};
+    case CASK_SAMPLER_EKD:
+        if (place % batch < general) {
+            return shuffled_at(sampler, epoch, place / batch * general + place % batch);
+        }
+        return cask_sampler_balanced_at(sampler, (uint64_t)position / batch, epoch,
+                                        place % batch - general);
+    case CASK_SAMPLER_BALANCED:
+    case CASK_SAMPLER_TRIPLETS:
+        return cask_sampler_balanced_at(sampler, (uint64_t)position / batch, epoch, place % batch);
+    case CASK_SAMPLER_SHUFFLED:
+        break;
     }
-    sample.index = sampler->subset != NULL ? sampler->subset[place] : (int64_t)place;
-    if (sampler->kind == CASK_SAMPLER_SHUFFLED && sampler->mirror) {
-        uint64_t coin = cask_rng_u64(sampler->seed, STREAM_FLIP + epoch, (uint64_t)sample.index);
-        sample.mirror = (coin >> 63) != 0;
+    return shuffled_at(sampler, epoch, place);
+}
+
+/* ------------------------------------------------------------------- sizes */
+
+static bool has_balanced_part(const struct cask_sampler *sampler)
+{
+    return sampler->kind == CASK_SAMPLER_BALANCED || sampler->kind == CASK_SAMPLER_EKD ||
+           sampler->kind == CASK_SAMPLER_TRIPLETS;
+}
+
+int64_t cask_sampler_batch(const struct cask_sampler *sampler)
+{
+    return has_balanced_part(sampler) ? sampler->general + (int64_t)sampler->people * sampler->shots
+                                      : 0;
+}
+
+int64_t cask_sampler_epoch_length(const struct cask_sampler *sampler)
+{
+    const int64_t batch = cask_sampler_batch(sampler);
+    if (batch == 0) {
+        return sampler->count;
     }
-    return sample;
+    return sampler->kind == CASK_SAMPLER_EKD
+               ? sampler->count / sampler->general * batch
+               : cask_identities_images(sampler->identities) / batch * batch;
+}
+
+static enum cask_status check_balanced(const struct cask_sampler *sampler, struct cask_error *err)
+{
+    const bool ekd = sampler->kind == CASK_SAMPLER_EKD;
+    const int64_t batch = cask_sampler_batch(sampler);
+    const int64_t identities = cask_identities_count(sampler->identities);
+    if (sampler->people < 1 || sampler->shots < 1 || batch > INT32_MAX ||
+        (ekd ? sampler->general < 1 : sampler->general != 0)) {
+        return cask_error_set(err, CASK_ERR_RANGE,
+                              "sampler: a batch of %d general images and %d identities with %d "
+                              "images each cannot be made",
+                              sampler->general, sampler->people, sampler->shots);
+    }
+    if (sampler->people > identities) {
+        return cask_error_set(err, CASK_ERR_RANGE,
+                              "sampler: %d different identities in a batch, but only %" PRId64
+                              " have images enough; take fewer identities and more images of each",
+                              sampler->people, identities);
+    }
+    const int64_t images = ekd ? sampler->count : cask_identities_images(sampler->identities);
+    if (cask_sampler_epoch_length(sampler) == 0) {
+        return cask_error_set(err, CASK_ERR_RANGE,
+                              "sampler: an epoch of %" PRId64
+                              " images has not one batch of %" PRId64,
+                              images, ekd ? sampler->general : batch);
+    }
+    return CASK_OK;
+}
+
+enum cask_status cask_sampler_check(const struct cask_sampler *sampler, struct cask_error *err)
+{
+    const bool counts =
+        sampler->kind != CASK_SAMPLER_BALANCED && sampler->kind != CASK_SAMPLER_TRIPLETS;
+    if (counts && sampler->count < 1) {
+        return cask_error_set(err, CASK_ERR_RANGE, "sampler: %" PRId64 " images", sampler->count);
+    }
+    if (!has_balanced_part(sampler)) {
+        return CASK_OK;
+    }
+    if (sampler->identities == NULL) {
+        return cask_error_set(err, CASK_ERR_INTERNAL, "sampler: no index of images by identity");
+    }
+    if (sampler->kind == CASK_SAMPLER_TRIPLETS && sampler->identities->fewest < 2) {
+        return cask_error_set(err, CASK_ERR_RANGE,
+                              "sampler: a bag of triplets takes identities with two images or "
+                              "more; the index was made with fewer");
+    }
+    return check_balanced(sampler, err);
 }

@@ -1,0 +1,91 @@
+/* data/coverage.c - what a sampler drew, found by drawing it again. */
+#include <inttypes.h>
+
+#include "common/mem.h"
+#include "data/sampler_impl.h"
+
+struct seen {
+    uint64_t *ever;     /* a bit for each image */
+    uint64_t *batch[2]; /* in the current batch, by view */
+};
+
+static bool has(const uint64_t *bits, int64_t index)
+{
+    return bits[index / 64] >> (index % 64) & 1;
+}
+
+static void put(uint64_t *bits, int64_t index)
+{
+    bits[index / 64] |= UINT64_C(1) << (index % 64);
+}
+
+static int64_t image_limit(const struct cask_sampler *sampler)
+{
+    int64_t limit = sampler->identities != NULL ? sampler->identities->limit : 0;
+    for (int64_t i = 0; sampler->subset != NULL && i < sampler->count; i++) {
+        limit = sampler->subset[i] >= limit ? sampler->subset[i] + 1 : limit;
+    }
+    return sampler->subset == NULL && sampler->count > limit ? sampler->count : limit;
+}
+
+static void count_draw(struct seen *seen, bool batches, struct cask_sample sample,
+                       struct cask_coverage *coverage)
+{
+    const int64_t index = sample.index;
+    coverage->draws++;
+    coverage->images += !has(seen->ever, index);
+    put(seen->ever, index);
+    if (batches) {
+        coverage->in_batch += has(seen->batch[0], index) || has(seen->batch[1], index);
+        coverage->same_view += has(seen->batch[sample.mirror], index);
+        put(seen->batch[sample.mirror], index);
+    }
+}
+
+static int64_t count_identities(const struct cask_identities *all, const uint64_t *ever)
+{
+    int64_t count = 0;
+    for (int64_t n = 0; all != NULL && n < all->count; n++) {
+        bool found = false;
+        for (int64_t i = all->offsets[n]; i < all->offsets[n + 1] && !found; i++) {
+            found = has(ever, all->members[i]);
+        }
+        count += found;
+    }
+    return count;
+}
+
+enum cask_status cask_sampler_coverage(const struct cask_sampler *sampler, int64_t begin,
+                                       int64_t end, struct cask_coverage *coverage,
+                                       struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    uint64_t *memory = NULL;
+    *coverage = (struct cask_coverage){0};
+    CASK_TRY(cask_sampler_check(sampler, err));
+    if (begin < 0 || end < begin) {
+        CASK_TRY(cask_error_set(err, CASK_ERR_RANGE,
+                                "coverage of positions [%" PRId64 ", %" PRId64 ")", begin, end));
+    }
+    const int64_t batch = cask_sampler_batch(sampler);
+    const size_t words = (size_t)image_limit(sampler) / 64 + 1;
+    memory = cask_alloc(3 * words, sizeof *memory);
+    if (memory == NULL) {
+        CASK_TRY(cask_error_memory(err, 3 * words * sizeof *memory, "marks of images drawn"));
+    }
+    struct seen seen = {memory, {memory + words, memory + 2 * words}};
+    for (int64_t position = begin, first = begin; position < end; position++) {
+        if (batch > 0 && position % batch == 0) {
+            for (; first < position; first++) { /* only the marks that were made */
+                const int64_t index = cask_sampler_at(sampler, first).index;
+                seen.batch[0][index / 64] = seen.batch[1][index / 64] = 0;
+            }
+        }
+        count_draw(&seen, batch > 0, cask_sampler_at(sampler, position), coverage);
+    }
+    coverage->repeats = coverage->draws - coverage->images;
+    coverage->identities = count_identities(sampler->identities, seen.ever);
+done:
+    cask_free(memory);
+    return st;
+}
