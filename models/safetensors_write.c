@@ -37,7 +37,6 @@ static enum cask_status make_header(const struct cask_file_tensor *tensors, int 
                                     const struct cask_metadata_entry *entries, int entry_count,
                                     char **text, struct cask_error *err)
 {
-    static const char seven_spaces[] = "       ";
     enum cask_status st = CASK_OK;
     char *json = NULL;
     int64_t offset = 0;
@@ -51,12 +50,9 @@ static enum cask_status make_header(const struct cask_file_tensor *tensors, int 
         CASK_TRY(add_tensor(header, &tensors[i], &offset, err));
     }
     json = cask_json_dump(header, CASK_JSON_COMPACT);
-    if (json == NULL) {
-        CASK_TRY(cask_error_memory(err, (size_t)count * 100, "the safetensors header"));
-    }
-    *text = cask_format("%s%s", json, seven_spaces + (strlen(json) + 7) % 8);
+    *text = json == NULL ? NULL : cask_format("%s%*s", json, (int)(-strlen(json) & 7), "");
     if (*text == NULL) {
-        CASK_TRY(cask_error_memory(err, strlen(json), "the safetensors header"));
+        CASK_TRY(cask_error_memory(err, (size_t)count * 100, "the safetensors header"));
     }
 done:
     cask_json_free(header);
