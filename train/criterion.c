@@ -17,6 +17,8 @@ struct cask_criterion {
     struct cask_device *device;
     struct cask_pool *pool;
     int64_t weight_count;
+    int head_rows;
+    uint64_t step;                              /* the next one's number */
     int term_loss[CASK_MAX_LOSSES], term_count; /* term t is config->losses[term_loss[t]] */
     double temperatures[CASK_CONFIG_LIST];
     int temperature_count;
@@ -175,6 +177,8 @@ enum cask_status cask_criterion_step(struct cask_criterion *criterion, const flo
         weights[t] = share_at(&criterion->config->losses[criterion->term_loss[t]].share, at);
     }
     struct cask_engine_input input = {.batch = batch,
+                                      .step = criterion->step,
+                                      .head_rows = criterion->head_rows,
                                       .labels = labels,
                                       .embedding = embedding,
                                       .weights = weights,
@@ -195,10 +199,21 @@ enum cask_status cask_criterion_step(struct cask_criterion *criterion, const flo
         input.lse = criterion->lse;
     }
     CASK_TRY(criterion->api->step(criterion->engine, &input, err));
+    criterion->step++;
     fill_terms(criterion, weights);
     *total = criterion->api->result(criterion->engine)->total;
 done:
     return st;
+}
+
+void cask_criterion_set_step(struct cask_criterion *criterion, int64_t step)
+{
+    criterion->step = (uint64_t)step;
+}
+
+void cask_criterion_set_head_rows(struct cask_criterion *criterion, int rows)
+{
+    criterion->head_rows = rows;
 }
 
 int cask_criterion_terms(const struct cask_criterion *criterion, const struct cask_term **terms)

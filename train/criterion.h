@@ -101,6 +101,12 @@ enum cask_status cask_criterion_step(struct cask_criterion *criterion, const flo
                                      const struct cask_teacher *teacher,
                                      struct cask_progress_point at, bool measure,
                                      float *d_embedding, double *total, struct cask_error *err);
+/* The number of the next step, for losses that draw at random; without this call steps count from
+ * 0. A resumed run sets it, so that it draws what an uninterrupted one would have drawn. */
+void cask_criterion_set_step(struct cask_criterion *criterion, int64_t step);
+/* From the next step on the head's cross-entropy, its accuracy and its gradient count the first
+ * `rows` of a batch only, as EKD's general part; 0: all. Losses still see every row. */
+void cask_criterion_set_head_rows(struct cask_criterion *criterion, int rows);
 int cask_criterion_terms(const struct cask_criterion *criterion,
                          const struct cask_term **terms); /* of the last step */
 /* Fraction of the batch whose largest margin-free cosine is at its label. */

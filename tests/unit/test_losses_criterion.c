@@ -282,16 +282,16 @@ static void test_threads(void **state)
     assert_memory_equal(w_first, w_second, sizeof w_first);
 }
 
-static void copy_state(struct cask_criterion *from, struct cask_criterion *to)
+static int copy_arrays(struct cask_criterion *from, struct cask_criterion *to)
 {
     const struct cask_state_array *a, *c;
     int n = cask_criterion_state(from, &a);
     assert_int_equal(cask_criterion_state(to, &c), n);
-    assert_true(n >= 4); /* W, momentum, t, thresholds */
     for (int i = 0; i < n; i++) {
         assert_string_equal(a[i].name, c[i].name);
         memcpy(c[i].values, a[i].values, (size_t)(a[i].rows * a[i].columns) * sizeof(float));
     }
+    return n;
 }
 
 /* A resumed criterion goes on with the same bits. */
@@ -309,13 +309,98 @@ static void test_resume(void **state)
     double before = step(&one, &b, true, later, d_one);
     assert_true(cask_criterion_gradient_squares(one.criterion) > 0);
     assert_ok(cask_criterion_update(one.criterion, &sgd, &err));
-    copy_state(one.criterion, two.criterion);
+    assert_true(copy_arrays(one.criterion, two.criterion) >= 4); /* W, momentum, t, thresholds */
     double a = step(&one, &b, true, later, d_one), c = step(&two, &b, true, later, d_two);
     assert_true(a != before);
     assert_memory_equal(&a, &c, sizeof a);
     assert_memory_equal(d_one, d_two, sizeof d_one);
     made_close(&one);
     made_close(&two);
+}
+
+/* Losses that draw go on with the draws of an uninterrupted run. */
+static void test_resumed_draws(void **state)
+{
+    (void)state;
+    static const char *const set[] = {"loss.ekd.weight=1", "loss.ekd.random_negatives=true",
+                                      "loss.ekd.negatives=3", NULL};
+    struct losses_batch b;
+    struct made one, two;
+    struct cask_error err;
+    float d_one[3][LOSSES_B * LOSSES_D], d_two[LOSSES_B * LOSSES_D];
+    losses_draw(&b, 47, LOSSES_B, LOSSES_C, LOSSES_D, LOSSES_DT);
+    assert_ok(make(&one, &b, true, 1, set, &err));
+    assert_ok(make(&two, &b, true, 1, set, &err));
+    for (int n = 0; n < 3; n++) {
+        if (n == 2) {
+            copy_arrays(one.criterion, two.criterion);
+            cask_criterion_set_step(two.criterion, 2);
+        }
+        step(&one, &b, true, later, d_one[n]);
+    }
+    step(&two, &b, true, later, d_two);
+    assert_memory_equal(d_two, d_one[2], sizeof d_two);
+    assert_memory_not_equal(d_one[1], d_one[2], sizeof d_two);
+    made_close(&one);
+    made_close(&two);
+}
+
+/* One step's gradient, value of the head and value of the first loss. */
+struct outcome {
+    float d[LOSSES_B * LOSSES_D];
+    double head, loss, accuracy;
+};
+
+static void outcome_of(const struct losses_batch *b, const char *const *set, int head_rows,
+                       struct outcome *out)
+{
+    struct made made;
+    struct cask_error err;
+    const struct cask_term *terms;
+    assert_ok(make(&made, b, true, 1, set, &err));
+    cask_criterion_set_head_rows(made.criterion, head_rows);
+    step(&made, b, true, later, out->d);
+    const int count = cask_criterion_terms(made.criterion, &terms);
+    out->head = terms[0].value;
+    out->loss = count > 1 ? terms[1].value : NAN;
+    out->accuracy = cask_criterion_accuracy(made.criterion);
+    made_close(&made);
+}
+
+/* A head on the first rows: its value and gradient are those of a batch of these rows alone, and
+ * the losses are those of the whole batch. */
+static void test_head_rows(void **state)
+{
+    (void)state;
+    enum { ROWS = 5 };
+    static const char *const sets[][4] = {
+        {"loss.ekd.weight=3", "head.scale=16", "loss.sp.weight=1", NULL},
+        {"loss.kd.weight=2", "head.scale=16", "loss.ekd.weight=3", NULL},
+        {"loss.kd.weight=2", "head.kind=curricularface", "loss.ekd.weight=3", NULL},
+        {"loss.gkd.weight=1", "head.kind=softmax", "loss.rkd_d.weight=3", NULL},
+    };
+    for (size_t s = 0; s < sizeof sets / sizeof *sets; s++) {
+        const char *const plain[] = {sets[s][1], NULL};
+        struct losses_batch b, first;
+        struct outcome all, head, alone, got;
+        float want[LOSSES_B * LOSSES_D];
+        losses_draw(&b, 50 + s, LOSSES_B, LOSSES_C, LOSSES_D, LOSSES_DT);
+        first = b;
+        first.batch = ROWS;
+        outcome_of(&b, sets[s], 0, &all);
+        outcome_of(&b, plain, 0, &head);
+        memset(&alone, 0, sizeof alone);
+        outcome_of(&first, plain, 0, &alone);
+        outcome_of(&b, sets[s], ROWS, &got);
+        assert_close(got.head, alone.head, 1e-6 * fabs(alone.head));
+        assert_close(got.accuracy, alone.accuracy, 1e-12);
+        assert_close(got.loss, all.loss, 1e-6 * fabs(all.loss));
+        for (int i = 0; i < LOSSES_B * LOSSES_D; i++) {
+            want[i] = all.d[i] - head.d[i] + alone.d[i];
+        }
+        assert_all_close_f32(got.d, want, LOSSES_B * LOSSES_D, 1e-5);
+        assert_true(fabs(got.head - all.head) > 1e-3);
+    }
 }
 
 /* Plain steps on one batch must learn it. */
@@ -349,6 +434,8 @@ int main(void)
         cmocka_unit_test(test_ramp_and_terms),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_resumed_draws),
+        cmocka_unit_test(test_head_rows),
         cmocka_unit_test(test_learns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

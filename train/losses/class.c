@@ -57,7 +57,7 @@ static void cross_entropy_row(void *user, int64_t row, int worker)
     const real *x = k->x + row * k->count;
     struct ce_row *ce = &k->ce[row];
     (void)worker;
-    if (!label->known) {
+    if (!label->head) {
         return;
     }
     real low = (real)label->margin, high = (real)label->margin;
@@ -76,7 +76,7 @@ static double cross_entropy_value(const struct classes *k)
 {
     double sum = 0;
     for (int i = 0; i < k->batch; i++) {
-        if (k->labels[i].known) {
+        if (k->labels[i].head) {
             sum += (k->ce[i].max - k->labels[i].margin) * k->scale + k->ce[i].log_sum;
         }
     }
@@ -88,7 +88,7 @@ static void cross_entropy_tile(const struct classes *k, int64_t row, int64_t fir
                                real *g)
 {
     const struct label *label = &k->labels[row];
-    if (!label->known) {
+    if (!label->head) {
         return;
     }
     const real *x = k->x + row * k->count + first;

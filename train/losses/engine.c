@@ -238,6 +238,19 @@ static enum cask_status check_input(const struct cask_engine *engine,
     return CASK_OK;
 }
 
+/* Rows that no class term and no cross-entropy counts need no cosines to the classes. */
+static struct cask_engine_input class_input(const struct cask_engine *engine,
+                                            const struct cask_engine_input *input)
+{
+    struct cask_engine_input side = *input;
+    const bool whole = engine->rule_count > 0 || !engine->has_head ||
+                       engine->head_options.kind == CASK_HEAD_MARGIN_DISTILLATION;
+    if (!whole && input->head_rows > 0 && input->head_rows < input->batch) {
+        side.batch = input->head_rows;
+    }
+    return side;
+}
+
 static enum cask_status engine_step(struct cask_engine *engine,
                                     const struct cask_engine_input *input, struct cask_error *err)
 {
@@ -254,7 +267,8 @@ static enum cask_status engine_step(struct cask_engine *engine,
     if (input->embedding != NULL) {
         rows_unit(input->embedding, batch, dim, engine->unit, engine->norm);
     }
-    CASK_TRY(class_step(engine, input, err));
+    const struct cask_engine_input class_side = class_input(engine, input);
+    CASK_TRY(class_step(engine, &class_side, err));
     if (input->embedding != NULL) {
         CASK_TRY(rows_step(engine, input, err));
         rows_unit_backward(engine->unit, engine->norm, engine->d_unit, batch, dim, engine->d_raw);
@@ -264,7 +278,6 @@ static enum cask_status engine_step(struct cask_engine *engine,
     for (int t = 0; t < engine->term_count; t++) {
         engine->result.total += input->weights[t] * engine->value[1 + t];
     }
-    engine->steps++;
 done:
     return st;
 }

@@ -54,6 +54,8 @@ struct cask_engine_options {
 
 struct cask_engine_input {
     int batch;
+    uint64_t step; /* number of this step: losses that draw at random draw by it */
+    int head_rows; /* the head's cross-entropy counts the first so many rows; 0: all */
     const uint32_t *labels;
     const void *embedding;               /* [B][D] */
     const void *logits, *teacher_logits; /* [B][C] instead of embeddings: scaled, margins applied */

@@ -89,7 +89,7 @@ static void apply_head(struct cask_engine *engine, int batch)
         }
         /* rounding of a product; frozen rows are not clipped with their scaling */
         label->plain = label->plain > 1 ? 1 : (label->plain < -1 ? -1 : label->plain);
-        mean += label->plain / k->labelled;
+        mean += label->head ? label->plain / k->labelled : 0;
         label->sample_margin =
             options->kind == CASK_HEAD_MARGIN_DISTILLATION ? engine->margins[i] : fixed;
         engine->head->label(options, label->sample_margin, label->plain, &label->margin,
@@ -119,14 +119,15 @@ static void prepare_labels(struct cask_engine *engine, const struct cask_engine_
                                       .at = input->labels[i],
                                       .hard = INFINITY,
                                       .teacher = NAN};
-        k->labelled += k->labels[i].known;
+        k->labels[i].head = k->labels[i].known && (input->head_rows == 0 || i < input->head_rows);
+        k->labelled += k->labels[i].head;
         engine->teacher_cosine[i] =
             k->labels[i].known ? teacher_label_cosine(engine, input, i) : NAN;
     }
     loss_parallel(engine->pool, input->batch, label_task, engine);
     for (int i = 0; i < input->batch; i++) {
         if (k->labels[i].known) {
-            right += k->labels[i].hard == 1;
+            right += k->labels[i].head && k->labels[i].hard == 1;
             k->labels[i].hard = INFINITY;
             k->labels[i].teacher =
                 engine->teacher.kind == TEACHER_TOPK ? engine->teacher_cosine[i] : NAN;
@@ -239,7 +240,7 @@ done:
 static enum cask_status measure_terms(struct cask_engine *engine,
                                       const struct cask_engine_input *input, struct cask_error *err)
 {
-    const size_t bytes = (size_t)input->batch * (size_t)engine->facts.dim * sizeof(real);
+    const size_t bytes = (size_t)engine->facts.batch * (size_t)engine->facts.dim * sizeof(real);
     enum cask_status st = CASK_OK;
     for (int r = 0; r <= engine->rule_count; r++) {
         real *d_unit = r == 0 ? engine->head_unit : engine->term_unit;

@@ -28,7 +28,7 @@ struct cask_engine {
     struct term terms[MAX_TERMS];
     int term_count;
     unsigned needs;
-    uint64_t seed, steps;
+    uint64_t seed;
     size_t bytes, step_bytes;
 
     /* embeddings and pairs */

@@ -73,7 +73,7 @@ static enum cask_status term_step(struct cask_engine *engine, int t,
         .triplet_count = input->triplet_count,
         .weight = input->weights[t],
         .seed = engine->seed,
-        .counter = engine->steps,
+        .counter = input->step,
         .pool = engine->pool,
     };
     if (at_pairs) {

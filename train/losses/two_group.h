@@ -81,6 +81,7 @@ struct two_group {
 
 struct label {
     bool known;
+    bool head; /* known, and the head's cross-entropy counts this row */
     uint32_t at;
     double sample_margin;        /* m, the same for all but in MarginDistillation */
     double plain, margin, slope; /* student: c_y, phi(c_y), dphi/dc */
@@ -116,7 +117,7 @@ struct classes {
     double scale;  /* z = scale * x */
     const real *column_scale; /* [C] 1/|w_c|, goes onto the gradient; NULL: ones */
     struct label *labels;     /* [B] */
-    int labelled;             /* rows with a label */
+    int labelled;             /* rows that the cross-entropy counts */
     struct teacher_rows *teacher;
     const struct cask_head *head;
     const struct cask_head_options *head_options;
