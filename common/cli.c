@@ -63,11 +63,11 @@ static enum cask_status take(struct cask_config *config, int argc, char **argv, 
     size_t length = equals != NULL ? (size_t)(equals - name) : strlen(name);
     bool set = length == 3 && strncmp(name, "set", 3) == 0, negated = false;
     struct config_entry *entry = set ? NULL : find_flag(config, name, length, &negated);
-    if (!set && entry == NULL) {
-        return config_unknown(config, name, "flag", "command line", err);
-    }
     char origin[160];
     snprintf(origin, sizeof origin, "--%.*s", (int)length, name);
+    if (!set && entry == NULL) {
+        return config_unknown(config, origin, "flag", "command line", err);
+    }
     bool is_switch = !set && entry->row->type == CASK_CONFIG_BOOL && equals == NULL;
     const char *value = equals != NULL ? equals + 1
                         : is_switch    ? (negated ? "false" : "true")

@@ -106,15 +106,24 @@ enum cask_status config_unknown(const struct cask_config *config, const char *ke
 {
     const char *nearest = NULL;
     int best = 1 << 20;
+    bool flag = strcmp(what, "flag") == 0;
     for (size_t i = 0; i < config->count; i++) {
-        int distance = edit_distance(key, config->entries[i].key);
+        if (flag && strchr(config->entries[i].key, '.') != NULL) {
+            continue; /* only --set takes keys with a dot */
+        }
+        int distance = edit_distance(key + (flag ? 2 : 0), config->entries[i].key);
         if (distance < best) {
             best = distance;
             nearest = config->entries[i].key;
         }
     }
+    char shown[96];
+    snprintf(shown, sizeof shown, "%s%s", flag ? "--" : "", nearest != NULL ? nearest : "");
+    for (char *at = shown; flag && *at != 0; at++) {
+        *at = *at == '_' ? '-' : *at; /* as find_flag reads them */
+    }
     return cask_error_set(err, CASK_ERR_USAGE, "%s: unknown %s '%.80s'; did you mean '%s'?", origin,
-                          what, key, nearest != NULL ? nearest : "");
+                          what, key, shown);
 }
 
 enum cask_status cask_config_set_value(struct cask_config *config, const char *key,

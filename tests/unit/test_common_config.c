@@ -178,7 +178,7 @@ static void flags_are_rows(void **state)
     assert_string_equal(f.top.files.values[1], "b");
     assert_close(f.inner.rate, 3, 0);
     const char *const unknown[] = {"p", "--bach", "8", NULL};
-    assert_refused(CASK_ERR_USAGE, "unknown flag 'bach'; did you mean 'batch'",
+    assert_refused(CASK_ERR_USAGE, "unknown flag '--bach'; did you mean '--batch'",
                    cask_cli_parse(f.config, 3, argv_of(unknown), "u", &stop, &err));
     const char *const missing[] = {"p", "--batch", NULL};
     assert_refused(CASK_ERR_USAGE, "expected a value",
