@@ -166,6 +166,14 @@ enum cask_status cask_cache_centers(struct cask_cache *cache, const float **cent
 enum cask_status cask_manifest_peek(const char *folder, struct cask_manifest *manifest, bool *found,
                                     bool *complete, struct cask_error *err);
 
+/* Calls `visit` for every identity field in which `found` differs from `expected`; fields that are
+ * empty in `expected` are not compared. The texts live as long as the call. */
+typedef void (*cask_manifest_visit)(const char *field, const char *expected, const char *found,
+                                    void *user);
+void cask_manifest_differences(const struct cask_manifest *expected,
+                               const struct cask_manifest *found, cask_manifest_visit visit,
+                               void *user);
+
 /* Compares what `found` says with `expected`, field by field; fields that are empty in `expected`
  * are not compared. CASK_ERR_MISMATCH lists every difference as "field: expected ..., found ...". A
  * difference whose field name is in `accepted` is allowed and counted in *overrides. */

@@ -5,6 +5,8 @@
 
 #include "cache/manifest.h"
 
+enum { TEXT_MAX = 256 }; /* of one value in a message */
+
 static void format_temperatures(const struct cask_manifest *manifest, char *buffer, size_t bytes)
 {
     size_t used = 0;
@@ -107,37 +109,58 @@ static bool is_accepted(const char *name, const char *const *accepted, int count
     return false;
 }
 
-enum cask_status cask_manifest_compare(const struct cask_manifest *expected,
-                                       const struct cask_manifest *found,
-                                       const char *const *accepted, int accepted_count,
-                                       int *overrides, struct cask_error *err)
+void cask_manifest_differences(const struct cask_manifest *expected,
+                               const struct cask_manifest *found, cask_manifest_visit visit,
+                               void *user)
 {
-    char list[CASK_ERROR_MESSAGE - 256] = "", want[256], have[256];
-    size_t used = 0, count;
-    int differences = 0;
+    char want[TEXT_MAX], have[TEXT_MAX];
+    size_t count;
     const struct cask_manifest_field *fields = cask_manifest_fields(&count);
-    *overrides = 0;
     for (size_t i = 0; i < count; i++) {
         const struct cask_manifest_field *field = &fields[i];
         if (field->use != CASK_USE_IDENTITY || is_empty(field, expected) ||
             is_equal(field, expected, found)) {
             continue;
         }
-        if (is_accepted(field->name, accepted, accepted_count)) {
-            ++*overrides;
-            continue;
-        }
         cask_manifest_field_format(field, expected, want, sizeof want);
         cask_manifest_field_format(field, found, have, sizeof have);
-        int wrote = snprintf(list + used, sizeof list - used, "%s%s: expected %s, found %s",
-                             differences > 0 ? "; " : "", field->name, want, have);
-        used = wrote > 0 && used + (size_t)wrote < sizeof list ? used + (size_t)wrote
-                                                               : sizeof list - 1;
-        differences++;
+        visit(field->name, want, have, user);
     }
-    if (differences == 0) {
+}
+
+/* What cask_manifest_compare makes of the differences. */
+struct comparison {
+    const char *const *accepted;
+    int accepted_count, overrides, refused;
+    char list[CASK_ERROR_MESSAGE - 256];
+    size_t used;
+};
+
+static void judge(const char *field, const char *expected, const char *found, void *user)
+{
+    struct comparison *c = user;
+    if (is_accepted(field, c->accepted, c->accepted_count)) {
+        c->overrides++;
+        return;
+    }
+    size_t room = sizeof c->list - c->used;
+    int wrote = snprintf(c->list + c->used, room, "%s%s: expected %s, found %s",
+                         c->refused > 0 ? "; " : "", field, expected, found);
+    c->used += wrote > 0 && (size_t)wrote < room ? (size_t)wrote : room - 1;
+    c->refused++;
+}
+
+enum cask_status cask_manifest_compare(const struct cask_manifest *expected,
+                                       const struct cask_manifest *found,
+                                       const char *const *accepted, int accepted_count,
+                                       int *overrides, struct cask_error *err)
+{
+    struct comparison c = {.accepted = accepted, .accepted_count = accepted_count};
+    cask_manifest_differences(expected, found, judge, &c);
+    *overrides = c.overrides;
+    if (c.refused == 0) {
         return CASK_OK;
     }
-    return cask_error_set(err, CASK_ERR_MISMATCH, "the cache differs in %d field%s: %s",
-                          differences, differences > 1 ? "s" : "", list);
+    return cask_error_set(err, CASK_ERR_MISMATCH, "the cache differs in %d field%s: %s", c.refused,
+                          c.refused > 1 ? "s" : "", c.list);
 }

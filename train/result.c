@@ -5,6 +5,7 @@
 #include "common/file.h"
 #include "common/json.h"
 #include "common/mem.h"
+#include "train/metrics.h"
 
 static const size_t largest_file = (size_t)1 << 32;
 
@@ -35,6 +36,21 @@ done:
     return st;
 }
 
+/* What the user allowed to differ, with both values: the run is not of the data that the cache saw.
+ */
+static struct cask_json *accepted_list(const struct cask_result *result)
+{
+    struct cask_json *list = cask_json_array();
+    for (int i = 0; i < result->accepted_count; i++) {
+        struct cask_json *object = cask_json_object();
+        cask_json_set_text(object, "field", result->accepted[i].field);
+        cask_json_set_text(object, "dataset", result->accepted[i].dataset);
+        cask_json_set_text(object, "cache", result->accepted[i].cache);
+        cask_json_append(list, object);
+    }
+    return list;
+}
+
 static struct cask_json *cache_object(const struct cask_result *result)
 {
     struct cask_json *object = cask_json_object();
@@ -44,6 +60,7 @@ static struct cask_json *cache_object(const struct cask_result *result)
     cask_json_set_text(object, "weights_sha256", result->teacher->weights_sha256);
     cask_json_set_text(object, "centers_sha256", result->teacher->centers_sha256);
     cask_json_set_text(object, "dataset_sha256", result->teacher->dataset_sha256);
+    cask_json_set(object, "accepted_mismatch", accepted_list(result));
     return object;
 }
 
@@ -72,6 +89,9 @@ enum cask_status cask_result_write(const struct cask_run_folder *folder,
     if (final != NULL) {
         cask_json_set(root, "final", final);
         final = NULL;
+    }
+    if (result->coverage != NULL) {
+        cask_json_set(root, "coverage", cask_metrics_coverage_json(result->coverage));
     }
     cask_json_set_int(root, "bad_images", result->bad_images);
     cask_json_set_int(root, "peak_memory_bytes", (int64_t)cask_mem_peak_bytes());

@@ -4,7 +4,9 @@
 
 #include "cache/cache.h"
 #include "common/status.h"
+#include "data/data.h"
 #include "train/run_folder.h"
+#include "train/teacher_source.h"
 
 struct cask_result {
     int64_t steps, batch;
@@ -15,6 +17,9 @@ struct cask_result {
     const char *cache;                   /* "" without one */
     const struct cask_manifest *teacher; /* NULL without a cache */
     const char *teacher_mode;
+    const struct cask_coverage *coverage;          /* what was drawn; NULL: shuffled images */
+    const struct cask_accepted_mismatch *accepted; /* [accepted_count] */
+    int accepted_count;
 };
 
 /* Adds the last line of metrics.jsonl as "final" and this process's peak memory. */

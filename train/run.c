@@ -118,6 +118,7 @@ static enum cask_status open_run(struct run *run, struct cask_error *err)
     }
     CASK_TRY(cask_metrics_open(&run->metrics, run->folder.path, run->trainer, run->first_step,
                                run->stop_step, err));
+    run->metrics.epoch_lines = cask_feed_counts_draws(&run->feed);
     cask_feed_seek(&run->feed, run->first_step);
     CASK_TRY(cask_run_folder_claim(&run->folder, err));
 done:
@@ -158,6 +159,26 @@ static enum cask_status save(struct run *run, int64_t steps_done, struct cask_er
     return CASK_OK;
 }
 
+/* At the end of an epoch: what it drew, where images come more than once. */
+static enum cask_status count_draws(struct run *run, int64_t steps_done, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    const int64_t epoch = run->feed.steps_per_epoch;
+    struct cask_coverage found;
+    if (!cask_feed_counts_draws(&run->feed) || steps_done % epoch != 0) {
+        return CASK_OK;
+    }
+    CASK_TRY(cask_feed_coverage(&run->feed, steps_done - epoch, steps_done, &found, err));
+    cask_metrics_set_coverage(&run->metrics, &found);
+    cask_log_info("epoch %" PRId64 " drew %" PRId64 " images, %" PRId64
+                  " different ones of %" PRId64 " identities; %" PRId64
+                  " came again in their batch, %" PRId64 " in the same view",
+                  steps_done / epoch, found.draws, found.images, found.identities, found.in_batch,
+                  found.same_view);
+done:
+    return st;
+}
+
 static enum cask_status one_step(struct run *run, int64_t step, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
@@ -167,6 +188,7 @@ static enum cask_status one_step(struct run *run, int64_t step, struct cask_erro
     const bool due = cask_metrics_due(&run->metrics, step, run->stop_step);
     CASK_TRY(cask_feed_next(&run->feed, &batch, &teacher, err));
     CASK_TRY(cask_trainer_step(run->trainer, step, batch, teacher, due, &report, err));
+    CASK_TRY(count_draws(run, step + 1, err));
     CASK_TRY(
         cask_metrics_add(&run->metrics, &report, cask_feed_stall_seconds(&run->feed), due, err));
 done:
@@ -221,7 +243,8 @@ static enum cask_status finish(struct run *run, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     const struct cask_teacher_source *source = &run->feed.source;
-    const struct cask_result result = {
+    struct cask_coverage coverage;
+    struct cask_result result = {
         .steps = run->stop_step,
         .batch = run->config->train.batch,
         .complete = run->stop_step == run->trainer->schedule.total_steps,
@@ -233,9 +256,15 @@ static enum cask_status finish(struct run *run, struct cask_error *err)
         .cache = run->config->cache,
         .teacher = source->cache ? source->manifest : NULL,
         .teacher_mode = source->mode == CASK_TEACHER_EXACT ? "exact" : "topk",
+        .accepted = source->accepted,
+        .accepted_count = source->accepted_count,
     };
     cask_metrics_close(&run->metrics);
     CASK_TRY(export_student(run, err));
+    if (cask_feed_counts_draws(&run->feed)) {
+        CASK_TRY(cask_feed_coverage(&run->feed, 0, run->stop_step, &coverage, err));
+        result.coverage = &coverage;
+    }
     CASK_TRY(cask_result_write(&run->folder, &result, err));
     cask_log_info("done: %" PRId64 " steps in %.1f s (%.0f images/s)", result.steps, result.seconds,
                   (double)(result.steps * result.batch) / result.seconds);

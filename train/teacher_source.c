@@ -123,7 +123,21 @@ done:
     return st;
 }
 
-enum cask_status cask_teacher_source_check(const struct cask_teacher_source *source,
+/* Called when nothing but accepted fields can differ. */
+static void keep_accepted(const char *field, const char *dataset, const char *cache, void *user)
+{
+    struct cask_teacher_source *source = user;
+    cask_log_warn("%s: the dataset has %s, the cache %s; accepted by train.accept_mismatch", field,
+                  dataset, cache);
+    if (source->accepted_count < CASK_ACCEPTED_MISMATCHES) {
+        struct cask_accepted_mismatch *kept = &source->accepted[source->accepted_count++];
+        snprintf(kept->field, sizeof kept->field, "%s", field);
+        snprintf(kept->dataset, sizeof kept->dataset, "%s", dataset);
+        snprintf(kept->cache, sizeof kept->cache, "%s", cache);
+    }
+}
+
+enum cask_status cask_teacher_source_check(struct cask_teacher_source *source,
                                            const struct cask_dataset *dataset,
                                            const struct cask_train_options *options,
                                            struct cask_error *err)
@@ -142,10 +156,8 @@ enum cask_status cask_teacher_source_check(const struct cask_teacher_source *sou
                                "train.accept_mismatch=FIELD)");
     }
     CASK_TRY(st);
-    if (overrides > 0) {
-        cask_log_warn("%d difference%s between cache and dataset accepted by train.accept_mismatch",
-                      overrides, overrides == 1 ? "" : "s");
-    }
+    source->accepted_count = 0;
+    cask_manifest_differences(&here, source->manifest, keep_accepted, source);
 done:
     return st;
 }

@@ -16,10 +16,19 @@
 #include "train/criterion.h"
 #include "train/options.h"
 
+/* A difference between dataset and cache that train.accept_mismatch allowed; result.json keeps it.
+ */
+struct cask_accepted_mismatch {
+    char field[32], dataset[256], cache[256];
+};
+enum { CASK_ACCEPTED_MISMATCHES = 8 };
+
 struct cask_teacher_source {
     struct cask_cache *cache;
     const struct cask_manifest *manifest;
     enum cask_teacher_mode mode; /* EXACT only if the cache has class centres */
+    struct cask_accepted_mismatch accepted[CASK_ACCEPTED_MISMATCHES];
+    int accepted_count;
     int batch;
     double center_bytes;
     size_t batch_bytes;
@@ -35,9 +44,10 @@ enum cask_status cask_teacher_source_open(struct cask_teacher_source *source, co
                                           struct cask_error *err);
 void cask_teacher_source_close(struct cask_teacher_source *source); /* accepts a zeroed struct */
 
-/* CASK_ERR_MISMATCH with every field that differs, except those in options->accept_mismatch. Rows
- * and labels have to agree in any case: a row is found by its number. */
-enum cask_status cask_teacher_source_check(const struct cask_teacher_source *source,
+/* CASK_ERR_MISMATCH with every field that differs, except those in options->accept_mismatch,
+ * which are logged and kept in source->accepted. Rows and labels have to agree in any case: a row
+ * is found by its number. */
+enum cask_status cask_teacher_source_check(struct cask_teacher_source *source,
                                            const struct cask_dataset *dataset,
                                            const struct cask_train_options *options,
                                            struct cask_error *err);

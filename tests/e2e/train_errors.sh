@@ -82,6 +82,9 @@ refused 3 "dataset_sha256" train --cache "$work/cache" --data "$work/moved" --ou
 train --cache "$work/cache" --data "$work/moved" --out "$work/i" --set train.accept_mismatch=dataset_sha256 2>"$work/i.log" ||
     { cat "$work/i.log"; fail "an accepted mismatch was refused"; }
 grep -q "accepted" "$work/i.log" || fail "an accepted mismatch leaves no trace in the log"
+grep -q '"field": "dataset_sha256"' "$work/i/result.json" || fail "an accepted mismatch leaves no trace in result.json"
+train --cache "$work/cache" --data "$work/faces" --out "$work/i2" --set train.accept_mismatch=dataset_sha256 2>/dev/null
+grep -q '"accepted_mismatch": \[\]' "$work/i2/result.json" || fail "result.json tells of a difference that is not there"
 rm "$work/moved/id_0002/id_0002_0004.jpg"
 refused 3 "images" train --cache "$work/cache" --data "$work/moved" --out "$work/j"
 cp "$work/moved/id_0005/id_0005_0001.jpg" "$work/moved/id_0005/id_0005_0099.jpg"
