@@ -1,9 +1,11 @@
-/* bench_cache [--rows N] [--topk K] [--int8] [--dir DIR]: how fast a cache is written, read and
- * verified.
+/* bench_cache [--rows N] [--topk K] [--int8] [--dir DIR] [--full-size]: how fast a cache is
+ * written, read and verified; with --full-size instead, what a reader of a cache of MS1MV2's size
+ * allocates.
  *
  * Rates are rows (one view of one image) per second of CPU time of one thread, page cache warm,
  * best of three; the ratio to H5Dread through our own LZ4 filter comes from the same run. Rows are
  * synthetic: random unit embeddings, random class ids with falling cosines. */
+#include <errno.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -17,6 +19,7 @@
 #include "cache/shard.h"
 #include "common/file.h"
 #include "common/hash.h"
+#include "tests/bench/cache_full_size.h"
 #include "tests/support/cache_fixture.h"
 
 enum { BATCH = 512, KINDS = 997, IDENTITY_ROWS = 64 };
@@ -262,34 +265,58 @@ static void measure_verify(const char *folder, const struct cask_manifest *m)
     free(from);
 }
 
-int main(int argc, char **argv)
+/* ---------------------------------------------------------------- memory */
+
+/* One gather of BATCH random rows after another, `batches` of them. */
+static void gather_some(struct cask_cache *cache, uint64_t batches)
 {
     struct cask_error err = {0};
-    int64_t images = 32768;
-    int topk = 32;
-    enum cask_embedding_type type = CASK_EMBEDDING_F16;
-    const char *base =
-        access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"; /* CPU rates, not the disk's */
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--int8") == 0) {
-            type = CASK_EMBEDDING_INT8;
-        } else if (strcmp(argv[i], "--rows") == 0 && i + 1 < argc) {
-            images = atoll(argv[++i]);
-        } else if (strcmp(argv[i], "--topk") == 0 && i + 1 < argc) {
-            topk = atoi(argv[++i]);
-        } else if (strcmp(argv[i], "--dir") == 0 && i + 1 < argc) {
-            base = argv[++i];
-        } else {
-            fprintf(stderr, "usage: bench_cache [--rows N] [--topk K] [--int8] [--dir DIR]\n");
-            return 2;
-        }
+    const struct cask_manifest *m = cask_cache_manifest(cache);
+    struct cask_cache_gather out = {.embedding = calloc((size_t)m->embedding * BATCH, 4),
+                                    .topk_index = calloc((size_t)m->topk * BATCH, 4),
+                                    .topk_cosine = calloc((size_t)m->topk * BATCH, 4)};
+    int64_t rows[BATCH];
+    bool mirror[BATCH];
+    for (uint64_t b = 0; b < batches; b++) {
+        fill(RANDOM, m->images, b, rows, mirror);
+        MUST(cask_cache_gather(cache, rows, mirror, BATCH, &out, &err));
     }
-    char folder[256];
-    snprintf(folder, sizeof folder, "%s/bench-cache-XXXXXX", base);
-    if (mkdtemp(folder) == NULL) {
-        fprintf(stderr, "bench_cache: cannot make a folder in %s\n", base);
-        return 3;
-    }
+    free(out.embedding);
+    free(out.topk_index);
+    free(out.topk_cosine);
+}
+
+/* Memory that is the process's own (RssAnon): mapped file pages are the page cache's, shared by all
+ * readers and given back under pressure. 1 if it is over the limit. */
+static int full_size(const char *folder, enum cask_embedding_type type, int topk)
+{
+    enum { LIMIT_MB = 150, BATCHES = 400 };
+    struct cask_error err = {0};
+    struct cask_cache *cache = NULL;
+    struct cask_manifest m = fixture_manifest(FULL_SHARD, 85742, 512, topk, FULL_SHARD, type);
+    build(folder, &m);
+    MUST(full_size_extend(folder, &err));
+    long before = full_size_status("RssAnon:");
+    double start = cpu_seconds();
+    MUST(cask_cache_open(folder, CASK_VERIFY_FIRST, &cache, &err));
+    double seconds = cpu_seconds() - start;
+    long opened = full_size_status("RssAnon:");
+    gather_some(cache, BATCHES);
+    long after = full_size_status("RssAnon:");
+    double rows = (double)cask_cache_rows(cache), most = (double)(after - before) / 1e3;
+    printf("%.0f images x 2 views in %d shards, %.1f GB, opened in %.2f s\n", rows, FULL_SHARDS,
+           (double)cask_cache_file_bytes(cache) / 1e9, seconds);
+    printf("%-44s %8.1f MB\n", "own memory of the open reader", (double)(opened - before) / 1e3);
+    printf("%-44s %8.1f MB  (limit %d)\n", "... and after 204,800 random rows", most, LIMIT_MB);
+    printf("%-44s %8.1f MB\n", "index, and file pages of labels, ids, LSEs",
+           (double)cask_cache_resident_bytes(cache) / 1e6);
+    cask_cache_close(cache);
+    return before > 0 && most < LIMIT_MB ? 0 : 1;
+}
+
+static void speeds(const char *folder, enum cask_embedding_type type, int topk, int64_t images)
+{
+    struct cask_error err = {0};
     struct cask_manifest m = fixture_manifest(images, 85742, 512, topk, 16384, type);
     printf("%lld images x 2 views, D 512, k %d, %s; CPU time of one thread\n", (long long)images,
            topk, type == CASK_EMBEDDING_INT8 ? "int8" : "f16");
@@ -311,7 +338,44 @@ int main(int argc, char **argv)
            (double)cask_cache_file_bytes(cache) / 1e6,
            (double)cask_cache_file_bytes(cache) / (double)images);
     cask_cache_close(cache);
-    char command[300];
+}
+
+int main(int argc, char **argv)
+{
+    int64_t images = 32768;
+    int topk = 32, over = 0;
+    bool memory = false;
+    enum cask_embedding_type type = CASK_EMBEDDING_F16;
+    const char *base =
+        access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"; /* CPU rates, not the disk's */
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--int8") == 0) {
+            type = CASK_EMBEDDING_INT8;
+        } else if (strcmp(argv[i], "--full-size") == 0) {
+            memory = true;
+        } else if (strcmp(argv[i], "--rows") == 0 && i + 1 < argc) {
+            images = atoll(argv[++i]);
+        } else if (strcmp(argv[i], "--topk") == 0 && i + 1 < argc) {
+            topk = atoi(argv[++i]);
+        } else if (strcmp(argv[i], "--dir") == 0 && i + 1 < argc) {
+            base = argv[++i];
+        } else {
+            fprintf(stderr, "usage: bench_cache [--rows N] [--topk K] [--int8] [--dir DIR] "
+                            "[--full-size]\n");
+            return 2;
+        }
+    }
+    char folder[256], command[300];
+    snprintf(folder, sizeof folder, "%s/bench-cache-XXXXXX", base);
+    if (mkdtemp(folder) == NULL) {
+        fprintf(stderr, "bench_cache: cannot make a folder in %s\n", base);
+        return 3;
+    }
+    if (memory) {
+        over = full_size(folder, type, topk);
+    } else {
+        speeds(folder, type, topk, images);
+    }
     snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command) == 0 ? 0 : 1;
+    return system(command) == 0 ? over : 1;
 }
