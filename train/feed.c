@@ -78,6 +78,43 @@ done:
     return st;
 }
 
+static enum cask_status make_sampler(struct cask_feed *feed, struct cask_error *err)
+{
+    static const enum cask_sampler_kind kinds[] = {
+        [CASK_ORDER_SHUFFLED] = CASK_SAMPLER_SHUFFLED,
+        [CASK_ORDER_BALANCED] = CASK_SAMPLER_BALANCED,
+        [CASK_ORDER_EKD] = CASK_SAMPLER_EKD,
+    };
+    enum cask_status st = CASK_OK;
+    const struct cask_train_options *train = feed->options;
+    feed->sampler = (struct cask_sampler){.kind = kinds[train->sampler],
+                                          .count = feed->images,
+                                          .seed = (uint64_t)train->seed,
+                                          .mirror = train->mirror,
+                                          .subset = feed->good_rows};
+    if (train->sampler == CASK_ORDER_SHUFFLED) {
+        return CASK_OK;
+    }
+    CASK_TRY(cask_identities_create(feed->dataset, feed->good_rows, feed->images, train->min_images,
+                                    &feed->identities, err));
+    feed->sampler.identities = feed->identities;
+    feed->sampler.general = (int)cask_train_general(train);
+    feed->sampler.people = (int)cask_train_identities(train);
+    feed->sampler.shots = (int)train->per_identity;
+    CASK_TRY(cask_sampler_check(&feed->sampler, err));
+    cask_log_info("sampler: %s, %d general images and %d identities with %d images each, of %lld "
+                  "identities with %lld images",
+                  train->sampler == CASK_ORDER_EKD ? "ekd" : "balanced", feed->sampler.general,
+                  feed->sampler.people, feed->sampler.shots,
+                  (long long)cask_identities_count(feed->identities),
+                  (long long)cask_identities_images(feed->identities));
+done:
+    if (st != CASK_OK) {
+        cask_error_prefix(err, "train.sampler, train.identities");
+    }
+    return st;
+}
+
 enum cask_status cask_feed_open(struct cask_feed *feed, const struct cask_train_config *config,
                                 struct cask_error *err)
 {
@@ -85,7 +122,8 @@ enum cask_status cask_feed_open(struct cask_feed *feed, const struct cask_train_
     *feed = (struct cask_feed){.options = &config->train};
     CASK_TRY(open_source(feed, config, err));
     CASK_TRY(check_labels(feed, err));
-    feed->steps_per_epoch = feed->images / config->train.batch;
+    CASK_TRY(make_sampler(feed, err));
+    feed->steps_per_epoch = cask_sampler_epoch_length(&feed->sampler) / config->train.batch;
     if (feed->steps_per_epoch == 0) {
         CASK_TRY(cask_error_set(err, CASK_ERR_RANGE,
                                 "train.batch: %lld is more than the %lld images there are",
@@ -116,6 +154,7 @@ static void stop_epoch(struct cask_feed *feed)
 void cask_feed_close(struct cask_feed *feed)
 {
     stop_epoch(feed);
+    cask_identities_free(feed->identities);
     cask_free(feed->good_rows);
     cask_dataset_close(feed->dataset);
     cask_teacher_source_close(&feed->source);
@@ -132,19 +171,16 @@ void cask_feed_seek(struct cask_feed *feed, int64_t step)
 static enum cask_status start_epoch(struct cask_feed *feed, struct cask_error *err)
 {
     const int64_t batch = feed->options->batch;
+    const int64_t length = cask_sampler_epoch_length(&feed->sampler);
     const int64_t epoch = feed->next_step / feed->steps_per_epoch,
                   within = feed->next_step % feed->steps_per_epoch;
     const struct cask_loader_options options = {
         .dataset = feed->dataset,
-        .sampler = {.kind = CASK_SAMPLER_SHUFFLED,
-                    .count = feed->images,
-                    .seed = (uint64_t)feed->options->seed,
-                    .mirror = feed->options->mirror,
-                    .subset = feed->good_rows},
+        .sampler = feed->sampler,
         .preprocess = feed->preprocess,
         .batch = (int)batch,
-        .begin = epoch * feed->images + within * batch,
-        .end = epoch * feed->images + feed->steps_per_epoch * batch,
+        .begin = epoch * length + within * batch,
+        .end = epoch * length + feed->steps_per_epoch * batch,
         .drop_last = true,
         .threads = (int)feed->options->loader_threads,
     };
@@ -236,6 +272,19 @@ enum cask_status cask_feed_next(struct cask_feed *feed, const struct cask_batch 
     feed->next_step++;
 done:
     return st;
+}
+
+bool cask_feed_counts_draws(const struct cask_feed *feed)
+{
+    return feed->identities != NULL;
+}
+
+enum cask_status cask_feed_coverage(const struct cask_feed *feed, int64_t first, int64_t end,
+                                    struct cask_coverage *coverage, struct cask_error *err)
+{
+    /* an epoch of such a sampler is whole batches, so steps and positions keep in line */
+    return cask_sampler_coverage(&feed->sampler, first * feed->options->batch,
+                                 end * feed->options->batch, coverage, err);
 }
 
 double cask_feed_stall_seconds(const struct cask_feed *feed)

@@ -1,8 +1,9 @@
 /* train/feed.h - batches in training order: pixels, labels, and what the teacher said about them.
  *
  * Everything is a pure function of (seed, step): a feed started at step 700 gives what one that ran
- * there from step 0 would. An epoch is floor(images / batch) steps over a new permutation; the
- * images left over wait for another epoch's permutation.
+ * there from step 0 would. An epoch of shuffled images is floor(images / batch) steps over a new
+ * permutation; the images left over wait for another epoch's permutation. Balanced and EKD batches
+ * are those of data/data.h.
  *
  * An image that cannot be decoded gives its place in the batch to the good one before it (the first
  * good one, if it comes first), with that one's label and teacher. Over 1 % of such images is an
@@ -22,10 +23,12 @@
 struct cask_feed {
     const struct cask_train_options *options; /* borrowed */
     struct cask_dataset *dataset;
-    struct cask_teacher_source source; /* source.cache is NULL without a cache */
-    struct cask_preprocess preprocess; /* of the student */
-    int64_t *good_rows;                /* NULL: all images */
-    int64_t images;                    /* that training uses */
+    struct cask_teacher_source source;  /* source.cache is NULL without a cache */
+    struct cask_preprocess preprocess;  /* of the student */
+    int64_t *good_rows;                 /* NULL: all images */
+    struct cask_identities *identities; /* of the balanced part; NULL: shuffled */
+    struct cask_sampler sampler;
+    int64_t images; /* that training uses */
     int64_t classes;
     int64_t steps_per_epoch;
     /* running */
@@ -46,6 +49,13 @@ void cask_feed_seek(struct cask_feed *feed, int64_t step);
 /* The batch is valid until the next call; *teacher is NULL without a cache. */
 enum cask_status cask_feed_next(struct cask_feed *feed, const struct cask_batch **batch,
                                 const struct cask_teacher **teacher, struct cask_error *err);
+
+/* What the steps [first, end) draw: false for shuffled images, which an epoch shows once each.
+ * Found by drawing again (data/data.h), so it needs no state. Images that cannot be decoded count.
+ */
+bool cask_feed_counts_draws(const struct cask_feed *feed);
+enum cask_status cask_feed_coverage(const struct cask_feed *feed, int64_t first, int64_t end,
+                                    struct cask_coverage *coverage, struct cask_error *err);
 
 double cask_feed_stall_seconds(const struct cask_feed *feed); /* waited for images */
 

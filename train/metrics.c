@@ -107,6 +107,24 @@ static struct cask_json *term_object(const struct cask_term *term, double mean)
     return object;
 }
 
+struct cask_json *cask_metrics_coverage_json(const struct cask_coverage *coverage)
+{
+    struct cask_json *object = cask_json_object();
+    cask_json_set_int(object, "draws", coverage->draws);
+    cask_json_set_int(object, "images", coverage->images);
+    cask_json_set_int(object, "identities", coverage->identities);
+    cask_json_set_int(object, "repeats", coverage->repeats);
+    cask_json_set_int(object, "in_batch", coverage->in_batch);
+    cask_json_set_int(object, "same_view", coverage->same_view);
+    return object;
+}
+
+void cask_metrics_set_coverage(struct cask_metrics *metrics, const struct cask_coverage *coverage)
+{
+    metrics->coverage = *coverage;
+    metrics->has_coverage = true;
+}
+
 static enum cask_status write_line(struct cask_metrics *metrics,
                                    const struct cask_step_report *report, double stall,
                                    struct cask_error *err)
@@ -126,6 +144,10 @@ static enum cask_status write_line(struct cask_metrics *metrics,
     cask_json_set(line, "terms", terms);
     if (!isnan(report->gradient_norm)) {
         cask_json_set_real(line, "gradient_norm", report->gradient_norm);
+    }
+    if (metrics->has_coverage) {
+        cask_json_set(line, "coverage", cask_metrics_coverage_json(&metrics->coverage));
+        metrics->has_coverage = false;
     }
     cask_json_set_real(line, "images_per_second", images / fmax(now - metrics->line_time, 1e-9));
     cask_json_set_real(line, "stall_seconds", stall - metrics->line_stall);
@@ -148,7 +170,8 @@ static enum cask_status write_line(struct cask_metrics *metrics,
 
 bool cask_metrics_due(const struct cask_metrics *metrics, int64_t step, int64_t stop_step)
 {
-    return (step + 1) % metrics->log_steps == 0 || step + 1 == stop_step;
+    return (step + 1) % metrics->log_steps == 0 || step + 1 == stop_step ||
+           (metrics->epoch_lines && (step + 1) % metrics->steps_per_epoch == 0);
 }
 
 enum cask_status cask_metrics_add(struct cask_metrics *metrics,

@@ -3,14 +3,18 @@
  * Every train.log_steps steps one line of JSON: step (1-based: steps done), epoch, lr, total,
  * accuracy and each term's value as means over the steps since the line before; each term's weight,
  * gradient norm and cosine to the head's gradient at this step; images/s and seconds waited for
- * images. The running sums are part of the run's state, so the lines of a resumed run are those of
- * an uninterrupted one, but for the times.
+ * images. Where a sampler draws images more than once, the last step of an epoch ends a line too,
+ * and it has "coverage": what the epoch drew, as struct cask_coverage counts it. The running sums
+ * are part of the run's state, so the lines of a resumed run are those of an uninterrupted one, but
+ * for the times.
  */
 #ifndef CASK_TRAIN_METRICS_H
 #define CASK_TRAIN_METRICS_H
 
+#include "common/json.h"
 #include "common/log.h"
 #include "common/status.h"
+#include "data/data.h"
 #include "train/checkpoint.h"
 #include "train/trainer.h"
 
@@ -25,6 +29,9 @@ struct cask_metrics {
     int64_t line_step;
     double start; /* of this process's first step */
     struct cask_progress bar;
+    bool epoch_lines; /* set after open: the last step of an epoch ends a line */
+    bool has_coverage;
+    struct cask_coverage coverage; /* for the next line */
 };
 
 /* Drops lines past `first_step`, which a killed run may have left, and starts the progress bar. */
@@ -37,6 +44,10 @@ enum cask_status cask_metrics_state(struct cask_metrics *metrics, struct cask_st
 
 /* True if the step with this 0-based number ends a line, so that gradients should be measured. */
 bool cask_metrics_due(const struct cask_metrics *metrics, int64_t step, int64_t stop_step);
+/* Puts an epoch's coverage into the next line. */
+void cask_metrics_set_coverage(struct cask_metrics *metrics, const struct cask_coverage *coverage);
+/* {"draws": ..., "images": ..., ...}; the caller owns it. */
+struct cask_json *cask_metrics_coverage_json(const struct cask_coverage *coverage);
 /* Takes up one step; writes the line if `due`. */
 enum cask_status cask_metrics_add(struct cask_metrics *metrics,
                                   const struct cask_step_report *report, double stall_seconds,

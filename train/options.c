@@ -12,6 +12,8 @@ static const char *const precisions[] = {"auto", "fp32", "bf16", NULL};
 static const char *const teacher_modes[] = {"exact", "topk", NULL};
 static const char *const verify_modes[] = {"first", "always", "off", NULL};
 static const char *const data_checks[] = {"full", "labels", NULL};
+static const char *const samplers[] = {"shuffled", "balanced", "ekd", NULL};
+static const char *const head_parts[] = {"all", "general", NULL};
 static const char *const choices[] = {"auto", "yes", "no", NULL};
 
 #define AT(field) offsetof(struct cask_train_config, field)
@@ -74,6 +76,19 @@ static const struct cask_config_row train_rows[] = {
      "the rate grows linearly from 0, step by step"},
     {"mirror", CASK_CONFIG_BOOL, AT(mirror), "true", 0, 0, NULL, NULL,
      "mirror an image by a fair coin; the cache's view follows the coin"},
+    {"sampler", CASK_CONFIG_ENUM, AT(sampler), "shuffled", 0, 0, samplers, NULL,
+     "shuffled: a new permutation each epoch; balanced: identities x per_identity images, for "
+     "losses over pairs; ekd: a general and a balanced part, the batch is both and an epoch counts "
+     "the general one"},
+    {"identities", CASK_CONFIG_INT, AT(identities), "0", 0, 65536, NULL, "N",
+     "balanced part: different identities; 0: as many as fill the batch, with ekd half of it"},
+    {"per_identity", CASK_CONFIG_INT, AT(per_identity), "4", 1, 65536, NULL, "N",
+     "balanced part: images of an identity; one that has fewer gives both views of each, then "
+     "repeats"},
+    {"min_images", CASK_CONFIG_INT, AT(min_images), "1", 1, 65536, NULL, "N",
+     "balanced part: identities with fewer images are left out; 2 for loss.triplet"},
+    {"head_on", CASK_CONFIG_ENUM, AT(head_on), "general", 0, 0, head_parts, NULL,
+     "ekd: the head's cross-entropy counts all images or the general part only (paper and code)"},
     {"teacher_mode", CASK_CONFIG_ENUM, AT(teacher_mode), "exact", 0, 0, teacher_modes, NULL,
      "exact: logits of all classes from embedding and class centres; topk: only what was stored"},
     {"threads", CASK_CONFIG_INT, AT(threads), "0", 0, 1024, NULL, "N",
@@ -151,6 +166,42 @@ void cask_train_config_free(struct cask_train_config *config)
     cask_free(config);
 }
 
+int64_t cask_train_identities(const struct cask_train_options *train)
+{
+    if (train->sampler == CASK_ORDER_SHUFFLED || train->identities > 0) {
+        return train->sampler == CASK_ORDER_SHUFFLED ? 0 : train->identities;
+    }
+    const int64_t part = train->sampler == CASK_ORDER_EKD ? train->batch / 2 : train->batch;
+    return part / train->per_identity;
+}
+
+int64_t cask_train_general(const struct cask_train_options *train)
+{
+    return train->sampler == CASK_ORDER_EKD
+               ? train->batch - cask_train_identities(train) * train->per_identity
+               : 0;
+}
+
+static enum cask_status check_sampler(const struct cask_train_options *train,
+                                      struct cask_error *err)
+{
+    const long long people = cask_train_identities(train), shots = train->per_identity;
+    const long long batch = train->batch;
+    if (train->sampler == CASK_ORDER_BALANCED && people * shots != batch) {
+        return cask_error_set(err, CASK_ERR_USAGE,
+                              "train.batch: expected train.identities x train.per_identity = %lld "
+                              "x %lld = %lld, found %lld",
+                              people, shots, people * shots, batch);
+    }
+    if (train->sampler == CASK_ORDER_EKD && (people < 1 || people * shots >= batch)) {
+        return cask_error_set(err, CASK_ERR_USAGE,
+                              "train.batch: a batch of %lld has no room for %lld x %lld balanced "
+                              "images beside general ones",
+                              batch, people, shots);
+    }
+    return CASK_OK;
+}
+
 enum cask_status cask_train_config_check(const struct cask_train_config *config,
                                          struct cask_error *err)
 {
@@ -182,8 +233,12 @@ enum cask_status cask_train_config_check(const struct cask_train_config *config,
     if (train->nesterov && !(train->momentum > 0)) {
         return cask_error_set(err, CASK_ERR_USAGE, "train.nesterov needs a train.momentum over 0");
     }
+    enum cask_status st = check_sampler(train, err);
+    if (st != CASK_OK) {
+        return st;
+    }
     struct cask_preprocess preprocess = cask_preprocess_default();
-    enum cask_status st = cask_preprocess_parse(config->student.preprocess, &preprocess, err);
+    st = cask_preprocess_parse(config->student.preprocess, &preprocess, err);
     if (st != CASK_OK) {
         cask_error_prefix(err, "student.preprocess");
     }

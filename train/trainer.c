@@ -90,7 +90,13 @@ static enum cask_status create_criterion(struct cask_trainer *trainer,
         options.teacher_temperatures = teacher->temperatures;
         options.teacher_temperature_count = teacher->temperature_count;
     }
-    return cask_criterion_create(trainer->config->criterion, &options, &trainer->criterion, err);
+    enum cask_status st =
+        cask_criterion_create(trainer->config->criterion, &options, &trainer->criterion, err);
+    if (st == CASK_OK && trainer->config->train.head_on == CASK_HEAD_ON_GENERAL) {
+        cask_criterion_set_head_rows(trainer->criterion,
+                                     (int)cask_train_general(&trainer->config->train));
+    }
+    return st;
 }
 
 enum cask_status cask_trainer_create(const struct cask_train_config *config,
@@ -176,6 +182,7 @@ enum cask_status cask_trainer_step(struct cask_trainer *trainer, int64_t step,
 
     CASK_TRY(
         cask_plan_forward(trainer->plan, batch->pixels, batch->count, trainer->embedding, err));
+    cask_criterion_set_step(trainer->criterion, step);
     CASK_TRY(cask_criterion_step(trainer->criterion, trainer->embedding, batch->labels,
                                  batch->count, teacher, at, measure, trainer->d_embedding,
                                  &report->total, err));
