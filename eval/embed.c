@@ -123,18 +123,29 @@ done:
     return st;
 }
 
-static void normalise_rows(double *rows, int64_t count, size_t dim)
+/* A row that is not a number would count as "different" and pass for an accuracy of 50 %. */
+static enum cask_status normalise_rows(const struct cask_pairs *pairs, double *rows, int64_t count,
+                                       size_t dim, struct cask_error *err)
 {
     for (int64_t r = 0; r < count; r++) {
         double *row = rows + (size_t)r * dim, squares = 0;
         for (size_t i = 0; i < dim; i++) {
             squares += row[i] * row[i];
         }
+        if (!isfinite(squares)) {
+            char name[256];
+            cask_pairs_image_name(pairs, r, name, sizeof name);
+            return cask_error_set(err, CASK_ERR_RANGE,
+                                  "%s: expected finite numbers from the model, found an embedding "
+                                  "of length %g; its weights or --preprocess are wrong",
+                                  name, sqrt(squares));
+        }
         double scale = squares > 0 ? 1 / sqrt(squares) : 0;
         for (size_t i = 0; i < dim; i++) {
             row[i] *= scale;
         }
     }
+    return CASK_OK;
 }
 
 enum cask_status cask_embed_pairs(const struct cask_pairs *pairs,
@@ -161,7 +172,7 @@ enum cask_status cask_embed_pairs(const struct cask_pairs *pairs,
         cask_progress_update(&bar, e.first + count, "%s", "");
     }
     cask_progress_end(&bar);
-    normalise_rows(rows, images, dim);
+    CASK_TRY(normalise_rows(pairs, rows, images, dim, err));
     *embeddings = rows;
     rows = NULL;
 done:

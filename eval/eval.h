@@ -28,8 +28,8 @@ struct cask_embed_options {
 };
 
 /* Fills *embeddings [images][D] double, rows of unit length (a zero row stays zero); caller frees
- * with cask_free. An image that cannot be read or decoded is an error that names it: a number from
- * fewer pairs would not be the protocol's. */
+ * with cask_free. An image that cannot be read or decoded, or whose embedding is not finite, is an
+ * error that names it: a number from fewer pairs would not be the protocol's. */
 enum cask_status cask_embed_pairs(const struct cask_pairs *pairs,
                                   const struct cask_embed_options *options, double **embeddings,
                                   struct cask_error *err);

@@ -48,6 +48,26 @@ static const struct cask_config_row rows[] = {
     {"backend", CASK_CONFIG_TEXT, ROW(backend), "cpu", 0, 0, NULL, "NAME", "cpu, ref or ref64"},
 };
 
+static enum cask_status check_options(const struct options *options, struct cask_error *err)
+{
+    if (options->model[0] == 0 || options->pairs.count + options->bins.count == 0) {
+        return cask_error_set(err, CASK_ERR_USAGE,
+                              "expected --model and at least one --pairs or --bin; see --help");
+    }
+    if (options->pairs.count > 0 && options->images.count == 0) {
+        return cask_error_set(err, CASK_ERR_USAGE, "--pairs %s needs --images DIR",
+                              options->pairs.values[0]);
+    }
+    if (options->images.count > options->pairs.count) {
+        return cask_error_set(err, CASK_ERR_USAGE,
+                              "--images %s: expected at most one --images for each --pairs, found "
+                              "%d for %d",
+                              options->images.values[options->pairs.count], options->images.count,
+                              options->pairs.count);
+    }
+    return CASK_OK;
+}
+
 static enum cask_status open_set(const struct options *options, int index,
                                  struct cask_pairs **pairs, struct cask_error *err)
 {
@@ -55,10 +75,6 @@ static enum cask_status open_set(const struct options *options, int index,
         return cask_pairs_open_bin(options->bins.values[index - options->pairs.count], pairs, err);
     }
     int folder = index < options->images.count ? index : options->images.count - 1;
-    if (folder < 0) {
-        return cask_error_set(err, CASK_ERR_USAGE, "--pairs %s needs --images DIR",
-                              options->pairs.values[index]);
-    }
     return cask_pairs_open_text(options->pairs.values[index], options->images.values[folder], pairs,
                                 err);
 }
@@ -109,12 +125,9 @@ static enum cask_status run(const struct options *options, struct cask_error *er
     struct cask_preprocess preprocess;
     struct cask_pairs *pairs = NULL;
     struct cask_set_result *sets = NULL;
-    int count = options->pairs.count + options->bins.count;
+    int count = options->pairs.count + options->bins.count, finished = 0;
     char about[160];
-    if (options->model[0] == 0 || count == 0) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_USAGE,
-                                "expected --model and at least one --pairs or --bin; see --help"));
-    }
+    CASK_TRY(check_options(options, err));
     struct cask_device_options device_options = {options->backend, (int)options->threads,
                                                  (enum cask_precision)options->precision};
     CASK_TRY(cask_device_open(&device_options, &device, err));
@@ -133,12 +146,15 @@ static enum cask_status run(const struct options *options, struct cask_error *er
         CASK_TRY(cask_evaluate_set(pairs, &embed, &sets[i], err));
         cask_pairs_close(pairs);
         pairs = NULL;
+        finished++;
     }
-    cask_report_table(sets, count, stdout);
     if (options->json[0] != 0) {
         CASK_TRY(write_json(options->json, options->model, sets, count, err));
     }
 done:
+    if (finished > 0) { /* what was finished is told, whatever came after it */
+        cask_report_table(sets, finished, stdout);
+    }
     cask_pairs_close(pairs);
     cask_free(sets);
     cask_model_close(&model);

@@ -1,0 +1,137 @@
+# evaluate: the table with its protocol, the JSON, the same pairs as .txt and .bin, and every refusal.
+set -eu
+bin=${CASK_BIN:?}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+"$bin/synth-faces" --out "$work/faces" --identities 24 --images 6 --size 32 --pairs "$work/pairs.txt" --pairs-per-fold 12 \
+    --folds 10 >/dev/null 2>&1
+"$bin/train-student" --data "$work/faces" --set student.input=32 --set student.embedding=64 --set train.batch=24 \
+    --set train.epochs=2 --set train.precision=fp32 --out "$work/t" >/dev/null 2>&1
+model=$work/t/student.safetensors
+
+fail() {
+    echo "FAIL: $*"
+    exit 1
+}
+
+evaluate() { "$bin/evaluate" --model "$model" --precision fp32 "$@"; }
+
+# refused CODE TEXT COMMAND...: must end with CODE and say every part of TEXT (divided by |)
+refused() {
+    code=$1
+    text=$2
+    shift 2
+    got=0
+    "$@" >"$work/log" 2>&1 || got=$?
+    [ "$got" -eq "$code" ] || {
+        cat "$work/log"
+        fail "expected exit code $code, found $got: $*"
+    }
+    IFS='|'
+    for part in $text; do
+        grep -qF -- "$part" "$work/log" || {
+            cat "$work/log"
+            fail "the message does not say \"$part\": $*"
+        }
+    done
+    unset IFS
+}
+
+# stdout is the table alone: a head, a line for each set, and its protocol
+evaluate --pairs "$work/pairs.txt" --images "$work/faces" --json "$work/a.json" >"$work/table" 2>"$work/log" || {
+    cat "$work/log"
+    fail "evaluate"
+}
+[ "$(wc -l <"$work/table")" -eq 3 ] || fail "the table: $(cat "$work/table")"
+head -n 1 "$work/table" | grep -q "set .*pairs .*accuracy .*std .*folds" || fail "the head: $(cat "$work/table")"
+sed -n 2p "$work/table" | grep -Eq '^pairs +240 +[0-9]+\.[0-9]{2}% +[0-9.]+  ([0-9]+\.[0-9]{2} ?){10}$' || fail "the line: $(cat "$work/table")"
+grep -q "protocol: insightface 10-fold, d^2 < t (0.01 steps), flip-sum, rgb:127.5:127.5" "$work/table" || fail "the protocol: $(cat "$work/table")"
+
+# no flip is another protocol and says so; threads and batch change nothing
+evaluate --pairs "$work/pairs.txt" --images "$work/faces" --flip none 2>/dev/null | grep -q "no flip" || fail "--flip none"
+evaluate --pairs "$work/pairs.txt" --images "$work/faces" --threads 1 --batch 7 --json "$work/b.json" >/dev/null 2>&1
+cmp "$work/a.json" "$work/b.json" || fail "threads and batch change the result"
+evaluate --pairs "$work/pairs.txt" --images "$work/faces" --preprocess bgr:127.5:128 2>/dev/null | grep -q "bgr:127.5:128" ||
+    fail "--preprocess is not in the protocol"
+
+python=$(command -v /usr/bin/python3 || command -v python3 || true)
+if [ -n "$python" ]; then
+    # the same pairs as an insightface .bin, packed by someone else's pickle, give the same number
+    "$python" - "$work" <<'PYTHON'
+import pickle, sys
+work = sys.argv[1]
+images, same = [], []
+for line in open(work + "/pairs.txt").read().splitlines()[1:]:
+    c = line.split("\t")
+    a, b = ((c[0], c[1]), (c[0], c[2])) if len(c) == 3 else ((c[0], c[1]), (c[2], c[3]))
+    images += [open("%s/faces/%s/%s_%04d.jpg" % (work, n, n, int(i)), "rb").read() for n, i in (a, b)]
+    same.append(len(c) == 3)
+pickle.dump((images, same), open(work + "/pairs.bin", "wb"), protocol=4)
+images[77] = b"no image"
+pickle.dump((images, same), open(work + "/torn.bin", "wb"), protocol=4)
+PYTHON
+    evaluate --bin "$work/pairs.bin" --pairs "$work/pairs.txt" --images "$work/faces" --json "$work/two.json" >/dev/null 2>&1 ||
+        fail "two sets"
+    "$python" - "$work/two.json" "$model" <<'PYTHON'
+import json, sys
+report = json.load(open(sys.argv[1]))
+assert report["model"] == sys.argv[2], report
+assert [s["name"] for s in report["sets"]] == ["pairs", "pairs"], report
+for s in report["sets"]:
+    assert set(s) >= {"name", "protocol", "pairs", "accuracy", "std", "folds"}, s
+    assert s["pairs"] == 240 and len(s["folds"]) == 10, s
+    mean = sum(s["folds"]) / 10
+    std = (sum((f - mean) ** 2 for f in s["folds"]) / 10) ** 0.5
+    assert abs(s["accuracy"] - mean) < 1e-9 and abs(s["std"] - std) < 1e-9, s
+    assert 40 < s["accuracy"] <= 100, s
+    assert s["protocol"].startswith("insightface 10-fold"), s
+a, b = report["sets"]
+assert a["folds"] == b["folds"], (a, b)
+PYTHON
+    refused 3 "torn.bin image 77" evaluate --bin "$work/torn.bin"
+    # a set that fails does not take the finished ones with it
+    refused 3 "torn" evaluate --pairs "$work/pairs.txt" --images "$work/faces" --bin "$work/torn.bin"
+    grep -q "^pairs  *240" "$work/log" || fail "the finished set was lost: $(cat "$work/log")"
+    head -c 3000 "$work/pairs.bin" >"$work/cut.bin"
+    refused 3 "cut.bin" evaluate --bin "$work/cut.bin"
+else
+    echo "not tried: .bin sets (no python3 to pack one)"
+fi
+
+# the command line
+refused 2 "--model" "$bin/evaluate"
+refused 2 "--pairs" "$bin/evaluate" --model "$model"
+refused 2 "--images" evaluate --pairs "$work/pairs.txt"
+refused 2 "faces|at most one --images" evaluate --pairs "$work/pairs.txt" --images "$work/faces" --images "$work/faces"
+refused 2 "--flipp|--flip" evaluate --flipp none
+refused 2 "--flip|sum" evaluate --pairs "$work/pairs.txt" --images "$work/faces" --flip both
+refused 2 "rgb:MEAN:SCALE|gbr:1:2" evaluate --pairs "$work/pairs.txt" --images "$work/faces" --preprocess gbr:1:2
+refused 2 "rgb:MEAN:SCALE" evaluate --pairs "$work/pairs.txt" --images "$work/faces" --preprocess rgb:127.5:0
+
+# files
+refused 3 "$work/none.safetensors|No such file" "$bin/evaluate" --model "$work/none.safetensors" --bin x
+refused 3 "$work/none.txt" evaluate --pairs "$work/none.txt" --images "$work/faces"
+refused 3 "$work/none.bin" evaluate --bin "$work/none.bin"
+sed 's/id_0003\t2/id_0003\t99/' "$work/pairs.txt" >"$work/missing.txt"
+line=$(grep -n "id_0003	99" "$work/missing.txt" | head -n 1 | cut -d : -f 1)
+refused 3 "missing.txt:$line|id_0003_0099" evaluate --pairs "$work/missing.txt" --images "$work/faces"
+cp -r "$work/faces" "$work/torn"
+head -c 200 "$work/faces/id_0003/id_0003_0002.jpg" >"$work/torn/id_0003/id_0003_0002.jpg"
+refused 3 "id_0003/id_0003_0002.jpg" evaluate --pairs "$work/pairs.txt" --images "$work/torn"
+"$bin/synth-faces" --out "$work/large" --identities 24 --images 6 --size 48 >/dev/null 2>&1
+refused 3 "id_00|48|32" evaluate --pairs "$work/pairs.txt" --images "$work/large"
+refused 3 "nowhere/a.json" evaluate --pairs "$work/pairs.txt" --images "$work/faces" --json "$work/nowhere/a.json"
+grep -q "protocol:" "$work/log" || fail "the table was lost with the JSON"
+if [ -n "$python" ]; then
+    "$python" - "$model" "$work/nan.safetensors" <<'PYTHON'
+import json, struct, sys
+data = bytearray(open(sys.argv[1], "rb").read())
+size = struct.unpack("<Q", data[:8])[0]
+header = json.loads(data[8:8 + size])
+begin, end = next(v["data_offsets"] for k, v in header.items() if k.endswith("weight") and k != "head.weight")
+data[8 + size + begin:8 + size + end] = struct.pack("<f", float("nan")) * ((end - begin) // 4)
+open(sys.argv[2], "wb").write(data)
+PYTHON
+    refused 3 "id_|expected finite" "$bin/evaluate" --model "$work/nan.safetensors" --pairs "$work/pairs.txt" --images "$work/faces"
+fi
+echo "ok: one number from .txt and .bin, its protocol beside it, and every refusal names what is wrong"
