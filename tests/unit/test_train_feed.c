@@ -207,11 +207,64 @@ static void many_bad_images_are_an_error(void **state)
     }
 }
 
+/* EKD batches of 12 general images and 5 x 4: labels stand in their parts, an epoch counts the
+ * general images, a sought step is the walked one, and coverage is what the batches showed. */
+static void ekd_batches_have_two_parts(void **state)
+{
+    (void)state;
+    enum { GENERAL = 12, SHOTS_IN_BATCH = 4 };
+    struct cask_error err;
+    struct cask_feed feed;
+    struct cask_coverage found;
+    static struct taken taken, last;
+    int seen[IMAGES] = {0}, general[IMAGES] = {0};
+    int64_t images = 0;
+    assert_int_equal(IMAGES / GENERAL, 18);
+    set("train.sampler=ekd");
+    set("train.identities=5");
+    assert_ok(cask_feed_open(&feed, world.config, &err));
+    assert_true(cask_feed_counts_draws(&feed));
+    assert_int_equal(feed.steps_per_epoch, IMAGES / GENERAL);
+    for (int64_t step = 0; step < feed.steps_per_epoch; step++) {
+        take(&feed, &taken);
+        for (int i = 0; i < BATCH; i++) {
+            images += seen[taken.samples[i].index]++ == 0;
+            assert_int_equal(taken.labels[i], taken.samples[i].index / SHOTS);
+            if (i < GENERAL) {
+                assert_int_equal(general[taken.samples[i].index]++, 0);
+            } else if ((i - GENERAL) % SHOTS_IN_BATCH != 0) {
+                assert_int_equal(taken.labels[i], taken.labels[i - 1]);
+            } else if (i > GENERAL) {
+                assert_int_not_equal(taken.labels[i], taken.labels[i - 1]);
+            }
+        }
+    }
+    assert_ok(cask_feed_coverage(&feed, 0, feed.steps_per_epoch, &found, &err));
+    assert_int_equal(found.draws, feed.steps_per_epoch * BATCH);
+    assert_int_equal(found.images, images);
+    assert_int_equal(found.identities, PEOPLE);
+    for (int step = 0; step < 3; step++) { /* into the second epoch */
+        take(&feed, &last);
+    }
+    cask_feed_seek(&feed, feed.steps_per_epoch + 2);
+    take(&feed, &taken);
+    assert_memory_equal(taken.pixels, last.pixels, sizeof last.pixels);
+    cask_feed_close(&feed);
+    set("train.identities=12");
+    set("train.per_identity=2");
+    assert_refused(CASK_ERR_RANGE, "12 different identities in a batch, but only 11",
+                   cask_feed_open(&feed, world.config, &err));
+    cask_feed_close(&feed);
+    set("train.sampler=shuffled");
+    set("train.identities=0");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_epoch_shows_each_image_once),
         cmocka_unit_test(a_step_does_not_depend_on_how_it_was_reached),
+        cmocka_unit_test(ekd_batches_have_two_parts),
         cmocka_unit_test(a_bad_image_is_replaced),
         cmocka_unit_test(many_bad_images_are_an_error),
     };

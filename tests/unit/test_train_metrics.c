@@ -72,6 +72,47 @@ static void a_line_holds_means(void **state)
     test_remove_folder(folder);
 }
 
+/* Line n, from 1, contains the text. */
+static bool line_has(const char *text, int n, const char *wanted)
+{
+    for (; n > 1 && text != NULL; n--) {
+        text = strchr(text, '\n');
+        text = text != NULL ? text + 1 : NULL;
+    }
+    const char *found = text != NULL ? strstr(text, wanted) : NULL;
+    return found != NULL && found < strchr(text, '\n');
+}
+
+/* Where images come more than once an epoch ends a line, with what it drew; the next has none. */
+static void an_epoch_ends_a_line_with_its_coverage(void **state)
+{
+    (void)state;
+    struct cask_error err;
+    struct cask_metrics metrics = {0};
+    const struct cask_coverage drawn = {128, 60, 11, 68, 7, 2};
+    char folder[256];
+    test_make_folder(folder);
+    assert_ok(cask_metrics_open(&metrics, folder, &trainer, 0, 40, &err));
+    metrics.epoch_lines = true;
+    for (int64_t step = 0; step < 10; step++) {
+        if (step == 7) {
+            cask_metrics_set_coverage(&metrics, &drawn);
+        }
+        add(&metrics, step, 1);
+    }
+    cask_metrics_close(&metrics);
+    char lines[4096], *text = read_lines(folder);
+    snprintf(lines, sizeof lines, "%s", text);
+    cask_free(text);
+    assert_true(line_has(lines, 2, "\"step\":8"));
+    assert_true(line_has(lines, 2,
+                         "\"coverage\":{\"draws\":128,\"images\":60,\"identities\":11,"
+                         "\"repeats\":68,\"in_batch\":7,\"same_view\":2}"));
+    assert_true(line_has(lines, 3, "\"step\":10"));
+    assert_false(line_has(lines, 1, "coverage") || line_has(lines, 3, "coverage"));
+    test_remove_folder(folder);
+}
+
 static void lines_past_the_checkpoint_go(void **state)
 {
     (void)state;
@@ -94,6 +135,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_line_holds_means),
+        cmocka_unit_test(an_epoch_ends_a_line_with_its_coverage),
         cmocka_unit_test(lines_past_the_checkpoint_go),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -63,6 +63,29 @@ static void refuse(const char *const *assignments, int count, const char *text)
     cask_train_config_free(config);
 }
 
+static void a_batch_is_cut_into_parts(void **state)
+{
+    (void)state;
+    struct cask_error err;
+    struct cask_train_config *config = make();
+    set(config, "out=/tmp/run");
+    set(config, "data=/tmp/faces");
+    assert_int_equal(cask_train_identities(&config->train), 0);
+    assert_int_equal(cask_train_general(&config->train), 0);
+    set(config, "train.sampler=balanced");
+    assert_ok(cask_train_config_check(config, &err));
+    assert_int_equal(cask_train_identities(&config->train), 32);
+    assert_int_equal(cask_train_general(&config->train), 0);
+    set(config, "train.sampler=ekd");
+    assert_ok(cask_train_config_check(config, &err));
+    assert_int_equal(cask_train_identities(&config->train), 16);
+    assert_int_equal(cask_train_general(&config->train), 64);
+    set(config, "train.identities=5");
+    assert_ok(cask_train_config_check(config, &err));
+    assert_int_equal(cask_train_general(&config->train), 108);
+    cask_train_config_free(config);
+}
+
 static void contradictions_are_refused(void **state)
 {
     (void)state;
@@ -76,6 +99,14 @@ static void contradictions_are_refused(void **state)
     refuse(descending, 2, "ascending");
     refuse(long_warmup, 2, "warmup");
     refuse(nesterov, 2, "momentum");
+    const char *uneven[] = {"train.sampler=balanced", "train.per_identity=3"};
+    const char *other_size[] = {"train.sampler=balanced", "train.identities=6"};
+    const char *no_general[] = {"train.sampler=ekd", "train.identities=32"};
+    const char *no_balanced[] = {"train.sampler=ekd", "train.batch=6"};
+    refuse(uneven, 2, "42 x 3 = 126, found 128");
+    refuse(other_size, 2, "6 x 4 = 24, found 128");
+    refuse(no_general, 2, "no room");
+    refuse(no_balanced, 2, "no room");
 
     struct cask_error err;
     struct cask_train_config *config = make();
@@ -164,6 +195,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_are_bound),
         cmocka_unit_test(unknown_keys_name_the_nearest),
+        cmocka_unit_test(a_batch_is_cut_into_parts),
         cmocka_unit_test(contradictions_are_refused),
         cmocka_unit_test(identity_ignores_what_changes_no_bit),
         cmocka_unit_test(shipped_configs_load),
