@@ -7,6 +7,8 @@
 struct seen {
     uint64_t *ever;     /* a bit for each image */
     uint64_t *batch[2]; /* in the current batch, by view */
+    int64_t *drawn;     /* images of the current batch */
+    int64_t count;
 };
 
 static bool has(const uint64_t *bits, int64_t index)
@@ -39,6 +41,15 @@ static void count_draw(struct seen *seen, bool batches, struct cask_sample sampl
         coverage->in_batch += has(seen->batch[0], index) || has(seen->batch[1], index);
         coverage->same_view += has(seen->batch[sample.mirror], index);
         put(seen->batch[sample.mirror], index);
+        seen->drawn[seen->count++] = index;
+    }
+}
+
+static void forget_batch(struct seen *seen)
+{
+    for (; seen->count > 0; seen->count--) {
+        const int64_t word = seen->drawn[seen->count - 1] / 64;
+        seen->batch[0][word] = seen->batch[1][word] = 0;
     }
 }
 
@@ -61,6 +72,7 @@ enum cask_status cask_sampler_coverage(const struct cask_sampler *sampler, int64
 {
     enum cask_status st = CASK_OK;
     uint64_t *memory = NULL;
+    int64_t *drawn = NULL;
     *coverage = (struct cask_coverage){0};
     CASK_TRY(cask_sampler_check(sampler, err));
     if (begin < 0 || end < begin) {
@@ -70,22 +82,24 @@ enum cask_status cask_sampler_coverage(const struct cask_sampler *sampler, int64
     const int64_t batch = cask_sampler_batch(sampler);
     const size_t words = (size_t)image_limit(sampler) / 64 + 1;
     memory = cask_alloc(3 * words, sizeof *memory);
-    if (memory == NULL) {
-        CASK_TRY(cask_error_memory(err, 3 * words * sizeof *memory, "marks of images drawn"));
+    drawn = cask_alloc((size_t)batch + 1, sizeof *drawn);
+    if (memory == NULL || drawn == NULL) {
+        CASK_TRY(cask_error_memory(err,
+                                   3 * words * sizeof *memory + ((size_t)batch + 1) * sizeof *drawn,
+                                   "marks of images drawn"));
     }
-    struct seen seen = {memory, {memory + words, memory + 2 * words}};
-    for (int64_t position = begin, first = begin; position < end; position++) {
-        if (batch > 0 && position % batch == 0) {
-            for (; first < position; first++) { /* only the marks that were made */
-                const int64_t index = cask_sampler_at(sampler, first).index;
-                seen.batch[0][index / 64] = seen.batch[1][index / 64] = 0;
-            }
+    struct seen seen = {memory, {memory + words, memory + 2 * words}, drawn, 0};
+    for (int64_t position = begin; position < end; position++) {
+        const struct cask_sample sample = cask_sampler_at(sampler, position);
+        if (batch > 0 && (position == begin || position % batch == 0)) {
+            forget_batch(&seen);
         }
-        count_draw(&seen, batch > 0, cask_sampler_at(sampler, position), coverage);
+        count_draw(&seen, batch > 0, sample, coverage);
     }
     coverage->repeats = coverage->draws - coverage->images;
     coverage->identities = count_identities(sampler->identities, seen.ever);
 done:
     cask_free(memory);
+    cask_free(drawn);
     return st;
 }

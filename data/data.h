@@ -154,8 +154,8 @@ int64_t cask_sampler_batch(const struct cask_sampler *sampler);
 /* Positions in an epoch: `count`, or whole batches. */
 int64_t cask_sampler_epoch_length(const struct cask_sampler *sampler);
 
-/* What was drawn at positions [begin, end). Found by drawing them again, with three bits of
- * memory for each image. */
+/* What was drawn at positions [begin, end). Found by drawing them again: 1 to 2 us each, and
+ * three bits of memory for each image. */
 struct cask_coverage {
     int64_t draws;
     int64_t images, identities; /* different ones; identities: 0 without sampler->identities */
