@@ -27,6 +27,15 @@ static void modulate(const real *x, int64_t count, real hard, real t, real *valu
     }
 }
 
+/* Where the label leads, its logarithm is log(1 + others): no digit of a small loss is lost. */
+static void finish_row(const struct classes *k, const struct label *label, double others,
+                       struct ce_row *ce)
+{
+    double own = exp((label->margin - ce->max) * k->scale);
+    ce->log_sum = own == 1 ? log1p(others) : log(others + own);
+    ce->rest = others / (others + own);
+}
+
 static void modulated_row_sum(const struct classes *k, const struct label *label, const real *x,
                               struct ce_row *ce)
 {
@@ -37,7 +46,7 @@ static void modulated_row_sum(const struct classes *k, const struct label *label
         int64_t at = (int64_t)label->at - first;
         modulate(x + first, width, (real)label->hard, (real)k->curricular_t, value, slope);
         if (at >= 0 && at < width) {
-            value[at] = (real)label->margin;
+            value[at] = REAL_NONE;
         }
         real low = 0, high = REAL_NONE;
         rows_range(value, width, &low, &high);
@@ -45,9 +54,9 @@ static void modulated_row_sum(const struct classes *k, const struct label *label
             sum *= exp((ce->max - (double)high) * k->scale);
             ce->max = (double)high;
         }
-        sum += exp(rows_log_sum(value, width, -1, 0, ce->max, k->scale));
+        sum += rows_sum_exp(value, width, -1, ce->max, k->scale);
     }
-    ce->log_sum = log(sum);
+    finish_row(k, label, sum, ce);
 }
 
 static void cross_entropy_row(void *user, int64_t row, int worker)
@@ -60,16 +69,17 @@ static void cross_entropy_row(void *user, int64_t row, int worker)
     if (!label->head) {
         return;
     }
-    real low = (real)label->margin, high = (real)label->margin;
+    real low = 0, others = REAL_NONE;
     if (label->hard < INFINITY) {
         ce->max = label->margin;
         modulated_row_sum(k, label, x, ce);
         return;
     }
-    rows_range(x, label->at, &low, &high);
-    rows_range(x + label->at + 1, k->count - label->at - 1, &low, &high);
-    ce->max = (double)high;
-    ce->log_sum = rows_log_sum(x, k->count, label->at, label->margin, ce->max, k->scale);
+    rows_range(x, label->at, &low, &others);
+    rows_range(x + label->at + 1, k->count - label->at - 1, &low, &others);
+    /* in double: a float maximum would round the label's own logit */
+    ce->max = fmax(label->margin, others > REAL_NONE ? (double)others : label->margin);
+    finish_row(k, label, rows_sum_exp(x, k->count, label->at, ce->max, k->scale), ce);
 }
 
 static double cross_entropy_value(const struct classes *k)
@@ -107,8 +117,7 @@ static void cross_entropy_tile(const struct classes *k, int64_t row, int64_t fir
         rows_add_exp(x, width, k->scale, k->ce[row].max, k->ce[row].log_sum, p);
     }
     if (at >= 0 && at < width) {
-        double own = exp((label->margin - k->ce[row].max) * k->scale - k->ce[row].log_sum);
-        p[at] = (real)((own - 1) * label->slope);
+        p[at] = (real)(-k->ce[row].rest * label->slope);
     }
     const real by = (real)weight;
     SIMD()

@@ -32,15 +32,20 @@ static double run_sum(const real *x, int64_t count, real high, real factor)
     return sum;
 }
 
+double rows_sum_exp(const real *x, int64_t count, int64_t skip, double high, double factor)
+{
+    if (skip < 0) {
+        return run_sum(x, count, (real)high, (real)factor);
+    }
+    return run_sum(x, skip, (real)high, (real)factor) +
+           run_sum(x + skip + 1, count - skip - 1, (real)high, (real)factor);
+}
+
 double rows_log_sum(const real *x, int64_t count, int64_t skip, double extra, double high,
                     double factor)
 {
-    if (skip < 0) {
-        return log(run_sum(x, count, (real)high, (real)factor));
-    }
-    double sum = run_sum(x, skip, (real)high, (real)factor);
-    sum += run_sum(x + skip + 1, count - skip - 1, (real)high, (real)factor);
-    return log(sum + exp((extra - high) * factor));
+    double others = rows_sum_exp(x, count, skip, high, factor);
+    return log(skip < 0 ? others : others + exp((extra - high) * factor));
 }
 
 void rows_add_exp(const real *x, int64_t count, double factor, double high, double log_sum,

@@ -9,6 +9,7 @@
 
 #define rows_range NAME(cask_rows_range)
 #define rows_log_sum NAME(cask_rows_log_sum)
+#define rows_sum_exp NAME(cask_rows_sum_exp)
 #define rows_add_exp NAME(cask_rows_add_exp)
 #define rows_scale_clip NAME(cask_rows_scale_clip)
 #define rows_unit NAME(cask_rows_unit)
@@ -17,6 +18,8 @@
 
 /* Lowers *low and raises *high to cover x. */
 void rows_range(const real *x, int64_t count, real *low, real *high);
+/* sum exp((x - high) * factor) over a row without entry `skip` (-1: all of it). */
+double rows_sum_exp(const real *x, int64_t count, int64_t skip, double high, double factor);
 /* log sum exp((x - high) * factor) over a row that holds `extra` in place of entry `skip` (-1: as
  * it is). `high` is at least every value. */
 double rows_log_sum(const real *x, int64_t count, int64_t skip, double extra, double high,

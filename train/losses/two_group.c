@@ -276,6 +276,12 @@ static double log_sum(double sum, real max, double factor)
     return sum > 0 ? (double)max * factor + log(sum) : -INFINITY;
 }
 
+/* log of the share that `own` has of own + other, both logarithms: near 0 it keeps its digits */
+static double log_share(double own, double other)
+{
+    return other == -INFINITY ? 0 : -log1p(exp(other - own));
+}
+
 static double x_log_x_over(double p, double log_p, double log_q)
 {
     return p > 0 ? p * (log_p - log_q) : 0;
@@ -294,22 +300,22 @@ double two_group_finish(struct two_group *rule, const struct classes *classes, i
     double fa = (double)sides.fa, fb = (double)sides.fb, t = rule->temperature;
     double a_in = log_sum(in->sum_a, in->max_a, fa), a_out = log_sum(out->sum_a, out->max_a, fa);
     double b_in = log_sum(in->sum_b, in->max_b, fb), b_out = log_sum(out->sum_b, out->max_b, fb);
-    double a_all = log_add(a_in, a_out);
     bool partial = !isnan(state->log_total); /* the teacher's total is more than what is seen */
-    double b_all = partial ? state->log_total : log_add(b_in, b_out);
-    double p = fmin(exp(b_in - b_all), 1), q = exp(a_in - a_all);
-    double p_rest = partial ? 1 - p : exp(b_out - b_all);
+    double log_q = log_share(a_in, a_out), log_q_rest = log_share(a_out, a_in);
+    double log_p = partial ? fmin(b_in - state->log_total, 0) : log_share(b_in, b_out);
+    double p = exp(log_p), q = exp(log_q), q_rest = exp(log_q_rest);
+    double p_rest = partial ? 1 - p : exp(log_share(b_out, b_in));
+    double gap = p > 0.5 ? p_rest - q_rest : q - p; /* Q - P from its smaller terms */
     double l1 = in->sum_b > 0 ? resolve(&rule->primary, p) : 0;
     bool inside_out = out->sum_b > 0 && !(partial && rule->tail == TAIL_ONE_BIN);
     double l2 = resolve(&rule->binary, p), l3 = inside_out ? resolve(&rule->secondary, p) : 0;
     double binary = 0;
     if (in->sum_a > 0 && out->sum_a > 0) {
-        binary = x_log_x_over(p, b_in - b_all, a_in - a_all) +
-                 x_log_x_over(p_rest, log(p_rest), a_out - a_all);
+        binary = x_log_x_over(p, log_p, log_q) + x_log_x_over(p_rest, log(p_rest), log_q_rest);
     } else {
         /* One group is empty: both masses are 1, unless the teacher's is cut off (TAIL_ZERO). */
-        binary = partial ? x_log_x_over(p, log(p), 0) : 0;
-        p = q;
+        binary = partial ? x_log_x_over(p, log_p, 0) : 0;
+        gap = 0;
     }
     double primary = l1 == 0 ? 0 : inner_kl(in), secondary = l3 == 0 ? 0 : inner_kl(out);
     double value = l1 * primary + l2 * binary + l3 * secondary;
@@ -317,7 +323,7 @@ double two_group_finish(struct two_group *rule, const struct classes *classes, i
     double slope = rule->weight * factor * fa / classes->batch;
     state->inner_in = slope * l1;
     state->inner_out = slope * l3;
-    state->between = slope * l2 * (q - p);
+    state->between = slope * l2 * gap;
     if (classes->labels[row].known) {
         bool inside = label_in(state, &sides);
         const struct group *group = inside ? in : out;

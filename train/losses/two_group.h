@@ -125,6 +125,7 @@ struct classes {
     bool cross_entropy;
     struct ce_row {
         double max, log_sum;
+        double rest; /* probability of everything but the label; 1 - p_y without its rounding */
     } * ce; /* [B] */
     struct cask_pool *pool;
     struct candidate *scratch; /* [threads][C]: for selection; NULL if no term selects */
