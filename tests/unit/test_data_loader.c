@@ -258,6 +258,41 @@ static void wrong_options_are_refused(void **state)
     assert_refused(CASK_ERR_RANGE, "scale", cask_loader_start(&options, &loader, &err));
 }
 
+/* 3 general images and 2 identities x 2: whole batches, from the start of one. */
+static void ekd_batches_are_loaded_whole(void **state)
+{
+    const struct fixture *f = *state;
+    struct cask_error err = {0};
+    struct cask_loader *loader;
+    struct cask_identities *identities;
+    int64_t images, bad;
+    assert_ok(cask_identities_create(f->dataset, NULL, IMAGES, 1, &identities, &err));
+    assert_int_equal(cask_identities_count(identities), 4);
+    for (int threads = 1; threads <= 3; threads += 2) {
+        struct cask_loader_options options = options_of(f, threads);
+        options.sampler.kind = CASK_SAMPLER_EKD;
+        options.sampler.identities = identities;
+        options.sampler.general = 3;
+        options.sampler.people = options.sampler.shots = 2;
+        options.batch = 7;
+        options.begin = 14;
+        options.end = 14 + 10 * 7;
+        run(f, &options, &images, &bad);
+        assert_int_equal(images, 70);
+        options.begin = 15;
+        assert_refused(CASK_ERR_RANGE, "from position 15",
+                       cask_loader_start(&options, &loader, &err));
+        options.begin = 14;
+        options.batch = BATCH;
+        assert_refused(CASK_ERR_RANGE, "batches have 7",
+                       cask_loader_start(&options, &loader, &err));
+        options.batch = 7;
+        options.sampler.identities = NULL;
+        assert_refused(CASK_ERR_INTERNAL, "no index", cask_loader_start(&options, &loader, &err));
+    }
+    cask_identities_free(identities);
+}
+
 static void an_allocation_that_fails_is_reported(void **state)
 {
     const struct fixture *f = *state;
@@ -328,6 +363,7 @@ int main(void)
         cmocka_unit_test(stopping_early_joins_promptly),
         cmocka_unit_test(lending_everything_is_an_error_not_a_hang),
         cmocka_unit_test(wrong_options_are_refused),
+        cmocka_unit_test(ekd_batches_are_loaded_whole),
         cmocka_unit_test(an_allocation_that_fails_is_reported),
         cmocka_unit_test(each_epoch_is_a_permutation_and_the_coin_is_fair),
     };
