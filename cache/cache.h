@@ -109,6 +109,9 @@ enum cask_status cask_cache_writer_centers(struct cask_cache_writer *writer, con
  * floats. A manifest that comes with an empty one gets it from cask_cache_writer_centers. */
 void cask_centers_sha256(const float *centers, int64_t classes, int embedding,
                          char hex[CASK_SHA256_HEX]);
+/* For rows whose embeddings were read from another cache: they were rounded there by as much as
+ * `embedding_error`, and no shard of this one will claim less. Before the first begin. */
+void cask_cache_writer_inherit(struct cask_cache_writer *writer, double embedding_error);
 /* bad.csv: one line per image that could not be decoded. */
 enum cask_status cask_cache_writer_bad(struct cask_cache_writer *writer, int64_t row,
                                        const char *name, const char *reason,

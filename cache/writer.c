@@ -245,6 +245,11 @@ void cask_cache_writer_close(struct cask_cache_writer *writer)
     cask_free(writer);
 }
 
+void cask_cache_writer_inherit(struct cask_cache_writer *writer, double embedding_error)
+{
+    writer->inherited_error = embedding_error;
+}
+
 int64_t cask_cache_writer_shards(const struct cask_cache_writer *writer)
 {
     return writer->shards;

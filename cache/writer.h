@@ -22,7 +22,8 @@ struct cask_cache_writer {
     struct cask_pool *pool;
     struct cask_writer_worker *workers;
 
-    int64_t open_shard; /* -1: none */
+    double inherited_error; /* of embeddings, from the cache that they were read from */
+    int64_t open_shard;     /* -1: none */
     struct cask_layout layout;
     uint8_t *arrays[CASK_ARRAYS]; /* of the open shard, as they will be stored */
     int64_t filled;

@@ -208,7 +208,7 @@ enum cask_status cask_cache_writer_begin(struct cask_cache_writer *writer, int64
         }
     }
     for (int i = 0; i < cask_pool_threads(writer->pool); i++) {
-        writer->workers[i].embedding_error = 0;
+        writer->workers[i].embedding_error = writer->inherited_error;
         writer->workers[i].cosine_error = 0;
     }
 done:

@@ -221,14 +221,14 @@ done:
     return st;
 }
 
-static void fill_row(struct distiller *d, const struct cask_dataset *dataset,
+/* `i` of the block is row `at + i` of the shard. */
+static void fill_row(struct distiller *d, const struct row_identity *who,
                      const struct shard_rows *rows, int64_t at, int i)
 {
     struct cask_cache_row *row = &d->rows[i];
-    int64_t index = rows->first + at + i;
-    *row = (struct cask_cache_row){.sample_id = cask_dataset_id(dataset, index),
-                                   .source_offset = cask_dataset_offset(dataset, index),
-                                   .label = d->labels[i],
+    *row = (struct cask_cache_row){.sample_id = who->sample_id,
+                                   .source_offset = who->source_offset,
+                                   .label = who->label,
                                    .flags = rows->bad[at + i] ? CASK_ROW_BAD : 0};
     for (int v = 0; v < CASK_CACHE_VIEWS; v++) {
         row->views[v] =
@@ -241,25 +241,41 @@ static void fill_row(struct distiller *d, const struct cask_dataset *dataset,
     }
 }
 
-enum cask_status distiller_write(struct distiller *d, const struct cask_dataset *dataset,
-                                 const struct shard_rows *rows, struct cask_cache_writer *writer,
-                                 struct cask_error *err)
+enum cask_status distiller_write_rows(struct distiller *d, row_identify identify, const void *user,
+                                      const struct shard_rows *rows,
+                                      struct cask_cache_writer *writer, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
+    struct row_identity who[ROWS];
     for (int64_t at = 0; at < rows->count; at += ROWS) {
         int count = rows->count - at < ROWS ? (int)(rows->count - at) : ROWS;
         CASK_TRY(cask_interrupt_check(err));
         for (int i = 0; i < count; i++) {
-            d->labels[i] = cask_dataset_label(dataset, rows->first + at + i);
+            identify(user, rows->first + at + i, &who[i]);
+            d->labels[i] = who[i].label;
         }
         for (int v = 0; v < CASK_CACHE_VIEWS; v++) {
             CASK_TRY(distil_block(d, rows->unit[v] + (size_t)at * (size_t)d->dim, count, v, err));
         }
         for (int i = 0; i < count; i++) {
-            fill_row(d, dataset, rows, at, i);
+            fill_row(d, &who[i], rows, at, i);
         }
         CASK_TRY(cask_cache_writer_append(writer, d->rows, count, err));
     }
 done:
     return st;
+}
+
+static void identify_image(const void *user, int64_t row, struct row_identity *who)
+{
+    const struct cask_dataset *dataset = user;
+    *who = (struct row_identity){cask_dataset_id(dataset, row), cask_dataset_offset(dataset, row),
+                                 cask_dataset_label(dataset, row)};
+}
+
+enum cask_status distiller_write(struct distiller *d, const struct cask_dataset *dataset,
+                                 const struct shard_rows *rows, struct cask_cache_writer *writer,
+                                 struct cask_error *err)
+{
+    return distiller_write_rows(d, identify_image, dataset, rows, writer, err);
 }

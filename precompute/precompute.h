@@ -122,7 +122,16 @@ enum cask_status distiller_create(struct cask_device *device, const struct cask_
                                   const struct centers *centers, int threads,
                                   struct distiller **distiller, struct cask_error *err);
 void distiller_free(struct distiller *distiller); /* accepts NULL */
-/* Appends the shard's rows to the writer's open shard. */
+/* Appends the shard's rows to the writer's open shard. `identify` says who row `row` of the build
+ * is; rows of a dataset know themselves. */
+struct row_identity {
+    uint64_t sample_id, source_offset;
+    uint32_t label; /* CASK_NO_LABEL: none */
+};
+typedef void (*row_identify)(const void *user, int64_t row, struct row_identity *who);
+enum cask_status distiller_write_rows(struct distiller *distiller, row_identify identify,
+                                      const void *user, const struct shard_rows *rows,
+                                      struct cask_cache_writer *writer, struct cask_error *err);
 enum cask_status distiller_write(struct distiller *distiller, const struct cask_dataset *dataset,
                                  const struct shard_rows *rows, struct cask_cache_writer *writer,
                                  struct cask_error *err);
@@ -158,5 +167,22 @@ enum cask_status manifest_begin(const struct precompute_options *options, struct
                                 struct cask_error *err);
 
 enum cask_status precompute_run(const struct precompute_options *options, struct cask_error *err);
+
+/* ------------------------------------------------------------------ retopk */
+
+/* A cache of other top-k size, temperatures or scale out of the embeddings and class centres of one
+ * that is there: no teacher, no images. Cosines are those of the stored embeddings, so they differ
+ * from the first cache's by its rounding (manifest: embedding_error_max); embeddings, norms, ids
+ * and fingerprints are carried over, and doing it twice gives the same bytes as once. */
+struct retopk_options {
+    const char *cache, *out, *backend;
+    struct cask_config_reals temperatures; /* none: those of the cache */
+    int64_t topk, threads;                 /* 0: the cache's; all */
+    double scale;                          /* 0: the cache's */
+    bool json;                             /* the result as one JSON object on stdout */
+};
+extern const struct cask_config_row retopk_rows[];
+extern const size_t retopk_row_count;
+enum cask_status retopk_run(const struct retopk_options *options, struct cask_error *err);
 
 #endif

@@ -1,7 +1,9 @@
 /* cache/tool/main.c - cachetool: looks at, checks and mends a cache. */
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cache/tool/tool.h"
 
@@ -21,6 +23,9 @@ static const struct {
     {"repair-index", tool_repair_index, 1,
      "repair-index DIR     makes lost or damaged .idx files again from their shards"},
     {"export", tool_export, 1, "export DIR --npz FILE [--rows A:B] plain arrays for numpy.load"},
+    {"retopk", NULL, 1,
+     "retopk DIR --out NEW [--topk N] [--temperatures T,...] new lists from embeddings and "
+     "centres"},
 };
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof COMMANDS[0] };
 
@@ -86,10 +91,32 @@ static enum cask_status parse(int argc, char **argv, struct tool_arguments *argu
     return CASK_OK;
 }
 
+/* The products of embeddings and centres are made by a program of their own, which stands beside
+ * this one: the cache's code knows no kernels. Comes back only with an error. */
+static enum cask_status run_retopk(int argc, char **argv, struct cask_error *err)
+{
+    enum { ARGUMENTS = 32 };
+    char path[PATH_MAX], *arguments[ARGUMENTS + 3] = {path, (char[]){"--cache"}};
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path - sizeof "retopk");
+    if (argc < 3 || argc > ARGUMENTS) {
+        return cask_error_set(err, CASK_ERR_USAGE,
+                              "usage: cachetool retopk DIR --out NEW [...]; see retopk --help");
+    }
+    path[length > 0 ? length : 0] = '\0';
+    char *slash = strrchr(path, '/');
+    memcpy(slash != NULL ? slash + 1 : path, "retopk", sizeof "retopk");
+    memcpy(arguments + 2, argv + 2, (size_t)(argc - 2) * sizeof *argv);
+    execv(path, arguments);
+    return cask_error_errno(err, errno, "%s: cannot be run", path);
+}
+
 static enum cask_status run(int argc, char **argv, int *exit_code, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct tool_arguments arguments = {0};
+    if (strcmp(argv[1], "retopk") == 0) {
+        return run_retopk(argc, argv, err);
+    }
     for (int i = 0; i < COMMAND_COUNT; i++) {
         if (strcmp(argv[1], COMMANDS[i].name) == 0) {
             CASK_TRY(parse(argc, argv, &arguments, err));
