@@ -39,6 +39,7 @@ const struct cask_config_row precompute_rows[] = {
      "images per shard"},
     {"max_bad_percent", CASK_CONFIG_REAL, ROW(max_bad_percent), "5", 0, 100, NULL, "P",
      "stop when more images than this cannot be decoded"},
-    {"backend", CASK_CONFIG_TEXT, ROW(backend), "cpu", 0, 0, NULL, "NAME", "cpu, ref or ref64"},
+    {"backend", CASK_CONFIG_TEXT, ROW(backend), "cpu", 0, 0, NULL, "NAME",
+     "cpu, or ref (the slow oracle)"},
 };
 const size_t precompute_row_count = sizeof precompute_rows / sizeof *precompute_rows;

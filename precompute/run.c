@@ -50,6 +50,11 @@ static enum cask_status check_options(const struct precompute_options *options,
     if (missing != NULL) {
         return cask_error_set(err, CASK_ERR_USAGE, "expected %s; see --help", missing);
     }
+    if (strcmp(options->backend, "ref64") == 0) { /* and not after hours of teacher */
+        return cask_error_set(err, CASK_ERR_USAGE,
+                              "--backend ref64: expected cpu or ref; the cosines of a cache are "
+                              "products of float32 matrices");
+    }
     if (temperatures < 1 || temperatures > CASK_CACHE_TEMPERATURES) {
         return cask_error_set(err, CASK_ERR_USAGE, "--temperatures: expected 1 to %d, found %d",
                               CASK_CACHE_TEMPERATURES, temperatures);

@@ -59,6 +59,7 @@ refused 2 "rgb:MEAN:SCALE|rgb:1" build --preprocess rgb:1
 refused 2 "mobilfacenet|mobilefacenet" build --teacher mobilfacenet
 refused 2 "onnx|auto" build --teacher onnx
 refused 2 "cuda|cpu" build --backend cuda
+refused 2 "ref64|cpu or ref" build --backend ref64
 [ ! -e "$work/out" ] || fail "a refused command line left a folder"
 
 # the teacher's file: 3

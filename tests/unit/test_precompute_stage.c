@@ -375,6 +375,32 @@ static void classifier_that_fits_is_taken(void **state)
     expect("mean", "", "mean");
 }
 
+/* A list in which no two neighbours are of one person, and one image is torn. */
+static void order_of_the_data_does_not_matter(void **state)
+{
+    (void)state;
+    struct cask_error err = {0};
+    struct cask_dataset *folder = scene.dataset;
+    char path[400];
+    save_teacher(scene.weights, scene.means.rows, PEOPLE, in_order, EMBEDDING);
+    snprintf(path, sizeof path, "%s/torn.jpg", scene.folder);
+    assert_ok(cask_file_write_all(path, "torn", 4, &err));
+    snprintf(path, sizeof path, "%s/mixed.txt", scene.folder);
+    FILE *list = fopen(path, "w");
+    assert_non_null(list);
+    fprintf(list, "torn.jpg 0\n");
+    for (int i = 0; i < PEOPLE * IMAGES; i++) {
+        fprintf(list, "faces/p%d/%d.jpg %d\n", i % PEOPLE, i / PEOPLE, i % PEOPLE);
+    }
+    assert_int_equal(fclose(list), 0);
+    assert_ok(cask_dataset_open(path, NULL, &scene.dataset, &err));
+    expect("auto", "", "classifier");
+    save_teacher(scene.weights, scene.means.rows, PEOPLE, turned, EMBEDDING);
+    expect("auto", "", "mean");
+    cask_dataset_close(scene.dataset);
+    scene.dataset = folder;
+}
+
 static void classifier_of_other_people_is_not(void **state)
 {
     (void)state;
@@ -480,6 +506,7 @@ int main(void)
         cmocka_unit_test(staging_belongs_to_one_build),
         cmocka_unit_test(staging_wants_room),
         cmocka_unit_test(classifier_that_fits_is_taken),
+        cmocka_unit_test(order_of_the_data_does_not_matter),
         cmocka_unit_test(classifier_of_other_people_is_not),
         cmocka_unit_test(classifier_that_cannot_be_used),
         cmocka_unit_test(resumed_cache_keeps_its_origin),
