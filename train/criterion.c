@@ -16,7 +16,6 @@ struct cask_criterion {
     struct cask_engine *engine;
     struct cask_device *device;
     struct cask_pool *pool;
-    int64_t weight_count;
     int head_rows;
     uint64_t step;                              /* the next one's number */
     int term_loss[CASK_MAX_LOSSES], term_count; /* term t is config->losses[term_loss[t]] */
@@ -107,9 +106,6 @@ enum cask_status cask_criterion_create(const struct cask_criterion_config *confi
     }
     CASK_TRY(cask_pool_create(cask_device_threads(options->device), &criterion->pool, err));
     CASK_TRY(create_engine(criterion, options, err));
-    if (criterion->api->weight(criterion->engine) != NULL) {
-        criterion->weight_count = options->classes * options->dim;
-    }
     log_size(criterion, options);
     *out = criterion;
     criterion = NULL;
@@ -157,11 +153,12 @@ static void fill_terms(struct cask_criterion *criterion, const double *weights)
     for (int t = 0; t <= criterion->term_count; t++) {
         const char *name = t == 0 ? cask_head_of(&criterion->config->head)->name
                                   : criterion->config->losses[criterion->term_loss[t - 1]].name;
-        criterion->terms[t] = (struct cask_term){.name = name,
-                                                 .weight = t == 0 ? 1 : weights[t - 1],
-                                                 .value = result->value[t],
-                                                 .gradient_norm = result->gradient_norm[t],
-                                                 .gradient_cosine = result->gradient_cosine[t]};
+        criterion->terms[t] =
+            (struct cask_term){.name = name,
+                               .weight = t == 0 ? criterion->config->head.weight : weights[t - 1],
+                               .value = result->value[t],
+                               .gradient_norm = result->gradient_norm[t],
+                               .gradient_cosine = result->gradient_cosine[t]};
     }
 }
 
@@ -235,15 +232,19 @@ double cask_criterion_captured(const struct cask_criterion *criterion)
 double cask_criterion_gradient_squares(const struct cask_criterion *criterion)
 {
     struct cask_error err;
+    struct cask_engine_parameter found[CASK_CONFIG_LIST];
     double sum = 0;
-    if (criterion->weight_count == 0) {
-        return 0;
+    int n = criterion->api->parameters(criterion->engine, found, CASK_CONFIG_LIST);
+    for (int i = 0; i < n; i++) {
+        double squares;
+        if (cask_device_ops(criterion->device)
+                ->sum_squares(criterion->device, (size_t)(found[i].rows * found[i].columns),
+                              found[i].gradient, &squares, &err) != CASK_OK) {
+            return NAN;
+        }
+        sum += squares;
     }
-    enum cask_status st =
-        cask_device_ops(criterion->device)
-            ->sum_squares(criterion->device, (size_t)criterion->weight_count,
-                          criterion->api->gradient(criterion->engine), &sum, &err);
-    return st == CASK_OK ? sum : NAN;
+    return sum;
 }
 
 enum cask_status cask_criterion_update(struct cask_criterion *criterion, const struct cask_sgd *sgd,

@@ -114,12 +114,13 @@ double cask_criterion_accuracy(const struct cask_criterion *criterion);
 /* Mean teacher mass, at the T of the last class loss, inside what the teacher was known at: 1 in
  * exact mode; NaN without a class loss or without its LSE. */
 double cask_criterion_captured(const struct cask_criterion *criterion);
-/* Squared norm of the gradient for W of the last step, and the update that consumes it. */
+/* Squared norm of the last step's gradient for what the criterion trains (W, linear maps), and the
+ * update that consumes it. */
 double cask_criterion_gradient_squares(const struct cask_criterion *criterion);
 enum cask_status cask_criterion_update(struct cask_criterion *criterion, const struct cask_sgd *sgd,
                                        struct cask_error *err);
 
-/* All state a resumed run needs (W, its momentum, thresholds of EKD, ...): named float32 arrays,
+/* All state a resumed run needs (W, its momentum, linear maps, thresholds of EKD, ...): named float32 arrays,
  * owned by the criterion; write into them to restore. */
 struct cask_state_array {
     const char *name; /* "head.weight", "head.momentum" */

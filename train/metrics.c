@@ -142,6 +142,9 @@ static enum cask_status write_line(struct cask_metrics *metrics,
         cask_json_append(terms, term_object(&report->terms[i], metrics->sums[VALUES + i] / steps));
     }
     cask_json_set(line, "terms", terms);
+    if (!isnan(report->captured)) { /* of this step: teacher mass inside what is known of it */
+        cask_json_set_real(line, "captured", report->captured);
+    }
     if (!isnan(report->gradient_norm)) {
         cask_json_set_real(line, "gradient_norm", report->gradient_norm);
     }

@@ -187,6 +187,7 @@ enum cask_status cask_trainer_step(struct cask_trainer *trainer, int64_t step,
                                  batch->count, teacher, at, measure, trainer->d_embedding,
                                  &report->total, err));
     report->accuracy = cask_criterion_accuracy(trainer->criterion);
+    report->captured = cask_criterion_captured(trainer->criterion);
     report->term_count = cask_criterion_terms(trainer->criterion, &report->terms);
     CASK_TRY(check_finite(report, err));
     CASK_TRY(cask_net_zero_grads(trainer->net, err));

@@ -40,6 +40,7 @@ struct cask_trainer {
 struct cask_step_report {
     int64_t step; /* 0-based number of the step done */
     double epoch, rate, total, accuracy;
+    double captured;      /* cask_criterion_captured() */
     double gradient_norm; /* NaN if clipping is off */
     const struct cask_term *terms;
     int term_count;

@@ -25,7 +25,8 @@ enum cask_head_kind {
 enum cask_slope { CASK_SLOPE_EXACT, CASK_SLOPE_STRAIGHT_THROUGH };
 
 struct cask_head_options {
-    int kind; /* enum cask_head_kind */
+    double weight; /* of the cross-entropy in the sum of all terms */
+    int kind;      /* enum cask_head_kind */
     double scale;
     double margin; /* below 0: the head's own default */
     bool easy;

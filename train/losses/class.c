@@ -103,7 +103,7 @@ static void cross_entropy_tile(const struct classes *k, int64_t row, int64_t fir
     }
     const real *x = k->x + row * k->count + first;
     real value[TILE], slope[TILE], p[TILE];
-    double weight = k->scale / k->labelled;
+    double weight = k->head_options->weight * k->scale / k->labelled;
     int64_t at = (int64_t)label->at - first;
     memset(p, 0, (size_t)width * sizeof *p);
     if (label->hard < INFINITY) {

@@ -183,7 +183,7 @@ static enum cask_status engine_create(const struct cask_engine_options *options,
     engine->pool = options->pool;
     engine->facts = options->facts;
     engine->facts.threads = options->pool ? cask_pool_threads(options->pool) : 1;
-    engine->seed = options->seed;
+    engine->seed = engine->facts.seed = options->seed;
     engine->bytes = sizeof *engine;
     CASK_TRY(create_terms(engine, options, err));
     CASK_TRY(create_rows(engine, err));
@@ -274,7 +274,7 @@ static enum cask_status engine_step(struct cask_engine *engine,
         rows_unit_backward(engine->unit, engine->norm, engine->d_unit, batch, dim, engine->d_raw);
         memcpy(input->d_embedding, engine->d_raw, bytes);
     }
-    engine->result.total = engine->value[0];
+    engine->result.total = engine->has_head ? engine->head_options.weight * engine->value[0] : 0;
     for (int t = 0; t < engine->term_count; t++) {
         engine->result.total += input->weights[t] * engine->value[1 + t];
     }
@@ -319,26 +319,48 @@ static void *engine_gradient(struct cask_engine *engine)
     return engine->d_weight;
 }
 
+static int engine_parameters(struct cask_engine *engine, struct cask_engine_parameter *parameters,
+                             int limit)
+{
+    int n = 0;
+    if (engine->weight != NULL && n < limit) {
+        parameters[n++] = (struct cask_engine_parameter){
+            "head.weight",    "head.momentum",       engine->weight,   engine->momentum,
+            engine->d_weight, engine->facts.classes, engine->facts.dim};
+    }
+    for (int t = 0; t < engine->term_count && n < limit; t++) {
+        const struct loss *loss = engine->terms[t].loss;
+        n += loss->parameter != NULL && loss->parameter(engine->terms[t].state, &parameters[n]);
+    }
+    return n;
+}
+
 static enum cask_status engine_update(struct cask_engine *engine, const struct cask_sgd *sgd,
                                       struct cask_error *err)
 {
-    if (engine->weight == NULL) {
-        return CASK_OK;
+    struct cask_engine_parameter parameters[1 + MAX_TERMS];
+    const int n = engine_parameters(engine, parameters, 1 + MAX_TERMS);
+    enum cask_status st = CASK_OK;
+    for (int i = 0; i < n; i++) {
+        const struct cask_engine_parameter *p = &parameters[i];
+        CASK_TRY(cask_device_ops(engine->device)
+                     ->sgd_step(engine->device, sgd, (size_t)(p->rows * p->columns), p->value,
+                                p->gradient, p->momentum, err));
     }
-    size_t count = (size_t)engine->facts.classes * (size_t)engine->facts.dim;
-    return cask_device_ops(engine->device)
-        ->sgd_step(engine->device, sgd, count, engine->weight, engine->d_weight, engine->momentum,
-                   err);
+done:
+    return st;
 }
 
 static int engine_arrays(struct cask_engine *engine, struct cask_engine_array *arrays, int limit)
 {
+    struct cask_engine_parameter parameters[1 + MAX_TERMS];
+    const int trained = engine_parameters(engine, parameters, 1 + MAX_TERMS);
     int n = 0;
-    if (engine->weight != NULL && limit >= 2) {
-        arrays[n++] = (struct cask_engine_array){"head.weight", engine->weight, false,
-                                                 engine->facts.classes, engine->facts.dim};
-        arrays[n++] = (struct cask_engine_array){"head.momentum", engine->momentum, false,
-                                                 engine->facts.classes, engine->facts.dim};
+    for (int i = 0; i < trained && n + 2 <= limit; i++) {
+        const struct cask_engine_parameter *p = &parameters[i];
+        arrays[n++] = (struct cask_engine_array){p->name, p->value, false, p->rows, p->columns};
+        arrays[n++] =
+            (struct cask_engine_array){p->momentum_name, p->momentum, false, p->rows, p->columns};
     }
     if (engine->has_head && engine->head->hard != NULL && n < limit) {
         arrays[n++] = (struct cask_engine_array){"head.t", &engine->curricular_state, true, 1, 1};
@@ -372,6 +394,7 @@ const struct cask_engine_api NAME(cask_engine) = {
     .weight = engine_weight,
     .gradient = engine_gradient,
     .update = engine_update,
+    .parameters = engine_parameters,
     .arrays = engine_arrays,
     .bytes = engine_bytes,
 };

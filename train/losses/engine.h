@@ -28,6 +28,7 @@ enum cask_engine_need {
 
 /* What a loss may know before the first batch. */
 struct cask_engine_facts {
+    uint64_t seed; /* init of what a loss trains */
     int64_t classes;
     int batch, dim, teacher_dim, topk, threads;
     bool centers; /* exact mode */
@@ -88,6 +89,13 @@ struct cask_engine_array {
     int64_t rows, columns;
 };
 
+/* What a step leaves a gradient for: the class rows, a loss's linear map. */
+struct cask_engine_parameter {
+    const char *name, *momentum_name;
+    void *value, *momentum, *gradient;
+    int64_t rows, columns;
+};
+
 struct cask_engine;
 struct cask_engine_api {
     const char *name;
@@ -106,6 +114,8 @@ struct cask_engine_api {
     void *(*gradient)(struct cask_engine *engine); /* dW [C][D] of the last step */
     enum cask_status (*update)(struct cask_engine *engine, const struct cask_sgd *sgd,
                                struct cask_error *err);
+    int (*parameters)(struct cask_engine *engine, struct cask_engine_parameter *parameters,
+                      int limit);
     int (*arrays)(struct cask_engine *engine, struct cask_engine_array *arrays, int limit);
     size_t (*bytes)(const struct cask_engine *engine,
                     size_t *step_bytes); /* all; of them per step: [B,C] and chunks */

@@ -291,6 +291,15 @@ done:
     return st;
 }
 
+static enum cask_status clear_gradient(struct cask_engine *engine)
+{
+    if (engine->d_weight != NULL) {
+        memset(engine->d_weight, 0,
+               (size_t)engine->facts.classes * (size_t)engine->facts.dim * sizeof(real));
+    }
+    return CASK_OK;
+}
+
 static void collect(struct cask_engine *engine, const double *values)
 {
     engine->value[0] = values[0];
@@ -341,6 +350,9 @@ enum cask_status class_step(struct cask_engine *engine, const struct cask_engine
     collect(engine, values);
     if (input->measure && !from_logits) {
         CASK_TRY(measure_terms(engine, input, err));
+    }
+    if (engine->rule_count == 0 && engine->head_options.weight == 0) {
+        return clear_gradient(engine); /* logged only */
     }
     CASK_TRY(stream_gradient(engine, UINT64_MAX, NULL, NULL, err));
     if (from_logits) {

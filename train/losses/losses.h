@@ -59,17 +59,13 @@ struct loss {
     double (*step)(void *state, const void *options, const struct loss_step *step);
     /* AT_LOGITS: the rule and, where the index set depends on the batch, what fills row cuts. */
     struct two_group *(*rule)(void *state);
-    /* What a resumed run needs; appended to `arrays`, at most `limit`; returns the count. */
+    /* What it trains, at most one; false: nothing. Saved and updated by the engine. */
+    bool (*parameter)(void *state, struct cask_engine_parameter *parameter);
+    /* What else a resumed run needs; appended to `arrays`, at most `limit`; returns the count. */
     int (*arrays)(void *state, struct cask_engine_array *arrays, int limit);
 };
 
-/* All losses; registry.c lists them in the order of their terms. */
-extern const struct loss NAME(cask_loss_kd), NAME(cask_loss_dkd), NAME(cask_loss_gkd);
-extern const struct loss NAME(cask_loss_ekd), NAME(cask_loss_pwr), NAME(cask_loss_darkrank);
-extern const struct loss NAME(cask_loss_rkd_d), NAME(cask_loss_rkd_a), NAME(cask_loss_rkd_da);
-extern const struct loss NAME(cask_loss_sp), NAME(cask_loss_cckd), NAME(cask_loss_triplet);
-extern const struct loss NAME(cask_loss_embedding);
-
+/* registry.c lists all losses, in the order of their terms. */
 const struct loss *NAME(cask_loss_at)(int index); /* NULL behind the last */
 
 /* Runs task(user, index, worker) for [0, count) on the pool, or here if it is NULL. */

@@ -1,14 +1,30 @@
-/* train/losses/registry.c - every loss there is, in the order of their terms. */
+/* train/losses/registry.c - every loss there is, in the order of their terms. A row NAME stands for
+ * the table cask_loss_NAME of one source file.
+ */
 #include "train/losses/losses.h"
+
+#define LOSSES(ROW)                                                                                \
+    ROW(kd)                                                                                        \
+    ROW(dkd)                                                                                       \
+    ROW(gkd)                                                                                       \
+    ROW(ekd)                                                                                       \
+    ROW(pwr)                                                                                       \
+    ROW(rkd_d)                                                                                     \
+    ROW(rkd_a)                                                                                     \
+    ROW(rkd_da)                                                                                    \
+    ROW(darkrank)                                                                                  \
+    ROW(sp)                                                                                        \
+    ROW(cckd)                                                                                      \
+    ROW(triplet)                                                                                   \
+    ROW(embedding)
+
+#define DECLARE(name) extern const struct loss NAME(cask_loss_##name);
+#define ADDRESS(name) &NAME(cask_loss_##name),
+
+LOSSES(DECLARE)
 
 const struct loss *NAME(cask_loss_at)(int index)
 {
-    static const struct loss *const losses[] = {
-        &NAME(cask_loss_kd),        &NAME(cask_loss_dkd),    &NAME(cask_loss_gkd),
-        &NAME(cask_loss_ekd),       &NAME(cask_loss_pwr),    &NAME(cask_loss_rkd_d),
-        &NAME(cask_loss_rkd_a),     &NAME(cask_loss_rkd_da), &NAME(cask_loss_darkrank),
-        &NAME(cask_loss_sp),        &NAME(cask_loss_cckd),   &NAME(cask_loss_triplet),
-        &NAME(cask_loss_embedding),
-    };
+    static const struct loss *const losses[] = {LOSSES(ADDRESS)};
     return index >= 0 && index < (int)(sizeof losses / sizeof *losses) ? losses[index] : NULL;
 }

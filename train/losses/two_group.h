@@ -126,7 +126,7 @@ struct classes {
     struct ce_row {
         double max, log_sum;
         double rest; /* probability of everything but the label; 1 - p_y without its rounding */
-    } * ce; /* [B] */
+    } * ce;          /* [B] */
     struct cask_pool *pool;
     struct candidate *scratch; /* [threads][C]: for selection; NULL if no term selects */
 };

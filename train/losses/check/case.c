@@ -10,8 +10,8 @@
 
 enum { MAX_BYTES = 1 << 30, MAX_SECTIONS = 80 };
 
-const char *const case_input_names[CASE_INPUTS] = {"z_student", "z_teacher", "f_student",
-                                                   "f_teacher", "W",         "W_teacher"};
+const char *const case_input_names[CASE_INPUTS] = {
+    "z_student", "z_teacher", "f_student", "f_teacher", "W", "W_teacher", "map"};
 
 static enum cask_status read_matrix(const struct cask_json *json, const char *name,
                                     struct case_matrix *matrix, struct cask_error *err)
@@ -111,9 +111,10 @@ static enum cask_status check_shapes(const struct check_case *check, struct cask
         enum case_input a, b;
         bool rows;
     } equal[] = {
-        {INPUT_Z, INPUT_Z_TEACHER, true},          {INPUT_Z, INPUT_Z_TEACHER, false},
-        {INPUT_F, INPUT_F_TEACHER, true},          {INPUT_F, INPUT_W, false},
-        {INPUT_F_TEACHER, INPUT_W_TEACHER, false}, {INPUT_W, INPUT_W_TEACHER, true},
+        {INPUT_Z, INPUT_Z_TEACHER, true}, {INPUT_Z, INPUT_Z_TEACHER, false},
+        {INPUT_F, INPUT_F_TEACHER, true}, {INPUT_F, INPUT_W, false},
+        {INPUT_F, INPUT_MAP, false},      {INPUT_F_TEACHER, INPUT_W_TEACHER, false},
+        {INPUT_W, INPUT_W_TEACHER, true},
     };
     for (size_t i = 0; i < sizeof equal / sizeof *equal; i++) {
         const struct case_matrix *a = &m[equal[i].a], *b = &m[equal[i].b];

@@ -27,6 +27,7 @@ enum case_input {
     INPUT_F_TEACHER,
     INPUT_W,
     INPUT_W_TEACHER,
+    INPUT_MAP, /* M [D_T][D] of an embedding loss; its gradient is checked too */
     CASE_INPUTS
 };
 extern const char *const case_input_names[CASE_INPUTS];

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/mem.h"
+#include "train/losses/engine.h"
 
 struct word {
     const char *option, *key; /* key NULL: taken up by take_special() */
@@ -112,31 +113,51 @@ static const struct word triplet[] = {
     {NULL, NULL},
 };
 
+#define BIT(input) (1u << (input))
+enum {
+    LOGITS = BIT(INPUT_Z) | BIT(INPUT_Z_TEACHER),
+    PAIRS = BIT(INPUT_F) | BIT(INPUT_F_TEACHER),
+    HEAD = BIT(INPUT_F) | BIT(INPUT_W),
+    FROZEN = PAIRS | BIT(INPUT_W_TEACHER),
+    BOTH_HEADS = PAIRS | HEAD | BIT(INPUT_W_TEACHER),
+};
+
 struct method {
     const char *name, *term;
     bool head;
-    const struct word *words;
-    const char *fixed[4]; /* settings that the golden vocabulary implies */
+    unsigned inputs;          /* all of these, and no others */
+    const struct word *words; /* NULL: the loss's own configuration keys */
+    const char *fixed[4];     /* settings that the golden vocabulary implies */
 };
 
 static const struct method methods[] = {
-    {"head_ce", NULL, true, head_ce, {"head.t_momentum=1"}},
-    {"kd", "kd", false, kd, {"loss.kd.margin=false"}},
-    {"kd_topk_tail", "kd", false, kd_topk_tail, {"loss.kd.margin=false"}},
-    {"dkd", "dkd", false, dkd, {"loss.dkd.margin=false"}},
-    {"gkd", "gkd", false, gkd, {"loss.gkd.margin=false", "loss.gkd.selection_margin=false"}},
-    {"ce_plus_gkd", "gkd", true, ce_plus_gkd, {NULL}},
-    {"embedding", "embedding", false, embedding, {NULL}},
-    {"ekd", "ekd", false, ekd, {NULL}},
-    {"pwr", "pwr", false, pwr, {NULL}},
-    {"rkd_d", "rkd_d", false, rkd_d, {NULL}},
-    {"rkd_a", "rkd_a", false, rkd_a, {NULL}},
-    {"rkd_da", "rkd_da", false, rkd_da, {NULL}},
-    {"darkrank", "darkrank", false, darkrank, {NULL}},
-    {"sp", "sp", false, sp, {NULL}},
-    {"cckd", "cckd", false, cckd, {NULL}},
-    {"triplet", "triplet", false, triplet, {NULL}},
-    {"margin_distillation", NULL, true, margin_distillation, {"head.kind=margin_distillation"}},
+    {"head_ce", NULL, true, HEAD, head_ce, {"head.t_momentum=1"}},
+    {"kd", "kd", false, LOGITS, kd, {"loss.kd.margin=false"}},
+    {"kd_topk_tail", "kd", false, LOGITS, kd_topk_tail, {"loss.kd.margin=false"}},
+    {"dkd", "dkd", false, LOGITS, dkd, {"loss.dkd.margin=false"}},
+    {"gkd",
+     "gkd",
+     false,
+     LOGITS,
+     gkd,
+     {"loss.gkd.margin=false", "loss.gkd.selection_margin=false"}},
+    {"ce_plus_gkd", "gkd", true, BOTH_HEADS, ce_plus_gkd, {NULL}},
+    {"embedding", "embedding", false, PAIRS, embedding, {NULL}},
+    {"ekd", "ekd", false, PAIRS, ekd, {NULL}},
+    {"pwr", "pwr", false, PAIRS, pwr, {NULL}},
+    {"rkd_d", "rkd_d", false, PAIRS, rkd_d, {NULL}},
+    {"rkd_a", "rkd_a", false, PAIRS, rkd_a, {NULL}},
+    {"rkd_da", "rkd_da", false, PAIRS, rkd_da, {NULL}},
+    {"darkrank", "darkrank", false, PAIRS, darkrank, {NULL}},
+    {"sp", "sp", false, PAIRS, sp, {NULL}},
+    {"cckd", "cckd", false, PAIRS, cckd, {NULL}},
+    {"triplet", "triplet", false, PAIRS, triplet, {NULL}},
+    {"margin_distillation",
+     NULL,
+     true,
+     FROZEN,
+     margin_distillation,
+     {"head.kind=margin_distillation"}},
 };
 
 static char *text_of(const struct cask_json *value)
@@ -241,12 +262,62 @@ done:
     return st;
 }
 
+/* A loss without golden words: its options are its configuration keys. */
+static enum cask_status take_key(struct check_case *check, const char *loss, const char *option,
+                                 const struct cask_json *value, struct cask_error *err)
+{
+    char *key = cask_format("loss.%s.%s", loss, option), *text = text_of(value);
+    enum cask_status st = CASK_OK;
+    if (key == NULL || text == NULL) {
+        CASK_TRY(cask_error_memory(err, 0, "an option"));
+    }
+    CASK_TRY(cask_config_set_value(check->config, key, text, option, err));
+done:
+    cask_free(key);
+    cask_free(text);
+    return st;
+}
+
+static enum cask_status check_inputs(const struct check_case *check, unsigned expected,
+                                     struct cask_error *err)
+{
+    for (int i = 0; i < CASE_INPUTS; i++) {
+        const bool given = check->inputs[i].values != NULL;
+        if (i != INPUT_MAP && given != ((expected >> i & 1) != 0)) {
+            return cask_error_set(err, CASK_ERR_FORMAT, "inputs.%s: this method %s",
+                                  case_input_names[i], given ? "has no such input" : "needs it");
+        }
+    }
+    return CASK_OK;
+}
+
+/* A method that is the name of a loss in the registry, at the place where that loss attaches. */
+static bool registry_method(const char *name, struct method *method)
+{
+    const struct cask_config_row *rows;
+    size_t row_count, bytes;
+    enum cask_place place;
+    *method = (struct method){0};
+    for (int i = 0; cask_engine_f64.describe(i, &method->name, &place, &rows, &row_count, &bytes);
+         i++) {
+        if (strcmp(method->name, name) == 0) {
+            method->term = method->name;
+            method->inputs = place == CASK_AT_LOGITS ? LOGITS : PAIRS;
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum cask_status take_option(struct check_case *check, const struct method *method,
                                     const char *option, const struct cask_json *value,
                                     struct cask_error *err)
 {
     const struct word *word = method->words;
     enum cask_status st = CASK_OK;
+    if (word == NULL) {
+        return take_key(check, method->term, option, value, err);
+    }
     while (word->option != NULL && strcmp(word->option, option) != 0) {
         word++;
     }
@@ -270,7 +341,8 @@ done:
 enum cask_status check_case_options(struct check_case *check, const char *name,
                                     const struct cask_json *options, struct cask_error *err)
 {
-    const struct method *method = NULL;
+    struct method own;
+    const struct method *method = registry_method(name, &own) ? &own : NULL;
     const struct cask_json *value;
     const char *option;
     enum cask_status st = CASK_OK;
@@ -290,6 +362,7 @@ enum cask_status check_case_options(struct check_case *check, const char *name,
          iter = cask_json_next(options, iter, &option, &value)) {
         CASK_TRY(take_option(check, method, option, value, err));
     }
+    CASK_TRY(check_inputs(check, method->inputs, err));
     if (check->topk > 0 && !(cask_json_as_real(cask_json_get(options, "T"), &check->temperature) &&
                              check->temperature > 0)) {
         CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT, "options.T: expected a number above 0"));

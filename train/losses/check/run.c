@@ -199,6 +199,39 @@ static enum cask_status create(const struct check_case *check, struct cask_devic
     return api->create(&options, engine, err);
 }
 
+/* The input that stands for what the engine trains under this name. */
+static enum case_input input_of(const char *parameter)
+{
+    return strcmp(parameter, "head.weight") == 0 ? INPUT_W : INPUT_MAP;
+}
+
+static enum cask_status fill_parameters(const struct check_case *check, const struct typed *t,
+                                        const struct cask_engine_api *api,
+                                        struct cask_engine *engine, struct cask_error *err)
+{
+    struct cask_engine_parameter found[8];
+    const int n = api->parameters(engine, found, 8);
+    bool map = false;
+    for (int i = 0; i < n; i++) {
+        const enum case_input input = input_of(found[i].name);
+        const struct case_matrix *given = &check->inputs[input];
+        if (given->values == NULL || given->rows != found[i].rows ||
+            given->columns != found[i].columns) {
+            return cask_error_set(
+                err, CASK_ERR_FORMAT, "inputs.%s: expected %lld x %lld, found %lld x %lld",
+                case_input_names[input], (long long)found[i].rows, (long long)found[i].columns,
+                (long long)given->rows, (long long)given->columns);
+        }
+        memcpy(found[i].value, t->inputs[input],
+               (size_t)(found[i].rows * found[i].columns) * api->real_bytes);
+        map = map || input == INPUT_MAP;
+    }
+    if (check->inputs[INPUT_MAP].values != NULL && !map) {
+        return cask_error_set(err, CASK_ERR_FORMAT, "inputs.map: this loss has no linear map");
+    }
+    return CASK_OK;
+}
+
 /* EKD's thresholds before the step. */
 static void restore(const struct check_case *check, const struct cask_engine_api *api,
                     struct cask_engine *engine)
@@ -263,17 +296,16 @@ static enum cask_status step(const struct check_case *check, const struct typed 
         .d_logits = t->d_student,
     };
     enum cask_status st = CASK_OK;
-    if (m[INPUT_W].values != NULL && api->weight(engine) != NULL) {
-        memcpy(api->weight(engine), t->inputs[INPUT_W],
-               (size_t)(m[INPUT_W].rows * m[INPUT_W].columns) * api->real_bytes);
-    }
+    CASK_TRY(fill_parameters(check, t, api, engine, err));
     restore(check, api, engine);
     CASK_TRY(api->step(engine, &input, err));
     run->loss = api->result(engine)->total;
     CASK_TRY(take_gradient(&m[student], t->d_student, t->f32, &run->gradient[student], err));
-    if (m[INPUT_W].values != NULL && api->gradient(engine) != NULL) {
-        CASK_TRY(take_gradient(&m[INPUT_W], api->gradient(engine), t->f32, &run->gradient[INPUT_W],
-                               err));
+    struct cask_engine_parameter found[8];
+    const int n = api->parameters(engine, found, 8);
+    for (int i = 0; i < n; i++) {
+        const enum case_input at = input_of(found[i].name);
+        CASK_TRY(take_gradient(&m[at], found[i].gradient, t->f32, &run->gradient[at], err));
     }
 done:
     return st;
