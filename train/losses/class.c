@@ -128,20 +128,24 @@ static void cross_entropy_tile(const struct classes *k, int64_t row, int64_t fir
 
 /* ------------------------------------------------------------------- steps */
 
-void class_begin(struct classes *classes, struct two_group **terms, int count)
+enum cask_status class_begin(struct classes *classes, struct two_group **terms, int count,
+                             struct cask_error *err)
 {
     struct job job = {.classes = classes, .terms = terms, .count = count};
+    enum cask_status st = CASK_OK;
     if (classes->cross_entropy) {
         loss_parallel(classes->pool, classes->batch, cross_entropy_row, &job);
     }
     for (int t = 0; t < count; t++) {
         if (terms[t]->set == SET_CUT) {
-            terms[t]->select(terms[t], classes);
+            CASK_TRY(terms[t]->select(terms[t], classes, err));
         }
         for (int i = 0; i < classes->batch; i++) {
             two_group_begin(terms[t], classes, i);
         }
     }
+done:
+    return st;
 }
 
 static void stats_row(void *user, int64_t row, int worker)

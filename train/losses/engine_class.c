@@ -344,7 +344,7 @@ enum cask_status class_step(struct cask_engine *engine, const struct cask_engine
     for (int r = 0; r < engine->rule_count; r++) {
         engine->rules[r]->weight = input->weights[engine->rule_term[r]];
     }
-    class_begin(&engine->classes, engine->rules, engine->rule_count);
+    CASK_TRY(class_begin(&engine->classes, engine->rules, engine->rule_count, err));
     CASK_TRY(stream_stats(engine, err));
     class_finish(&engine->classes, engine->rules, engine->rule_count, values);
     collect(engine, values);

@@ -234,10 +234,12 @@ static int64_t batch_k(const struct state *gkd, struct job *job)
     return k < c->count ? k : c->count;
 }
 
-static void select_all(struct two_group *rule, const struct classes *classes)
+static enum cask_status select_all(struct two_group *rule, const struct classes *classes,
+                                   struct cask_error *err)
 {
     const struct state *gkd = rule->owner;
     struct job job = {.gkd = gkd, .classes = classes, .k = gkd->k};
+    (void)err;
     if (gkd->selection != FIXED) {
         loss_parallel(classes->pool, classes->batch, softmax_row, &job);
     }
@@ -245,6 +247,7 @@ static void select_all(struct two_group *rule, const struct classes *classes)
         job.k = batch_k(gkd, &job);
     }
     loss_parallel(classes->pool, classes->batch, cut_row, &job);
+    return CASK_OK;
 }
 
 /* --------------------------------------------------------------------- row */

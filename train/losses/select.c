@@ -11,7 +11,7 @@ struct histogram {
     double mass[BINS];
 };
 
-static bool before(struct candidate a, struct candidate b)
+bool rank_before(struct candidate a, struct candidate b)
 {
     return a.value > b.value || (a.value == b.value && a.index < b.index);
 }
@@ -23,10 +23,10 @@ static void sift_down(struct candidate *heap, int64_t root, int64_t count)
         if (child >= count) {
             return;
         }
-        if (child + 1 < count && before(heap[child], heap[child + 1])) {
+        if (child + 1 < count && rank_before(heap[child], heap[child + 1])) {
             child++;
         }
-        if (before(heap[child], heap[root])) {
+        if (rank_before(heap[child], heap[root])) {
             return;
         }
         struct candidate swap = heap[root];
@@ -48,6 +48,28 @@ static void sort(struct candidate *list, int64_t count)
         list[end] = swap;
         sift_down(list, 0, end);
     }
+}
+
+void rank_keep(struct candidate *kept, int64_t *count, int64_t k, struct candidate next)
+{
+    if (*count == k) {
+        if (k > 0 && rank_before(next, kept[0])) {
+            kept[0] = next;
+            sift_down(kept, 0, k);
+        }
+        return;
+    }
+    int64_t at = (*count)++;
+    for (; at > 0 && rank_before(kept[(at - 1) / 2], next); at = (at - 1) / 2) {
+        kept[at] = kept[(at - 1) / 2];
+    }
+    kept[at] = next;
+}
+
+void rank_drop(struct candidate *kept, int64_t *count)
+{
+    kept[0] = kept[--*count];
+    sift_down(kept, 0, *count);
 }
 
 static int bin_of(const struct histogram *h, real value)

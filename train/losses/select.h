@@ -23,8 +23,17 @@ struct ranking {
     struct candidate *scratch; /* [C] */
 };
 
+#define rank_keep NAME(cask_rank_keep)
+#define rank_drop NAME(cask_rank_drop)
+#define rank_before NAME(cask_rank_before)
 #define rank_top NAME(cask_rank_top)
 #define rank_mass NAME(cask_rank_mass)
+
+/* The k first in rank of a stream, kept as a heap whose root kept[0] is the last of them; `count`
+ * grows to k. rank_drop takes the root out. */
+void rank_keep(struct candidate *kept, int64_t *count, int64_t k, struct candidate next);
+void rank_drop(struct candidate *kept, int64_t *count);
+bool rank_before(struct candidate a, struct candidate b);
 
 /* The cut that lets the k largest in; cut.label tells whether the label is one of them. */
 struct cut rank_top(const struct ranking *ranking, int64_t k);

@@ -3,7 +3,8 @@
 
 /* Membership of a run of classes on one side of the cut's index, as tests that need no index. */
 struct sides {
-    real threshold; /* x >= threshold is in Phi ... */
+    bool by_teacher;
+    real threshold; /* x, or the teacher's y, >= threshold is in Phi ... */
     real floor;     /* ... if the teacher's value is above this */
     real tail;      /* stands for unknown teacher values */
     real fa, fb;    /* scale / T of student and teacher */
@@ -26,8 +27,7 @@ static double label_value(const struct two_group *rule, const struct label *labe
     return rule->margin ? label->margin : label->plain;
 }
 
-static double teacher_label_value(const struct two_group *rule, const struct classes *classes,
-                                  int row)
+double two_group_teacher_label(const struct two_group *rule, const struct classes *classes, int row)
 {
     const struct label *label = &classes->labels[row];
     double phi = label->teacher, slope;
@@ -65,7 +65,7 @@ static void begin_topk(struct two_group *rule, const struct classes *classes, in
         double plain = exp(label->teacher * factor - lse);
         known += label_seen ? 0 : plain;
         count += !label_seen;
-        change = exp(teacher_label_value(rule, classes, row) * factor - lse) - plain;
+        change = exp(two_group_teacher_label(rule, classes, row) * factor - lse) - plain;
     }
     double rest = known < 1 ? 1 - known : 0;
     int64_t unknown = classes->count - count;
@@ -122,10 +122,11 @@ static void find_maxima(const struct sides *s, const real *x, const real *y, int
 {
     real in_a = REAL_NONE, in_b = REAL_NONE, out_a = REAL_NONE, out_b = REAL_NONE;
     const real threshold = s->threshold, floor = s->floor, tail = s->tail;
+    const real *key = s->by_teacher ? y : x;
     SIMD(reduction(max : in_a) reduction(max : in_b) reduction(max : out_a) reduction(max : out_b))
     for (int j = 0; j < count; j++) {
         real a = x[j], b = y[j] > REAL_FLOOR ? y[j] : tail;
-        int in = (a >= threshold) & (y[j] > floor);
+        int in = (key[j] >= threshold) & (y[j] > floor);
         real for_in_a = in ? a : REAL_NONE, for_out_a = in ? REAL_NONE : a;
         real for_in_b = in ? b : REAL_NONE, for_out_b = in ? REAL_NONE : b;
         in_a = for_in_a > in_a ? for_in_a : in_a;
@@ -142,13 +143,14 @@ static void add_run(const struct sides *s, const real *x, const real *y, int cou
 {
     find_maxima(s, x, y, count, state);
     const real threshold = s->threshold, floor = s->floor, tail = s->tail, fa = s->fa, fb = s->fb;
+    const real *key = s->by_teacher ? y : x;
     const real in_a = state->in.max_a, in_b = state->in.max_b;
     const real out_a = state->out.max_a, out_b = state->out.max_b;
     real sum_in_a = 0, sum_in_b = 0, cross_in = 0, sum_out_a = 0, sum_out_b = 0, cross_out = 0;
     SIMD(reduction(+ : sum_in_a, sum_in_b, cross_in, sum_out_a, sum_out_b, cross_out))
     for (int j = 0; j < count; j++) {
         real b = y[j] > REAL_FLOOR ? y[j] : tail;
-        int in = (x[j] >= threshold) & (y[j] > floor);
+        int in = (key[j] >= threshold) & (y[j] > floor);
         real da = (x[j] - (in ? in_a : out_a)) * fa;
         real db = (b - (in ? in_b : out_b)) * fb;
         real ea = real_exp(da);
@@ -180,6 +182,7 @@ static struct sides sides_of(const struct two_group *rule, const struct classes 
 {
     bool only_known = classes->teacher->kind == TEACHER_TOPK && rule->tail == TAIL_ONE_BIN;
     return (struct sides){
+        .by_teacher = rule->by_teacher,
         .floor = only_known ? REAL_FLOOR : (real)-INFINITY,
         .tail = rule->rows[row].tail,
         .fa = (real)student_factor(rule, classes),
@@ -250,7 +253,7 @@ void two_group_add_tile(struct two_group *rule, const struct classes *classes, i
         if (classes->teacher->kind != TEACHER_TOPK) {
             label->teacher = (double)y[label->at - first];
         }
-        state->label_b = teacher_label_value(rule, classes, row);
+        state->label_b = two_group_teacher_label(rule, classes, row);
         add_label(state, &sides);
     }
 }
@@ -351,6 +354,7 @@ static void gradient_run(const struct sides *s, const struct row_state *state, c
                          const real *y, int count, real *g)
 {
     const real threshold = s->threshold, floor = s->floor, tail = s->tail, fa = s->fa, fb = s->fb;
+    const real *key = s->by_teacher ? y : x;
     const real in_a = state->in.max_a, in_b = state->in.max_b;
     const real out_a = state->out.max_a, out_b = state->out.max_b;
     const real inverse_in_a = inverse(state->in.sum_a), inverse_in_b = inverse(state->in.sum_b);
@@ -360,7 +364,7 @@ static void gradient_run(const struct sides *s, const struct row_state *state, c
     SIMD()
     for (int j = 0; j < count; j++) {
         real b = y[j] > REAL_FLOOR ? y[j] : tail;
-        int in = (x[j] >= threshold) & (y[j] > floor);
+        int in = (key[j] >= threshold) & (y[j] > floor);
         real ea = real_exp((x[j] - (in ? in_a : out_a)) * fa);
         real eb = real_exp((b - (in ? in_b : out_b)) * fb);
         eb = b > REAL_FLOOR ? eb : 0;

@@ -39,8 +39,8 @@ struct lambda {
  * (needs no LSE) */
 enum tail_rule { TAIL_ONE_BIN, TAIL_UNIFORM, TAIL_ZERO, TAIL_RENORMALISED };
 
-/* A class with x > value, or x = value and a number up to index, is in Phi. The label is decided
- * apart. */
+/* A class with x > value (or the teacher's, see by_teacher), or x = value and a number up to index,
+ * is in Phi. The label is decided apart. */
 struct cut {
     real value;
     int64_t index;
@@ -72,8 +72,10 @@ struct two_group {
     struct lambda primary, binary, secondary;
     enum index_set set;
     enum tail_rule tail;
-    /* Fills rows[i].cut for SET_CUT from the student's whole rows. */
-    void (*select)(struct two_group *rule, const struct classes *classes);
+    bool by_teacher; /* SET_CUT: the cut is on the teacher's values, not on the student's */
+    /* Fills rows[i].cut for SET_CUT from whole rows. */
+    enum cask_status (*select)(struct two_group *rule, const struct classes *classes,
+                               struct cask_error *err);
     void *owner;            /* of the loss, for select() */
     struct row_state *rows; /* [batch], owned by the loss */
     double weight;          /* of this step */
@@ -136,6 +138,7 @@ struct classes {
 #define class_finish NAME(cask_class_finish)
 #define class_gradient NAME(cask_class_gradient)
 #define teacher_load NAME(cask_teacher_load)
+#define two_group_teacher_label NAME(cask_two_group_teacher_label)
 #define two_group_begin NAME(cask_two_group_begin)
 #define two_group_add_tile NAME(cask_two_group_add_tile)
 #define two_group_finish NAME(cask_two_group_finish)
@@ -144,6 +147,9 @@ struct classes {
 /* teacher.c: cosines of classes [first, first + count) into teacher->chunk. */
 enum cask_status teacher_load(struct teacher_rows *teacher, int batch, int64_t classes,
                               int64_t first, int64_t count, struct cask_error *err);
+/* The teacher's entry of the label, with its margin if the rule wants it; NAN: not known (yet). */
+double two_group_teacher_label(const struct two_group *rule, const struct classes *classes,
+                               int row);
 /* Row-wise part before streaming: in top-k mode the tail and the true LSE. */
 void two_group_begin(struct two_group *rule, const struct classes *classes, int row);
 /* One tile of one row, [first, first + count); y: teacher's values there. */
@@ -160,7 +166,8 @@ void two_group_gradient(const struct two_group *rule, const struct classes *clas
  * teacher: load, stats. finish: values (term 0 is the head's cross-entropy). Then for every chunk:
  * load, gradient of the terms whose bit is set in `mask`, written to out (rows `stride` apart); out
  * may be x + first with stride C. */
-void class_begin(struct classes *classes, struct two_group **terms, int count);
+enum cask_status class_begin(struct classes *classes, struct two_group **terms, int count,
+                             struct cask_error *err);
 void class_chunk_stats(const struct classes *classes, struct two_group **terms, int count);
 void class_finish(struct classes *classes, struct two_group **terms, int count, double *values);
 void class_gradient(const struct classes *classes, struct two_group **terms, int count,
