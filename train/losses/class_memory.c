@@ -67,7 +67,7 @@ static enum cask_status create_teacher(struct cask_engine *engine,
     bool selects = false;
     enum cask_status st = CASK_OK;
     for (int r = 0; r < engine->rule_count; r++) {
-        selects |= engine->rules[r]->set == SET_CUT;
+        selects |= engine->rules[r]->set == SET_CUT && !engine->rules[r]->by_teacher;
     }
     engine->teacher.capacity = chunk_width(options);
     CASK_TRY(engine_alloc(engine, batch * (size_t)engine->teacher.capacity, sizeof(real), true,
