@@ -90,9 +90,9 @@ def lam(value, P):
     return P if value == "p_phi" else 1 - P if value == "1-p_phi" else torch.full_like(P, value)
 
 
-def gkd_value(zs, zt, y, o):
+def gkd_value(zs, zt, y, o, phi=None):
     T = o["T"]
-    phi = mask_of(zs, y, o)
+    phi = mask_of(zs, y, o) if phi is None else phi
     a, b = zs / T, zt / T
     inf = float("inf")
 
@@ -116,6 +116,16 @@ def gkd_value(zs, zt, y, o):
 
 def gkd(o):
     return lambda x, y: gkd_value(x["z_student"], x["z_teacher"], y, o)
+
+
+def gkd_teacher(o):
+    """The teacher's list: the label and its k - 1 largest others, or its k largest."""
+    def f(x, y):
+        ranked = {"selection": "fixed", "k": o["k"], "force_label": o["force_label"]}
+        full = {"T": o["temperature"], "T2": o["t_squared"], "lambda_primary": o["lambda_primary"],
+                "lambda_binary": o["lambda_binary"], "lambda_secondary": 0.0}
+        return gkd_value(x["z_student"], x["z_teacher"], y, full, mask_of(x["z_teacher"], y, ranked))
+    return f
 
 
 def tail(o):
@@ -348,6 +358,10 @@ def class_cases():
         emit("gkd_" + name, "gkd", o, logits(20 + 2 * i, 7, 101), labels_of(7, 101), gkd(o), "GKD, all terms masked and summed directly")
     o = {**base, "T": 1.0, "selection": "fixed", "k": 4, "force_label": True}
     emit("gkd_T1_steep", "gkd", o, logits(40, 6, 37, scale=30.0), labels_of(6, 37), gkd(o), "T = 1 with logits up to +-90: masses underflow in float")
+    o = {"k": 9, "temperature": 4.0, "t_squared": True, "margin": False, "force_label": True, "lambda_primary": 8.0, "lambda_binary": 1.0}
+    emit("gkd_teacher", "gkd_teacher", o, logits(44, 7, 101), labels_of(7, 101), gkd_teacher(o), "primary set ranked by the teacher")
+    o = {**o, "force_label": False, "temperature": 2.0}
+    emit("gkd_teacher_free", "gkd_teacher", o, logits(46, 6, 37), labels_of(6, 37), gkd_teacher(o), "the label may be missing from the set")
     for t in ("one_bin", "uniform", "zero", "renormalised"):
         o = {"T": 4.0, "K": 6, "tail": t, "T2": True}
         emit("topk_" + t, "kd_topk_tail", o, logits(50, 7, 33), labels_of(7, 33), tail(o), "teacher known at its top-k: " + t)

@@ -7,6 +7,7 @@
     ROW(kd)                                                                                        \
     ROW(dkd)                                                                                       \
     ROW(gkd)                                                                                       \
+    ROW(gkd_teacher)                                                                               \
     ROW(ekd)                                                                                       \
     ROW(pwr)                                                                                       \
     ROW(rkd_d)                                                                                     \
