@@ -28,7 +28,7 @@ def labels_of(batch, classes, per=2):
 
 def emit(name, method, options, inputs, labels, function, about, tiny=False):
     leaves = {k: v.clone() for k, v in inputs.items()}
-    students = [k for k in leaves if k in ("z_student", "f_student", "W")]
+    students = [k for k in leaves if k in ("z_student", "f_student", "W", "map")]
     for k in students:
         leaves[k].requires_grad_(True)
     loss = function(leaves, torch.tensor(labels))
@@ -311,9 +311,12 @@ def pwr(o):
 
 def embedding(o):
     def f(x, y):
+        s = x["f_student"] @ x["map"].T if "map" in x else x["f_student"]
         if o["kind"] == "mse_raw":
-            return F.mse_loss(x["f_student"], x["f_teacher"])
-        c = F.cosine_similarity(x["f_student"], x["f_teacher"])
+            return F.mse_loss(s, x["f_teacher"])
+        if o["kind"] == "mse_unit":
+            return (F.normalize(s) - F.normalize(x["f_teacher"])).pow(2).sum() / (2 * len(s))
+        c = F.cosine_similarity(s, x["f_teacher"])
         return {"cos": 1 - c, "cos_sq": (1 - c) ** 2, "l2": 2 - 2 * c}[o["kind"]].mean()
     return f
 
@@ -409,6 +412,9 @@ def pair_cases():
         emit(name, method, o, pair(200 + 2 * i, B, 6, 9), y, loss(o), "from the formula, by automatic differentiation")
     for i, kind in enumerate(("cos", "cos_sq", "l2", "mse_raw")):
         emit("embedding_" + kind, "embedding", {"kind": kind}, pair(300 + 2 * i, 3, 5, 5), [1, 1, 2], embedding({"kind": kind}), "row by row")
+    for i, kind in enumerate(("cos_sq", "mse_raw", "mse_unit")):
+        x = {**pair(330 + 2 * i, 5, 6, 9), "map": draw(340 + i, 9, 6, scale=0.25)}
+        emit("embedding_map_" + kind, "embedding", {"kind": kind}, x, labels_of(5, 9), embedding({"kind": kind}), "through a linear map, to f and the map")
     o = {"metric": "angle", "m_min": 0.2, "m_max": 0.5, "triplets": triplets}
     emit("triplet_angle", "triplet", o, pair(310, B, 6, 6), y, triplet(o), "angles, teacher-scaled margin")
     o = {"normalise": True, "mean_scale": True, "denom": "B*B"}

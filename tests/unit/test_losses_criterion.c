@@ -132,6 +132,68 @@ static void test_topk_is_exact_inside(void **state)
     }
 }
 
+/* Ranked by the teacher, GKD is exact although most of the teacher is unknown. */
+static void test_teacher_ranked_is_exact(void **state)
+{
+    (void)state;
+    static const char *const sets[][6] = {
+        {"loss.gkd_teacher.weight=1", "loss.gkd_teacher.k=7", NULL},
+        {"loss.gkd_teacher.weight=1", "loss.gkd_teacher.k=6", "loss.gkd_teacher.force_label=false",
+         "head.kind=cosface", NULL},
+        {"loss.gkd_teacher.weight=1", "loss.gkd_teacher.k=7", "loss.gkd_teacher.force_label=false",
+         "loss.gkd_teacher.margin=false", "head.weight=0", NULL},
+    };
+    for (size_t s = 0; s < sizeof sets / sizeof *sets; s++) {
+        struct losses_batch b;
+        struct made exact, topk;
+        struct cask_error err;
+        float d_exact[LOSSES_B * LOSSES_D], d_topk[LOSSES_B * LOSSES_D];
+        losses_draw(&b, 90 + s, LOSSES_B, LOSSES_C, LOSSES_D, LOSSES_DT);
+        losses_fill_topk(&b, 7);
+        assert_ok(make(&exact, &b, true, 1, sets[s], &err));
+        assert_ok(make(&topk, &b, false, 2, sets[s], &err));
+        double a = step(&exact, &b, true, start, d_exact),
+               c = step(&topk, &b, false, start, d_topk);
+        assert_close(c, a, 1e-5 * fabs(a));
+        assert_all_close_f32(d_topk, d_exact, LOSSES_B * LOSSES_D, 1e-5);
+        assert_true(cask_criterion_captured(topk.criterion) < 0.999);
+        made_close(&exact);
+        made_close(&topk);
+    }
+}
+
+/* The map between unequal sizes is trained, and saved with its momentum. */
+static void test_linear_map(void **state)
+{
+    (void)state;
+    static const char *const set[] = {"loss.embedding.weight=10", "head.weight=0", NULL};
+    const struct cask_sgd sgd = {.rate = 1, .momentum = 0.9, .gradient_scale = 1};
+    const struct cask_state_array *arrays;
+    const struct cask_term *terms;
+    struct losses_batch b;
+    struct made made;
+    struct cask_error err;
+    float d[LOSSES_B * LOSSES_D];
+    losses_draw(&b, 95, LOSSES_B, LOSSES_C, LOSSES_D, LOSSES_DT);
+    assert_ok(make(&made, &b, true, 1, set, &err));
+    assert_int_equal(cask_criterion_state(made.criterion, &arrays), 4);
+    assert_string_equal(arrays[2].name, "loss.embedding.map");
+    assert_int_equal(arrays[2].rows, LOSSES_DT);
+    assert_int_equal(arrays[2].columns, LOSSES_D);
+    const double first = step(&made, &b, true, start, d);
+    for (int n = 0; n < 60; n++) {
+        assert_true(cask_criterion_gradient_squares(made.criterion) > 0);
+        assert_ok(cask_criterion_update(made.criterion, &sgd, &err));
+        step(&made, &b, true, start, d);
+    }
+    const double last = step(&made, &b, true, start, d);
+    assert_true(last < 0.5 * first && last > 0);
+    cask_criterion_terms(made.criterion, &terms);
+    assert_close(terms[0].weight, 0, 0);
+    assert_close(terms[1].value * 10, last, 1e-6 * last);
+    made_close(&made);
+}
+
 /* Less is known, less is captured; and the one-bin loss is a lower bound of KD. */
 static void test_topk_bound(void **state)
 {
@@ -172,8 +234,9 @@ static void test_refusals(void **state)
     (void)state;
     struct losses_batch b;
     losses_draw(&b, 41, LOSSES_B, LOSSES_C, LOSSES_D, LOSSES_DT);
-    expect_mismatch(&b, true, (const char *const[]){"loss.embedding.weight=1", NULL},
-                    "loss.embedding");
+    expect_mismatch(
+        &b, false, (const char *const[]){"loss.gkd_teacher.weight=1", "loss.gkd_teacher.k=9", NULL},
+        "loss.gkd_teacher.k");
     expect_mismatch(&b, false, (const char *const[]){"loss.dkd.weight=1", NULL}, "loss.dkd");
     expect_mismatch(&b, false,
                     (const char *const[]){"loss.kd.weight=1", "loss.kd.temperature=3", NULL},
@@ -253,13 +316,9 @@ static void test_ramp_and_terms(void **state)
     made_close(&made);
 }
 
-static const char *const everything[] = {"loss.kd.weight=1",
-                                         "loss.gkd.weight=0.1",
-                                         "loss.ekd.weight=1",
-                                         "loss.pwr.weight=5",
-                                         "loss.rkd_da.weight=1",
-                                         "head.kind=curricularface",
-                                         NULL};
+static const char *const everything[] = {
+    "loss.kd.weight=1",  "loss.embedding.weight=1", "loss.gkd.weight=0.1",      "loss.ekd.weight=1",
+    "loss.pwr.weight=5", "loss.rkd_da.weight=1",    "head.kind=curricularface", NULL};
 
 /* Same bits for any number of threads, with the device held to one. */
 static void test_threads(void **state)
@@ -428,6 +487,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_topk_is_exact_inside),
+        cmocka_unit_test(test_teacher_ranked_is_exact),
+        cmocka_unit_test(test_linear_map),
         cmocka_unit_test(test_topk_bound),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_bad_step),
