@@ -93,6 +93,9 @@ enum cask_status cask_cache_writer_open(const char *folder, const struct cask_ma
 int64_t cask_cache_writer_shards(const struct cask_cache_writer *writer);
 bool cask_cache_writer_has(const struct cask_cache_writer *writer,
                            int64_t shard); /* published and whole */
+/* Learns what other builders have published since. */
+enum cask_status cask_cache_writer_refresh(struct cask_cache_writer *writer,
+                                           struct cask_error *err);
 enum cask_status cask_cache_writer_begin(struct cask_cache_writer *writer, int64_t shard,
                                          struct cask_error *err);
 /* Rows of the open shard, `count` at a time, in order. */
@@ -120,6 +123,27 @@ enum cask_status cask_cache_writer_bad(struct cask_cache_writer *writer, int64_t
 enum cask_status cask_cache_writer_finish(struct cask_cache_writer *writer, struct cask_error *err);
 void cask_cache_writer_close(
     struct cask_cache_writer *writer); /* accepts NULL; keeps what is published */
+
+/* ------------------------------------------------------------------ leases */
+
+/* Several processes, on one machine or on many that share the folder, may build one cache. Who
+ * takes the lease of a piece of work does it; the others leave it alone or wait. A lease ends with
+ * drop, with its process, or a minute after its machine fell silent. It saves work and is not
+ * needed for correctness: the same piece made twice has the same bytes, and is published by rename.
+ */
+struct cask_lease;
+/* FOLDER/lease-WHAT-00012. *lease is NULL where another holds it. */
+enum cask_status cask_lease_take(const char *folder, const char *what, int64_t number,
+                                 struct cask_lease **lease, struct cask_error *err);
+/* Waits for it. CASK_ERR_INTERRUPTED on a signal. */
+enum cask_status cask_lease_wait(const char *folder, const char *what, int64_t number,
+                                 struct cask_lease **lease, struct cask_error *err);
+void cask_lease_drop(struct cask_lease *lease); /* accepts NULL */
+/* A tenth of a second, for loops that wait for other builders; CASK_ERR_INTERRUPTED on a signal. */
+enum cask_status cask_lease_pause(struct cask_error *err);
+/* Removes leases and temporary files of processes that are gone. Temporary files stay where another
+ * machine is at work: its processes cannot be asked. */
+enum cask_status cask_lease_sweep(const char *folder, struct cask_error *err);
 
 /* ------------------------------------------------------------------ reader */
 

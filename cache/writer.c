@@ -119,6 +119,43 @@ done:
     return st;
 }
 
+/* A line about a shard that is not known yet, and whose files are there. */
+static enum cask_status take_news(const struct cask_record *record, void *user,
+                                  struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    struct cask_cache_writer *writer = user;
+    const struct cask_manifest *manifest = &writer->file.manifest;
+    const bool centers = record->shard == CASK_RECORD_CENTERS;
+    const bool shard = record->shard >= 0 && record->shard < writer->shards;
+    struct cask_record *known = centers ? &writer->centers
+                                : shard ? &writer->records[record->shard]
+                                        : NULL;
+    int64_t rows = centers ? manifest->classes
+                   : shard ? cask_layout_shard_rows(manifest, record->shard)
+                           : -1;
+    if (known == NULL || known->rows > 0 || record->rows != rows) {
+        return CASK_OK;
+    }
+    char *stem = centers ? cask_centers_stem(writer->folder)
+                         : cask_shard_stem(writer->folder, record->shard);
+    if (stem == NULL) {
+        CASK_TRY(cask_error_memory(err, strlen(writer->folder), "file name"));
+    }
+    if (is_published(stem, record)) {
+        *known = *record;
+    }
+done:
+    cask_free(stem);
+    return st;
+}
+
+enum cask_status cask_cache_writer_refresh(struct cask_cache_writer *writer, struct cask_error *err)
+{
+    int64_t bad_lines;
+    return cask_journal_read(writer->journal_path, take_news, writer, &bad_lines, err);
+}
+
 static enum cask_status check_space(const struct cask_cache_writer *writer, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
@@ -151,14 +188,18 @@ static enum cask_status open_folder(struct cask_cache_writer *writer,
                                     const struct cask_manifest *manifest, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
+    struct cask_lease *lease = NULL;
     CASK_TRY(cask_folder_create(writer->folder, err));
-    CASK_TRY(cask_folder_sweep_temporaries(writer->folder, err));
+    CASK_TRY(cask_lease_sweep(writer->folder, err));
+    CASK_TRY(cask_lease_wait(writer->folder, "manifest", 0, &lease, err));
     if (cask_path_exists(writer->manifest_path)) {
         CASK_TRY(adopt_manifest(writer, manifest, err));
     } else {
         writer->file.manifest = *manifest;
         CASK_TRY(cask_manifest_write(writer->manifest_path, &writer->file, err));
     }
+    cask_lease_drop(lease);
+    lease = NULL;
     writer->shards = cask_layout_shards(&writer->file.manifest);
     writer->records = cask_alloc((size_t)writer->shards, sizeof *writer->records);
     if (writer->records == NULL) {
@@ -168,6 +209,7 @@ static enum cask_status open_folder(struct cask_cache_writer *writer,
     CASK_TRY(read_published(writer, err));
     CASK_TRY(check_space(writer, err));
 done:
+    cask_lease_drop(lease);
     return st;
 }
 
@@ -279,10 +321,13 @@ enum cask_status cask_cache_writer_centers(struct cask_cache_writer *writer, con
     struct cask_manifest *manifest = &writer->file.manifest;
     struct cask_record record = {.shard = CASK_RECORD_CENTERS, .rows = manifest->classes};
     char *stem = NULL;
+    struct cask_lease *lease = NULL;
     if (manifest->centers_sha256[0] == '\0') {
         cask_centers_sha256(centers, manifest->classes, manifest->embedding,
                             manifest->centers_sha256);
     }
+    CASK_TRY(cask_lease_wait(writer->folder, "centers", 0, &lease, err));
+    CASK_TRY(cask_cache_writer_refresh(writer, err));
     if (writer->centers.rows > 0) {
         goto done;
     }
@@ -294,6 +339,7 @@ enum cask_status cask_cache_writer_centers(struct cask_cache_writer *writer, con
     CASK_TRY(cask_journal_append(writer->journal_path, &record, err));
     writer->centers = record;
 done:
+    cask_lease_drop(lease);
     cask_free(stem);
     return st;
 }
@@ -302,6 +348,7 @@ enum cask_status cask_cache_writer_finish(struct cask_cache_writer *writer, stru
 {
     enum cask_status st = CASK_OK;
     struct cask_manifest *manifest = &writer->file.manifest;
+    struct cask_lease *lease = NULL;
     manifest->embedding_error_max = 0;
     manifest->cosine_error_max = 0;
     for (int64_t i = 0; i < writer->shards; i++) {
@@ -324,6 +371,7 @@ enum cask_status cask_cache_writer_finish(struct cask_cache_writer *writer, stru
                                 "%s: the class centres (from \"%s\") are missing", writer->folder,
                                 manifest->centers_origin));
     }
+    CASK_TRY(cask_lease_wait(writer->folder, "finish", 0, &lease, err));
     CASK_TRY(cask_writer_sort_bad(writer->bad_path, err));
     struct cask_manifest_file file = writer->file;
     file.complete = true;
@@ -331,6 +379,8 @@ enum cask_status cask_cache_writer_finish(struct cask_cache_writer *writer, stru
     file.centers = writer->centers;
     file.has_centers = writer->centers.rows > 0;
     CASK_TRY(cask_manifest_write(writer->manifest_path, &file, err));
+    CASK_TRY(cask_lease_sweep(writer->folder, err));
 done:
+    cask_lease_drop(lease);
     return st;
 }

@@ -143,7 +143,8 @@ enum cask_status distiller_write(struct distiller *distiller, const struct cask_
 struct staging {
     char folder[3968]; /* leaves room for a file name in PATH_MAX */
 };
-/* Names the folder; it is made by the first save and gone once the cache is finished. */
+/* Makes the folder, or finds it; it is gone once the cache is finished. Several builders share it,
+ * by leases (cache.h) named "stage" in it. */
 enum cask_status staging_open(const char *out, const struct cask_manifest *manifest,
                               struct staging *staging, struct cask_error *err);
 /* CASK_ERR_NO_SPACE if the disk has no room for the images that are not staged yet. */

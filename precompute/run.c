@@ -22,6 +22,7 @@ struct build {
     int64_t shards;
     int64_t seen, bad; /* images embedded or staged so far, and those of them without pixels */
     int64_t fresh;     /* images embedded by this run */
+    bool finished_elsewhere; /* another process brought the cache to its end */
     double teacher_seconds;
 };
 /* The share of bad images is judged once so many images count; so many are named in the log. */
@@ -137,73 +138,184 @@ done:
     return st;
 }
 
-/* Class means need every embedding before the first top-k: stage them all on disk, shard by shard.
+static int64_t count_written(const struct build *b)
+{
+    int64_t have = 0;
+    for (int64_t s = 0; s < b->shards; s++) {
+        have += cask_cache_writer_has(b->writer, s) ? shard_count(b, s) : 0;
+    }
+    return have;
+}
+
+static bool all_shards_there(const struct build *b)
+{
+    return count_written(b) == b->manifest.images;
+}
+
+/* Has another process brought this cache to its end in the meantime? What is staged is gone then.
  */
-static enum cask_status stage_embeddings(struct build *b, struct staging *staging,
-                                         struct cask_error *err)
+static enum cask_status ask_finished(struct build *b, bool *finished, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    struct class_means means = {0};
+    struct cask_manifest there;
+    bool found, complete;
+    CASK_TRY(cask_cache_writer_refresh(b->writer, err));
+    CASK_TRY(cask_manifest_peek(b->options->out, &there, &found, &complete, err));
+    *finished = complete && all_shards_there(b);
+done:
+    return st;
+}
+
+/* Stages one shard, unless another process is at it (*taken is false) or was faster. */
+static enum cask_status stage_shard(struct build *b, const struct staging *staging, int64_t shard,
+                                    int64_t staged, bool *taken, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    struct cask_lease *lease = NULL;
+    CASK_TRY(cask_lease_take(staging->folder, "stage", shard, &lease, err));
+    *taken = lease != NULL;
+    if (*taken && !staging_has(staging, shard)) {
+        CASK_TRY(ask_finished(b, &b->finished_elsewhere, err));
+        if (!b->finished_elsewhere) {
+            CASK_TRY(embed_shard(b, shard, staged, err));
+            CASK_TRY(staging_save(staging, shard, &b->rows, err));
+        }
+    }
+done:
+    cask_lease_drop(lease);
+    return st;
+}
+
+static int64_t count_staged(const struct build *b, const struct staging *staging)
+{
     int64_t staged = 0;
     for (int64_t s = 0; s < b->shards; s++) {
         staged += staging_has(staging, s) ? shard_count(b, s) : 0;
     }
+    return staged;
+}
+
+/* Until the embeddings of every shard are staged, by this process or by others. */
+static enum cask_status stage_embeddings(struct build *b, const struct staging *staging,
+                                         struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    int64_t staged = count_staged(b, staging);
     if (staged > 0) {
         cask_log_info("resuming: embeddings of %lld of %lld images are staged", (long long)staged,
                       (long long)b->manifest.images);
     }
     CASK_TRY(staging_check_space(staging, b->options->out, &b->manifest,
                                  b->manifest.images - staged, err));
-    CASK_TRY(class_means_create(&means, b->manifest.classes, b->manifest.embedding, err));
+    b->seen = staged;
     cask_progress_begin(&b->bar, "teacher", "images", staged, b->manifest.images);
+    while (staged < b->manifest.images && !b->finished_elsewhere) {
+        bool idle = true;
+        for (int64_t s = 0; s < b->shards && !b->finished_elsewhere; s++) {
+            bool taken = false;
+            if (!staging_has(staging, s)) {
+                CASK_TRY(cask_interrupt_check(err));
+                CASK_TRY(stage_shard(b, staging, s, count_staged(b, staging), &taken, err));
+            }
+            idle = idle && !taken;
+        }
+        if (idle) {
+            CASK_TRY(cask_lease_pause(err));
+        }
+        staged = count_staged(b, staging);
+    }
+    cask_progress_end(&b->bar);
+done:
+    return st;
+}
+
+/* Class means need every embedding before the first top-k. They are summed in the order of the
+ * data, whoever staged what: the same sums to the last bit. */
+static enum cask_status sum_means(struct build *b, const struct staging *staging,
+                                  struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    struct class_means means = {0};
+    CASK_TRY(class_means_create(&means, b->manifest.classes, b->manifest.embedding, err));
+    b->seen = b->bad = 0; /* all of them are seen once more */
     for (int64_t s = 0; s < b->shards; s++) {
         bool loaded = false;
         CASK_TRY(cask_interrupt_check(err));
-        CASK_TRY(load_stage(b, staging, s, &loaded, err));
-        if (!loaded) {
-            CASK_TRY(embed_shard(b, s, staged, err));
-            CASK_TRY(staging_save(staging, s, &b->rows, err));
-            staged += shard_count(b, s);
+        st = load_stage(b, staging, s, &loaded, err);
+        if (st == CASK_OK && loaded) {
+            class_means_add(&means, b->dataset, &b->rows);
+            continue;
         }
+        enum cask_status failed = st;
+        struct cask_error later;
+        CASK_TRY(ask_finished(b, &b->finished_elsewhere, failed == CASK_OK ? err : &later));
+        if (b->finished_elsewhere) {
+            goto done;
+        }
+        CASK_TRY(failed);
+        CASK_TRY(embed_shard(b, s, shard_first(b, s), err)); /* it was damaged */
+        CASK_TRY(staging_save(staging, s, &b->rows, err));
         class_means_add(&means, b->dataset, &b->rows);
     }
-    cask_progress_end(&b->bar);
     CASK_TRY(class_means_finish(&means, &b->centers, err));
 done:
     class_means_release(&means);
     return st;
 }
 
-/* `staging` is NULL where the centres were known from the start. */
+/* Builds one shard, unless another process is at it (*taken is false) or was faster. `staging` is
+ * NULL where the centres were known from the start. */
+static enum cask_status write_shard(struct build *b, const struct staging *staging, int64_t shard,
+                                    bool *taken, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    struct cask_lease *lease = NULL;
+    CASK_TRY(cask_interrupt_check(err));
+    CASK_TRY(cask_lease_take(b->options->out, "shard", shard, &lease, err));
+    *taken = lease != NULL;
+    CASK_TRY(cask_cache_writer_refresh(b->writer, err));
+    if (!*taken || cask_cache_writer_has(b->writer, shard)) {
+        goto done;
+    }
+    if (staging != NULL) {
+        CASK_TRY(staging_load(staging, shard, shard_first(b, shard), shard_count(b, shard),
+                              &b->rows, err));
+    } else {
+        CASK_TRY(embed_shard(b, shard, count_written(b), err));
+    }
+    CASK_TRY(cask_cache_writer_begin(b->writer, shard, err));
+    CASK_TRY(distiller_write(b->distiller, b->dataset, &b->rows, b->writer, err));
+    CASK_TRY(cask_cache_writer_commit(b->writer, err));
+done:
+    cask_lease_drop(lease);
+    return st;
+}
+
+/* Until every shard is published, by this process or by others. */
 static enum cask_status write_shards(struct build *b, const struct staging *staging,
                                      struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    int64_t have = 0;
-    for (int64_t s = 0; s < b->shards; s++) {
-        have += cask_cache_writer_has(b->writer, s) ? shard_count(b, s) : 0;
-    }
+    int64_t have = count_written(b);
     if (have > 0) {
         cask_log_info("resuming: %lld of %lld images are in finished shards", (long long)have,
                       (long long)b->manifest.images);
     }
     cask_progress_begin(&b->bar, staging != NULL ? "top-k" : "teacher", "images", have,
                         b->manifest.images);
-    for (int64_t s = 0; s < b->shards; s++) {
-        if (cask_cache_writer_has(b->writer, s)) {
-            continue;
+    while (!all_shards_there(b)) {
+        bool idle = true;
+        for (int64_t s = 0; s < b->shards; s++) {
+            bool taken = false;
+            if (!cask_cache_writer_has(b->writer, s)) {
+                CASK_TRY(write_shard(b, staging, s, &taken, err));
+                cask_progress_update(&b->bar, count_written(b), "%s", "");
+            }
+            idle = idle && !taken;
         }
-        CASK_TRY(cask_interrupt_check(err));
-        if (staging != NULL) {
-            CASK_TRY(staging_load(staging, s, shard_first(b, s), shard_count(b, s), &b->rows, err));
-        } else {
-            CASK_TRY(embed_shard(b, s, have, err));
+        if (idle && !all_shards_there(b)) {
+            CASK_TRY(cask_lease_pause(err));
         }
-        CASK_TRY(cask_cache_writer_begin(b->writer, s, err));
-        CASK_TRY(distiller_write(b->distiller, b->dataset, &b->rows, b->writer, err));
-        CASK_TRY(cask_cache_writer_commit(b->writer, err));
-        have += shard_count(b, s);
-        cask_progress_update(&b->bar, have, "%s", "");
     }
     cask_progress_end(&b->bar);
 done:
@@ -293,14 +405,31 @@ done:
     return st;
 }
 
-static bool all_shards_there(const struct build *b)
+/* The parts of a build that come after the folder is open. */
+static enum cask_status build_cache(struct build *b, struct staging *staging, int threads,
+                                    struct cask_error *err)
 {
-    for (int64_t s = 0; s < b->shards; s++) {
-        if (!cask_cache_writer_has(b->writer, s)) {
-            return false;
-        }
+    enum cask_status st = CASK_OK;
+    const bool staged = b->centers.rows == NULL;
+    if (staged) {
+        CASK_TRY(staging_open(b->options->out, &b->manifest, staging, err));
+        CASK_TRY(stage_embeddings(b, staging, err));
     }
-    return true;
+    if (staged && !b->finished_elsewhere) {
+        CASK_TRY(sum_means(b, staging, err));
+    }
+    if (b->finished_elsewhere) {
+        cask_log_info("%s: finished by another process", b->options->out);
+        goto done;
+    }
+    CASK_TRY(cask_cache_writer_centers(b->writer, b->centers.rows, err));
+    CASK_TRY(distiller_create(b->teacher.device, &b->manifest, &b->centers, threads, &b->distiller,
+                              err));
+    CASK_TRY(write_shards(b, staged ? staging : NULL, err));
+    CASK_TRY(cask_cache_writer_finish(b->writer, err));
+    report(b);
+done:
+    return st;
 }
 
 enum cask_status precompute_run(const struct precompute_options *options, struct cask_error *err)
@@ -312,25 +441,15 @@ enum cask_status precompute_run(const struct precompute_options *options, struct
     CASK_TRY(check_options(options, err));
     CASK_TRY(open_build(&b, err));
     CASK_TRY(open_writer(&b, threads, err));
-    bool staged = b.centers.rows == NULL;
-    if (staged) {
-        CASK_TRY(staging_open(options->out, &b.manifest, &staging, err));
-    }
     if (b.complete && all_shards_there(&b)) {
         cask_log_info("%s: already complete, nothing to do", options->out);
-        staging_remove(&staging, b.shards);
-        goto done;
+        if (b.centers.rows == NULL) {
+            CASK_TRY(staging_open(options->out, &b.manifest, &staging, err));
+        }
+    } else {
+        CASK_TRY(build_cache(&b, &staging, threads, err));
     }
-    if (staged) {
-        CASK_TRY(stage_embeddings(&b, &staging, err));
-    }
-    CASK_TRY(cask_cache_writer_centers(b.writer, b.centers.rows, err));
-    CASK_TRY(
-        distiller_create(b.teacher.device, &b.manifest, &b.centers, threads, &b.distiller, err));
-    CASK_TRY(write_shards(&b, staged ? &staging : NULL, err));
-    CASK_TRY(cask_cache_writer_finish(b.writer, err));
     staging_remove(&staging, b.shards);
-    report(&b);
 done:
     if (st == CASK_ERR_INTERRUPTED) {
         cask_error_set(err, st,

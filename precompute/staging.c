@@ -42,7 +42,8 @@ enum cask_status staging_open(const char *out, const struct cask_manifest *manif
                                 "--out %.200s...: expected a path of at most %zu bytes", out,
                                 sizeof staging->folder - 32));
     }
-    CASK_TRY(cask_folder_sweep_temporaries(staging->folder, err));
+    CASK_TRY(cask_folder_create(staging->folder, err));
+    CASK_TRY(cask_lease_sweep(staging->folder, err));
 done:
     return st;
 }
@@ -185,5 +186,8 @@ void staging_remove(const struct staging *staging, int64_t shards)
         stage_path(staging, s, path);
         unlink(path);
     }
-    rmdir(staging->folder);
+    struct cask_error ignored;
+    cask_lease_sweep(staging->folder, &ignored);
+    rmdir(
+        staging->folder); /* fails while another process still holds a lease there: it will do it */
 }

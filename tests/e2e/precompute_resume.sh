@@ -36,7 +36,7 @@ same() {
     "$bin/cachetool" verify "$2" >/dev/null || fail "$2: cachetool verify"
 }
 
-files() { find "$1" -type f 2>/dev/null | wc -l; }
+files() { find "$1" -type f ! -name 'lease-*' 2>/dev/null | wc -l; }
 jitter() { printf '0.%03d' $(($(od -An -N2 -tu2 /dev/urandom) % 60)); }
 
 # start ARGUMENTS, kill it with $1 once folder $2 holds $3 files; the exit code is in $code
