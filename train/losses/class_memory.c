@@ -6,8 +6,10 @@
 #include "train/losses/engine_inside.h"
 
 enum {
-    KEEP_BYTES = 64 * 1024 * 1024, /* teacher cosines of all classes are kept if they fit in this */
-    CHUNK_BYTES = 8 * 1024 * 1024,
+    /* Teacher cosines of all classes are kept if they fit in this, as at B = 128, C = 85742: one
+     * matrix for all losses, and its product is not computed twice. */
+    KEEP_BYTES = 48 * 1024 * 1024,
+    CHUNK_BYTES = 4 * 1024 * 1024,
 };
 
 static int64_t fit(int64_t classes, int batch, int64_t bytes)
@@ -74,7 +76,7 @@ static enum cask_status create_teacher(struct cask_engine *engine,
                           "chunk of teacher cosines", &engine->teacher.chunk, err));
     if (selects) {
         size_t threads = (size_t)engine->facts.threads;
-        CASK_TRY(engine_alloc(engine, threads * (size_t)engine->facts.classes,
+        CASK_TRY(engine_alloc(engine, threads * (size_t)rank_scratch(engine->facts.classes),
                               sizeof *engine->scratch, true, "candidates of the selection",
                               &engine->scratch, err));
     }

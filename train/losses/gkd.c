@@ -149,7 +149,7 @@ static struct ranking ranking_of(const struct job *job, int64_t row, int worker)
     struct ranking ranking = {.x = c->x + row * c->count,
                               .count = c->count,
                               .label = -1,
-                              .scratch = c->scratch + worker * c->count};
+                              .scratch = c->scratch + worker * rank_scratch(c->count)};
     if (label->known) {
         ranking.label = label->at;
         ranking.with_label = true;

@@ -5,7 +5,9 @@
 
 enum { BINS = 2048 };
 
+/* Of the entries whose value is not below `first` and not above `last`. */
 struct histogram {
+    real first, last;
     real low, inverse_width;
     int32_t count[BINS];
     double mass[BINS];
@@ -78,6 +80,26 @@ static int bin_of(const struct histogram *h, real value)
     return at > 0 ? (at < BINS - 1 ? (int)at : BINS - 1) : 0;
 }
 
+static real value_at(const struct ranking *r, int64_t j)
+{
+    return j == r->label ? (real)r->label_value : r->x[j];
+}
+
+/* Is entry j counted at all, and is it one of the histogram's? NaN is. */
+static bool counts(const struct histogram *h, const struct ranking *r, int64_t j)
+{
+    real value = value_at(r, j);
+    return (j != r->label || r->with_label) && !(value < h->first) && !(value > h->last);
+}
+
+static void lay_bins(struct histogram *h, real low, real high)
+{
+    h->low = low;
+    h->inverse_width = high > low ? (real)BINS / (high - low) : 0;
+    memset(h->count, 0, sizeof h->count);
+    memset(h->mass, 0, sizeof h->mass);
+}
+
 /* Range over everything but the label, whose own value is clamped into the end bins. */
 static void open_histogram(struct histogram *h, const struct ranking *r)
 {
@@ -87,10 +109,29 @@ static void open_histogram(struct histogram *h, const struct ranking *r)
         rows_range(r->x, r->label, &low, &high);
     }
     rows_range(r->x + after, r->count - after, &low, &high);
-    h->low = low;
-    h->inverse_width = high > low ? (real)BINS / (high - low) : 0;
-    memset(h->count, 0, sizeof h->count);
-    memset(h->mass, 0, sizeof h->mass);
+    h->first = (real)-INFINITY;
+    h->last = (real)INFINITY;
+    lay_bins(h, low, high);
+}
+
+/* Spreads one bin over all bins; false if it holds one value only. */
+static bool narrow(struct histogram *h, const struct ranking *r, int bin)
+{
+    real low = (real)INFINITY, high = (real)-INFINITY;
+    for (int64_t j = 0; j < r->count; j++) {
+        real value = value_at(r, j);
+        if (counts(h, r, j) && bin_of(h, value) == bin) {
+            low = value < low ? value : low;
+            high = value > high ? value : high;
+        }
+    }
+    if (!(low < high) || (low == h->first && high == h->last)) {
+        return false;
+    }
+    h->first = low;
+    h->last = high;
+    lay_bins(h, low, high);
+    return true;
 }
 
 static int64_t entries(const struct ranking *r)
@@ -98,22 +139,30 @@ static int64_t entries(const struct ranking *r)
     return r->count - (r->label >= 0 && !r->with_label);
 }
 
-/* Entries of bins [from, to] in order of rank. */
-static int64_t gather(const struct histogram *h, const struct ranking *r, int from, int to)
+/* Entries of a bin in order of rank; the first RANK_SCRATCH by index if there are more. */
+static int64_t gather(const struct histogram *h, const struct ranking *r, int bin)
 {
     int64_t n = 0;
-    for (int64_t j = 0; j < r->count; j++) {
-        if (j == r->label && !r->with_label) {
-            continue;
-        }
-        real value = j == r->label ? (real)r->label_value : r->x[j];
-        int bin = bin_of(h, value);
-        if (bin >= from && bin <= to) {
+    for (int64_t j = 0; j < r->count && n < RANK_SCRATCH; j++) {
+        real value = value_at(r, j);
+        if (counts(h, r, j) && bin_of(h, value) == bin) {
             r->scratch[n++] = (struct candidate){value, (uint32_t)j};
         }
     }
     sort(r->scratch, n);
     return n;
+}
+
+/* Entry n of a bin that holds one value only. */
+static struct candidate nth_equal(const struct histogram *h, const struct ranking *r, int bin,
+                                  int64_t n)
+{
+    for (int64_t j = 0; j < r->count; j++) {
+        if (counts(h, r, j) && bin_of(h, value_at(r, j)) == bin && n-- == 0) {
+            return (struct candidate){value_at(r, j), (uint32_t)j};
+        }
+    }
+    return (struct candidate){REAL_NONE, (uint32_t)r->count};
 }
 
 static bool label_inside(const struct ranking *r, const struct cut *cut)
@@ -133,23 +182,27 @@ struct cut rank_top(const struct ranking *r, int64_t k)
             .value = REAL_NONE, .index = r->count, .label = r->label >= 0 && r->with_label};
     }
     struct histogram h;
+    struct candidate last;
+    int64_t above = 0;
     open_histogram(&h, r);
-    for (int64_t j = 0; j < r->count; j++) {
-        h.count[bin_of(&h, r->x[j])]++;
-    }
-    if (r->label >= 0) {
-        h.count[bin_of(&h, r->x[r->label])]--;
-        if (r->with_label) {
-            h.count[bin_of(&h, (real)r->label_value)]++;
+    for (;;) {
+        for (int64_t j = 0; j < r->count; j++) {
+            h.count[bin_of(&h, value_at(r, j))] += counts(&h, r, j);
+        }
+        int bin = BINS - 1;
+        while (bin > 0 && above + h.count[bin] < k) {
+            above += h.count[bin--];
+        }
+        if (h.count[bin] <= RANK_SCRATCH) {
+            gather(&h, r, bin);
+            last = r->scratch[k - above - 1];
+            break;
+        }
+        if (!narrow(&h, r, bin)) {
+            last = nth_equal(&h, r, bin, k - above - 1);
+            break;
         }
     }
-    int bin = BINS - 1;
-    int64_t above = 0;
-    while (bin > 0 && above + h.count[bin] < k) {
-        above += h.count[bin--];
-    }
-    gather(&h, r, bin, bin);
-    struct candidate last = r->scratch[k - above - 1];
     struct cut cut = {.value = last.value, .index = last.index};
     cut.label = label_inside(r, &cut);
     return cut;
@@ -173,14 +226,14 @@ static void fill_mass(struct histogram *h, const struct ranking *r, double facto
             rows_add_exp(r->x + first, width, factor, high, log_sum, mass);
         }
         for (int64_t j = 0; j < width; j++) {
-            if (first + j != r->label) {
+            if (first + j != r->label && counts(h, r, first + j)) {
                 int bin = bin_of(h, r->x[first + j]);
                 h->count[bin]++;
                 h->mass[bin] += (double)mass[j];
             }
         }
     }
-    if (r->label >= 0 && r->with_label) {
+    if (r->label >= 0 && counts(h, r, r->label)) {
         int bin = bin_of(h, (real)r->label_value);
         h->count[bin]++;
         h->mass[bin] += mass_of(r->label_value, factor, high, log_sum);
@@ -191,19 +244,26 @@ int64_t rank_mass(const struct ranking *r, double factor, double high, double lo
                   double target, bool *closer)
 {
     struct histogram h;
-    open_histogram(&h, r);
-    fill_mass(&h, r, factor, high, log_sum);
-    int bin = BINS - 1;
-    int64_t k = 0;
+    int64_t k = 0, n;
     double mass = 0;
-    while (bin > 0 && mass + h.mass[bin] < target) {
-        k += h.count[bin];
-        mass += h.mass[bin--];
-    }
-    int64_t n = gather(&h, r, bin, bin);
+    int bin;
+    bool equal;
+    open_histogram(&h, r);
+    do {
+        fill_mass(&h, r, factor, high, log_sum);
+        bin = BINS - 1;
+        while (bin > 0 && mass + h.mass[bin] < target) {
+            k += h.count[bin];
+            mass += h.mass[bin--];
+        }
+        n = h.count[bin];
+    } while (n > RANK_SCRATCH && narrow(&h, r, bin));
+    equal = n > RANK_SCRATCH; /* then one value stands for all */
+    gather(&h, r, bin);
     *closer = false;
     for (int64_t i = 0; i < n; i++) {
-        double next = mass + mass_of((double)r->scratch[i].value, factor, high, log_sum);
+        double value = (double)r->scratch[equal ? 0 : i].value;
+        double next = mass + mass_of(value, factor, high, log_sum);
         k++;
         if (next >= target) {
             *closer = k > 1 && target - mass <= next - target;

@@ -1,13 +1,16 @@
 /* train/losses/select.h - rank classes of one row without sorting it.
  *
  * A histogram over the row's own range finds the bin in which the answer lies; only that bin is
- * gathered and sorted. The label is handed in apart, because its margin logit is not in the row.
- * Order: by value, largest first; equal values by class index.
+ * gathered and sorted, after it was spread over all bins as often as it holds too much. The label
+ * is handed in apart, because its margin logit is not in the row. Order: by value, largest first;
+ * equal values by class index.
  */
 #ifndef CASK_TRAIN_LOSSES_SELECT_H
 #define CASK_TRAIN_LOSSES_SELECT_H
 
 #include "train/losses/two_group.h"
+
+enum { RANK_SCRATCH = 32768 }; /* candidates that a ranking may gather */
 
 struct candidate {
     real value;
@@ -20,8 +23,13 @@ struct ranking {
     int64_t label;   /* entry of x that does not count as it is; -1: none */
     bool with_label; /* it counts with label_value instead; false: it is left out */
     double label_value;
-    struct candidate *scratch; /* [C] */
+    struct candidate *scratch; /* [RANK_SCRATCH], or [C] if that is less */
 };
+
+static inline int64_t rank_scratch(int64_t count)
+{
+    return count < RANK_SCRATCH ? count : RANK_SCRATCH;
+}
 
 #define rank_keep NAME(cask_rank_keep)
 #define rank_drop NAME(cask_rank_drop)

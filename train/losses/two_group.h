@@ -130,7 +130,7 @@ struct classes {
         double rest; /* probability of everything but the label; 1 - p_y without its rounding */
     } * ce;          /* [B] */
     struct cask_pool *pool;
-    struct candidate *scratch; /* [threads][C]: for selection; NULL if no term selects */
+    struct candidate *scratch; /* [threads][rank_scratch(C)]; NULL if no term selects */
 };
 
 #define class_begin NAME(cask_class_begin)
