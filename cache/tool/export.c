@@ -1,6 +1,6 @@
-/* cache/tool/export.c - a range of rows as an .npz file: a ZIP archive of .npy arrays, stored
- * without compression. Formats: "numpy.lib.format" version 1.0; PKWARE APPNOTE 6.3.3
- * sections 4.3.7, 4.3.12, 4.3.16.
+/* cache/tool/export.c - a range of rows as an HDF5 file (export_h5.c) or as an .npz file: a ZIP
+ * archive of .npy arrays, stored without compression. Formats: "numpy.lib.format" version 1.0;
+ * PKWARE APPNOTE 6.3.3 sections 4.3.7, 4.3.12, 4.3.16.
  *
  * Arrays are [2][rows][...], the view first, apart from label, sample_id, source_offset and flags:
  * [rows]. */
@@ -52,6 +52,14 @@ static void put_common(uint8_t *p, const struct entry *entry)
     cask_put_le16(p + 22, (uint16_t)strlen(entry->name));
 }
 
+static const char *numpy_type(enum cask_element element)
+{
+    return element == CASK_ELEMENT_U8    ? "|u1"
+           : element == CASK_ELEMENT_U32 ? "<u4"
+           : element == CASK_ELEMENT_U64 ? "<u8"
+                                         : "<f4";
+}
+
 /* "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 10, 512), }", padded so that data starts
  * at a multiple of 64. Returns the header's size. */
 static size_t npy_header(char header[256], const char *type, int rank, const int64_t *shape)
@@ -72,28 +80,28 @@ static size_t npy_header(char header[256], const char *type, int rank, const int
     return total;
 }
 
-static enum cask_status put_array(struct archive *zip, const char *name, const char *type, int rank,
-                                  const int64_t *shape, const void *data, size_t bytes,
+static enum cask_status put_array(struct archive *zip, const struct tool_array *array,
                                   struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     char header[256];
     uint8_t local[LOCAL_HEADER] = {'P', 'K', 3, 4};
-    size_t header_bytes = npy_header(header, type, rank, shape);
+    size_t header_bytes = npy_header(header, numpy_type(array->element), array->rank, array->shape);
     struct entry *entry = &zip->entries[zip->count++];
-    if (zip->written + header_bytes + bytes > ZIP_LIMIT) {
+    if (zip->written + header_bytes + array->bytes > ZIP_LIMIT) {
         CASK_TRY(cask_error_set(err, CASK_ERR_UNSUPPORTED,
-                                "more than 4 GB in one .npz: export fewer rows with --rows A:B"));
+                                "more than 4 GB in one .npz: export fewer rows with --rows A:B, or "
+                                "--h5"));
     }
-    snprintf(entry->name, sizeof entry->name, "%s.npy", name);
+    snprintf(entry->name, sizeof entry->name, "%s.npy", array->name);
     entry->offset = (uint32_t)zip->written;
-    entry->bytes = (uint32_t)(header_bytes + bytes);
-    entry->crc = cask_crc32(cask_crc32(0, header, header_bytes), data, bytes);
+    entry->bytes = (uint32_t)(header_bytes + array->bytes);
+    entry->crc = cask_crc32(cask_crc32(0, header, header_bytes), array->data, array->bytes);
     put_common(local + 4, entry);
     CASK_TRY(put(zip, local, sizeof local, err));
     CASK_TRY(put(zip, entry->name, strlen(entry->name), err));
     CASK_TRY(put(zip, header, header_bytes, err));
-    CASK_TRY(put(zip, data, bytes, err));
+    CASK_TRY(put(zip, array->data, array->bytes, err));
 done:
     return st;
 }
@@ -187,30 +195,35 @@ done:
     return st;
 }
 
-static enum cask_status write_npz(const char *path, const struct columns *c,
-                                  const struct cask_manifest *m, struct cask_error *err)
+static void list_arrays(const struct columns *c, const struct cask_manifest *m,
+                        struct tool_array arrays[ARRAYS])
+{
+    const size_t n = (size_t)c->rows, d = (size_t)m->embedding, k = (size_t)m->topk,
+                 t = (size_t)m->temperature_count;
+    const struct tool_array list[ARRAYS] = {
+        {"label", CASK_ELEMENT_U32, 1, {c->rows}, c->label, n * 4},
+        {"sample_id", CASK_ELEMENT_U64, 1, {c->rows}, c->sample_id, n * 8},
+        {"source_offset", CASK_ELEMENT_U64, 1, {c->rows}, c->source_offset, n * 8},
+        {"flags", CASK_ELEMENT_U8, 1, {c->rows}, c->flags, n},
+        {"embedding", CASK_ELEMENT_F32, 3, {2, c->rows, m->embedding}, c->embedding, 8 * n * d},
+        {"norm", CASK_ELEMENT_F32, 2, {2, c->rows}, c->norm, 8 * n},
+        {"topk_index", CASK_ELEMENT_U32, 3, {2, c->rows, m->topk}, c->topk_index, 8 * n * k},
+        {"topk_cosine", CASK_ELEMENT_F32, 3, {2, c->rows, m->topk}, c->topk_cosine, 8 * n * k},
+        {"label_cosine", CASK_ELEMENT_F32, 2, {2, c->rows}, c->label_cosine, 8 * n},
+        {"lse", CASK_ELEMENT_F32, 3, {2, c->rows, m->temperature_count}, c->lse, 8 * n * t},
+    };
+    memcpy(arrays, list, sizeof list);
+}
+
+static enum cask_status write_npz(const char *path, const struct tool_array *arrays,
+                                  struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct archive zip = {.file = {.fd = -1}};
-    size_t n = (size_t)c->rows;
-    const int64_t flat[] = {c->rows}, scalar[] = {2, c->rows},
-                  embedding[] = {2, c->rows, m->embedding};
-    const int64_t topk[] = {2, c->rows, m->topk}, lse[] = {2, c->rows, m->temperature_count};
     CASK_TRY(cask_file_begin(&zip.file, path, err));
-    CASK_TRY(put_array(&zip, "label", "<u4", 1, flat, c->label, n * 4, err));
-    CASK_TRY(put_array(&zip, "sample_id", "<u8", 1, flat, c->sample_id, n * 8, err));
-    CASK_TRY(put_array(&zip, "source_offset", "<u8", 1, flat, c->source_offset, n * 8, err));
-    CASK_TRY(put_array(&zip, "flags", "|u1", 1, flat, c->flags, n, err));
-    CASK_TRY(put_array(&zip, "embedding", "<f4", 3, embedding, c->embedding,
-                       2 * n * (size_t)m->embedding * 4, err));
-    CASK_TRY(put_array(&zip, "norm", "<f4", 2, scalar, c->norm, 2 * n * 4, err));
-    CASK_TRY(put_array(&zip, "topk_index", "<u4", 3, topk, c->topk_index,
-                       2 * n * (size_t)m->topk * 4, err));
-    CASK_TRY(put_array(&zip, "topk_cosine", "<f4", 3, topk, c->topk_cosine,
-                       2 * n * (size_t)m->topk * 4, err));
-    CASK_TRY(put_array(&zip, "label_cosine", "<f4", 2, scalar, c->label_cosine, 2 * n * 4, err));
-    CASK_TRY(put_array(&zip, "lse", "<f4", 3, lse, c->lse, 2 * n * (size_t)m->temperature_count * 4,
-                       err));
+    for (int i = 0; i < ARRAYS; i++) {
+        CASK_TRY(put_array(&zip, &arrays[i], err));
+    }
     CASK_TRY(put_directory(&zip, err));
     CASK_TRY(cask_file_commit(&zip.file, err));
 done:
@@ -224,9 +237,11 @@ enum cask_status tool_export(const struct tool_arguments *arguments, int *exit_c
     enum cask_status st = CASK_OK;
     struct cask_cache *cache = NULL;
     struct columns columns = {0};
+    struct tool_array arrays[ARRAYS];
+    const char *path = arguments->npz != NULL ? arguments->npz : arguments->h5;
     *exit_code = 0;
-    if (arguments->npz == NULL) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_USAGE, "export needs --npz FILE"));
+    if (path == NULL || (arguments->npz != NULL && arguments->h5 != NULL)) {
+        CASK_TRY(cask_error_set(err, CASK_ERR_USAGE, "export needs --npz FILE or --h5 FILE"));
     }
     CASK_TRY(cask_cache_open(arguments->positional[0], CASK_VERIFY_FIRST, &cache, err));
     int64_t first = arguments->has_rows ? arguments->first_row : 0;
@@ -242,15 +257,17 @@ enum cask_status tool_export(const struct tool_arguments *arguments, int *exit_c
             "rows to export; give fewer with --rows A:B"));
     }
     CASK_TRY(columns_read(&columns, cache, first, err));
-    CASK_TRY(write_npz(arguments->npz, &columns, cask_cache_manifest(cache), err));
+    list_arrays(&columns, cask_cache_manifest(cache), arrays);
+    CASK_TRY(arguments->npz != NULL ? write_npz(path, arrays, err)
+                                    : tool_write_h5(path, arrays, ARRAYS, err));
     if (arguments->json) {
         struct cask_json *object = cask_json_object();
         cask_json_set_int(object, "first_row", first);
         cask_json_set_int(object, "rows", end - first);
-        cask_json_set_text(object, "file", arguments->npz);
+        cask_json_set_text(object, "file", path);
         CASK_TRY(tool_print_json(object, err));
     } else {
-        printf("%" PRId64 " rows x 2 views written to %s\n", end - first, arguments->npz);
+        printf("%" PRId64 " rows x 2 views written to %s\n", end - first, path);
     }
 done:
     columns_close(&columns);

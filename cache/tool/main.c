@@ -22,7 +22,9 @@ static const struct {
      "diff A B             field by field, then the first row that differs; exit 3"},
     {"repair-index", tool_repair_index, 1,
      "repair-index DIR     makes lost or damaged .idx files again from their shards"},
-    {"export", tool_export, 1, "export DIR --npz FILE [--rows A:B] plain arrays for numpy.load"},
+    {"export", tool_export, 1,
+     "export DIR --npz|--h5 FILE [--rows A:B] plain arrays for numpy.load, or HDF5 without "
+     "filters"},
     {"retopk", NULL, 1,
      "retopk DIR --out NEW [--topk N] [--temperatures T,...] new lists from embeddings and "
      "centres"},
@@ -77,6 +79,9 @@ static enum cask_status parse(int argc, char **argv, struct tool_arguments *argu
             i++;
         } else if (strcmp(argv[i], "--npz") == 0 && value != NULL) {
             arguments->npz = value;
+            i++;
+        } else if (strcmp(argv[i], "--h5") == 0 && value != NULL) {
+            arguments->h5 = value;
             i++;
         } else if (argv[i][0] != '-' && arguments->count < TOOL_POSITIONAL) {
             arguments->positional[arguments->count++] = argv[i];

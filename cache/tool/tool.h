@@ -17,7 +17,7 @@ struct tool_arguments {
     bool json, has_sample, has_rows;
     uint64_t sample;
     int64_t first_row, end_row; /* [first, end) */
-    const char *npz;
+    const char *npz, *h5;
 };
 
 /* Each returns CASK_OK with *exit_code 0, or another exit code where the answer is "no": damage
@@ -36,6 +36,19 @@ enum cask_status tool_repair_index(const struct tool_arguments *arguments, int *
                                    struct cask_error *err);
 enum cask_status tool_export(const struct tool_arguments *arguments, int *exit_code,
                              struct cask_error *err);
+
+/* A plain array for export. */
+struct tool_array {
+    const char *name;
+    enum cask_element element;
+    int rank;
+    int64_t shape[3];
+    const void *data;
+    size_t bytes;
+};
+/* Published whole or not at all. */
+enum cask_status tool_write_h5(const char *path, const struct tool_array *arrays, int count,
+                               struct cask_error *err);
 
 /* Prints and frees; CASK_ERR_MEMORY where the object could not be built. */
 enum cask_status tool_print_json(struct cask_json *object, struct cask_error *err);

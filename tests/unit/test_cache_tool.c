@@ -196,6 +196,37 @@ static void test_export(void **state)
         assert_int_equal(system(command), 0);
     }
     assert_int_equal(run("export %s --npz %s/rows.npz --rows 200:251", folder, folder), 2);
+    assert_int_equal(run("export %s --h5 %s/rows.h5 --rows 90:110 --json", folder, folder), 0);
+    cask_json_free(parse_output());
+    snprintf(command, sizeof command,
+             "/usr/bin/python3 -c \"import h5py, numpy as np; f = np.load('%s/rows.npz'); "
+             "h = h5py.File('%s/rows.h5', 'r'); assert set(h) == set(f.files) and len(h) == 10; "
+             "assert all(h[n].dtype == f[n].dtype and (h[n][:] == f[n]).all() and h[n].chunks is "
+             "None for n in h)\"",
+             folder, folder);
+    if (system("/usr/bin/python3 -c 'import numpy, h5py' 2>/dev/null") == 0) {
+        assert_int_equal(system(command), 0);
+    }
+    assert_int_equal(run("export %s --h5 /nonexistent/rows.h5", folder), 3);
+    assert_int_equal(run("export %s --h5 a --npz b", folder), 2);
+    assert_int_equal(run("export %s", folder), 2);
+}
+
+/* What comes out is test_precompute_retopk's matter; here, that the program is found and run. */
+static void test_retopk(void **state)
+{
+    (void)state;
+    assert_int_equal(run("retopk"), 2);
+    assert_int_equal(run("retopk %s", folder), 2);
+    assert_said("--out");
+    assert_int_equal(
+        run("retopk %s --out %s/other --topk 3 --temperatures 2,8 --json", folder, folder), 0);
+    assert_said("\"topk\": 3");
+    assert_int_equal(run("verify %s/other", folder), 0);
+    assert_int_equal(run("info %s/other", folder), 0);
+    assert_said("temperatures           2,8");
+    assert_int_equal(run("diff %s %s/other", folder, folder), 3);
+    assert_said("topk");
 }
 
 int main(void)
@@ -208,9 +239,10 @@ int main(void)
         return 77;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_usage), cmocka_unit_test(test_info),
-        cmocka_unit_test(test_dump),  cmocka_unit_test(test_verify_and_repair),
-        cmocka_unit_test(test_diff),  cmocka_unit_test(test_export),
+        cmocka_unit_test(test_usage),  cmocka_unit_test(test_info),
+        cmocka_unit_test(test_dump),   cmocka_unit_test(test_verify_and_repair),
+        cmocka_unit_test(test_diff),   cmocka_unit_test(test_export),
+        cmocka_unit_test(test_retopk),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
