@@ -483,12 +483,71 @@ static void test_learns(void **state)
     made_close(&made);
 }
 
+/* Issue of size: at two million classes a step adds less than half a B x C matrix to the cosines.
+ */
+static void test_memory_of_many_classes(void **state)
+{
+    (void)state;
+    static const char *const sets[][4] = {
+        {"loss.kd.weight=1", NULL},
+        {"loss.kd.weight=1", "loss.dkd.weight=1", "loss.gkd.weight=1", NULL},
+    };
+    for (size_t s = 0; s < sizeof sets / sizeof *sets; s++) {
+        struct cask_criterion_config *settings;
+        struct cask_config *config;
+        struct cask_config_section sections[80];
+        struct cask_device *device;
+        struct cask_engine *engine;
+        struct cask_engine_term terms[CASK_MAX_LOSSES];
+        struct cask_error err;
+        size_t step_bytes;
+        int count = 0;
+        const struct cask_device_options cpu = {
+            .backend = "cpu", .threads = 2, .precision = CASK_PRECISION_FP32};
+        assert_ok(cask_criterion_config_create(&settings, &err));
+        assert_ok(cask_config_create(
+            sections, cask_criterion_config_sections(settings, sections, 80), &config, &err));
+        for (const char *const *set = sets[s]; *set != NULL; set++) {
+            assert_ok(cask_config_set(config, *set, "test", &err));
+        }
+        for (int i = 0; i < settings->loss_count; i++) {
+            if (settings->losses[i].share.weight != 0) {
+                terms[count++] = (struct cask_engine_term){i, settings->losses[i].options};
+            }
+        }
+        assert_ok(cask_device_open(&cpu, &device, &err));
+        const struct cask_engine_options options = {
+            .device = device,
+            .facts = {.classes = 2000000,
+                      .batch = 8,
+                      .dim = 1,
+                      .teacher_dim = 1,
+                      .centers = true,
+                      .teacher_scale = 64},
+            .head = &settings->head,
+            .terms = terms,
+            .term_count = count,
+        };
+        const struct cask_engine_api *api = cask_engine_for(device);
+        assert_ok(api->create(&options, &engine, &err));
+        api->bytes(engine, &step_bytes);
+        print_message("%d class losses: %.2f of the B x C cosines\n", count,
+                      (double)step_bytes / (8 * 2e6 * sizeof(float)));
+        assert_true((double)step_bytes < 1.5 * 8 * 2e6 * sizeof(float));
+        api->free(engine);
+        cask_device_close(device);
+        cask_config_free(config);
+        cask_criterion_config_free(settings);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_topk_is_exact_inside),
         cmocka_unit_test(test_teacher_ranked_is_exact),
         cmocka_unit_test(test_linear_map),
+        cmocka_unit_test(test_memory_of_many_classes),
         cmocka_unit_test(test_topk_bound),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_bad_step),
