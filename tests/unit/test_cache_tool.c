@@ -212,21 +212,18 @@ static void test_export(void **state)
     assert_int_equal(run("export %s", folder), 2);
 }
 
-/* What comes out is test_precompute_retopk's matter; here, that the program is found and run. */
+/* That the program is found and run; what comes out is the matter of test_precompute_retopk and of
+ * e2e_precompute_shared. This cache's centres are not unit rows, and that is refused. */
 static void test_retopk(void **state)
 {
     (void)state;
     assert_int_equal(run("retopk"), 2);
     assert_int_equal(run("retopk %s", folder), 2);
     assert_said("--out");
-    assert_int_equal(
-        run("retopk %s --out %s/other --topk 3 --temperatures 2,8 --json", folder, folder), 0);
-    assert_said("\"topk\": 3");
-    assert_int_equal(run("verify %s/other", folder), 0);
-    assert_int_equal(run("info %s/other", folder), 0);
-    assert_said("temperatures           2,8");
-    assert_int_equal(run("diff %s %s/other", folder, folder), 3);
-    assert_said("topk");
+    assert_int_equal(run("retopk %s --out %s/other --topk 3", folder, folder), 3);
+    assert_said("label cosine");
+    assert_int_equal(run("info %s/other", folder), 3);
+    assert_said("not finished");
 }
 
 int main(void)
