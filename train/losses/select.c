@@ -9,8 +9,10 @@ enum { BINS = 2048 };
 struct histogram {
     real first, last;
     real low, inverse_width;
-    int32_t count[BINS];
-    double mass[BINS];
+    /* Two of each, for even and odd entries: neighbours in one bin need not wait for each other.
+     * The last bin takes what does not count. */
+    int32_t count[2][BINS + 1];
+    double mass[2][BINS + 1];
 };
 
 bool rank_before(struct candidate a, struct candidate b)
@@ -92,6 +94,43 @@ static bool counts(const struct histogram *h, const struct ranking *r, int64_t j
     return (j != r->label || r->with_label) && !(value < h->first) && !(value > h->last);
 }
 
+/* The bins of one tile of entries; BINS for those that do not count. */
+static void tile_bins(const struct histogram *h, const struct ranking *r, int64_t first, int width,
+                      int32_t *bins)
+{
+    const real low = h->low, inverse = h->inverse_width, from = h->first, to = h->last;
+    const real *x = r->x + first;
+    SIMD()
+    for (int j = 0; j < width; j++) {
+        real at = (x[j] - low) * inverse;
+        at = at > 0 ? at : 0; /* NaN too */
+        at = at < BINS - 1 ? at : BINS - 1;
+        int32_t bin = (int32_t)at;
+        bins[j] = (x[j] < from) | (x[j] > to) ? BINS : bin;
+    }
+    if (r->label >= first && r->label < first + width) {
+        bins[r->label - first] =
+            counts(h, r, r->label) ? bin_of(h, (real)r->label_value) : (int32_t)BINS;
+    }
+}
+
+static int32_t count_of(const struct histogram *h, int bin)
+{
+    return h->count[0][bin] + h->count[1][bin];
+}
+
+static void fill_counts(struct histogram *h, const struct ranking *r)
+{
+    int32_t bins[TILE];
+    for (int64_t first = 0; first < r->count; first += TILE) {
+        const int width = (int)(r->count - first < TILE ? r->count - first : TILE);
+        tile_bins(h, r, first, width, bins);
+        for (int j = 0; j < width; j++) {
+            h->count[j & 1][bins[j]]++;
+        }
+    }
+}
+
 static void lay_bins(struct histogram *h, real low, real high)
 {
     h->low = low;
@@ -143,10 +182,14 @@ static int64_t entries(const struct ranking *r)
 static int64_t gather(const struct histogram *h, const struct ranking *r, int bin)
 {
     int64_t n = 0;
-    for (int64_t j = 0; j < r->count && n < RANK_SCRATCH; j++) {
-        real value = value_at(r, j);
-        if (counts(h, r, j) && bin_of(h, value) == bin) {
-            r->scratch[n++] = (struct candidate){value, (uint32_t)j};
+    int32_t bins[TILE];
+    for (int64_t first = 0; first < r->count; first += TILE) {
+        const int width = (int)(r->count - first < TILE ? r->count - first : TILE);
+        tile_bins(h, r, first, width, bins);
+        for (int j = 0; j < width && n < RANK_SCRATCH; j++) {
+            if (bins[j] == bin) {
+                r->scratch[n++] = (struct candidate){value_at(r, first + j), (uint32_t)(first + j)};
+            }
         }
     }
     sort(r->scratch, n);
@@ -186,14 +229,12 @@ struct cut rank_top(const struct ranking *r, int64_t k)
     int64_t above = 0;
     open_histogram(&h, r);
     for (;;) {
-        for (int64_t j = 0; j < r->count; j++) {
-            h.count[bin_of(&h, value_at(r, j))] += counts(&h, r, j);
-        }
+        fill_counts(&h, r);
         int bin = BINS - 1;
-        while (bin > 0 && above + h.count[bin] < k) {
-            above += h.count[bin--];
+        while (bin > 0 && above + count_of(&h, bin) < k) {
+            above += count_of(&h, bin--);
         }
-        if (h.count[bin] <= RANK_SCRATCH) {
+        if (count_of(&h, bin) <= RANK_SCRATCH) {
             gather(&h, r, bin);
             last = r->scratch[k - above - 1];
             break;
@@ -220,23 +261,20 @@ static void fill_mass(struct histogram *h, const struct ranking *r, double facto
     for (int64_t first = 0; first < r->count; first += TILE) {
         int64_t width = r->count - first < TILE ? r->count - first : TILE;
         real mass[TILE] = {0};
+        int32_t bins[TILE];
         if (factor == 0) {
             memcpy(mass, r->x + first, (size_t)width * sizeof *mass);
         } else {
             rows_add_exp(r->x + first, width, factor, high, log_sum, mass);
         }
-        for (int64_t j = 0; j < width; j++) {
-            if (first + j != r->label && counts(h, r, first + j)) {
-                int bin = bin_of(h, r->x[first + j]);
-                h->count[bin]++;
-                h->mass[bin] += (double)mass[j];
-            }
+        if (r->label >= first && r->label < first + width) {
+            mass[r->label - first] = (real)mass_of(r->label_value, factor, high, log_sum);
         }
-    }
-    if (r->label >= 0 && counts(h, r, r->label)) {
-        int bin = bin_of(h, (real)r->label_value);
-        h->count[bin]++;
-        h->mass[bin] += mass_of(r->label_value, factor, high, log_sum);
+        tile_bins(h, r, first, (int)width, bins);
+        for (int64_t j = 0; j < width; j++) {
+            h->count[j & 1][bins[j]]++;
+            h->mass[j & 1][bins[j]] += (double)mass[j];
+        }
     }
 }
 
@@ -252,11 +290,12 @@ int64_t rank_mass(const struct ranking *r, double factor, double high, double lo
     do {
         fill_mass(&h, r, factor, high, log_sum);
         bin = BINS - 1;
-        while (bin > 0 && mass + h.mass[bin] < target) {
-            k += h.count[bin];
-            mass += h.mass[bin--];
+        while (bin > 0 && mass + h.mass[0][bin] + h.mass[1][bin] < target) {
+            k += count_of(&h, bin);
+            mass += h.mass[0][bin] + h.mass[1][bin];
+            bin--;
         }
-        n = h.count[bin];
+        n = count_of(&h, bin);
     } while (n > RANK_SCRATCH && narrow(&h, r, bin));
     equal = n > RANK_SCRATCH; /* then one value stands for all */
     gather(&h, r, bin);
