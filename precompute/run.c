@@ -241,20 +241,15 @@ static enum cask_status sum_means(struct build *b, const struct staging *staging
     for (int64_t s = 0; s < b->shards; s++) {
         bool loaded = false;
         CASK_TRY(cask_interrupt_check(err));
-        st = load_stage(b, staging, s, &loaded, err);
-        if (st == CASK_OK && loaded) {
-            class_means_add(&means, b->dataset, &b->rows);
-            continue;
+        CASK_TRY(load_stage(b, staging, s, &loaded, err));
+        if (!loaded) {
+            CASK_TRY(ask_finished(b, &b->finished_elsewhere, err));
+            if (b->finished_elsewhere) {
+                goto done;
+            }
+            CASK_TRY(embed_shard(b, s, shard_first(b, s), err)); /* it was damaged */
+            CASK_TRY(staging_save(staging, s, &b->rows, err));
         }
-        enum cask_status failed = st;
-        struct cask_error later;
-        CASK_TRY(ask_finished(b, &b->finished_elsewhere, failed == CASK_OK ? err : &later));
-        if (b->finished_elsewhere) {
-            goto done;
-        }
-        CASK_TRY(failed);
-        CASK_TRY(embed_shard(b, s, shard_first(b, s), err)); /* it was damaged */
-        CASK_TRY(staging_save(staging, s, &b->rows, err));
         class_means_add(&means, b->dataset, &b->rows);
     }
     CASK_TRY(class_means_finish(&means, &b->centers, err));
@@ -405,6 +400,25 @@ done:
     return st;
 }
 
+/* Centres out of staged embeddings. The folder they are staged in vanishes under this process when
+ * another one brings the cache to its end: no error then. */
+static enum cask_status take_means(struct build *b, struct staging *staging, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    struct cask_error ignored;
+    CASK_TRY(staging_open(b->options->out, &b->manifest, staging, err));
+    CASK_TRY(stage_embeddings(b, staging, err));
+    if (!b->finished_elsewhere) {
+        CASK_TRY(sum_means(b, staging, err));
+    }
+done:
+    if (st == CASK_ERR_IO && ask_finished(b, &b->finished_elsewhere, &ignored) == CASK_OK &&
+        b->finished_elsewhere) {
+        st = CASK_OK;
+    }
+    return st;
+}
+
 /* The parts of a build that come after the folder is open. */
 static enum cask_status build_cache(struct build *b, struct staging *staging, int threads,
                                     struct cask_error *err)
@@ -412,11 +426,7 @@ static enum cask_status build_cache(struct build *b, struct staging *staging, in
     enum cask_status st = CASK_OK;
     const bool staged = b->centers.rows == NULL;
     if (staged) {
-        CASK_TRY(staging_open(b->options->out, &b->manifest, staging, err));
-        CASK_TRY(stage_embeddings(b, staging, err));
-    }
-    if (staged && !b->finished_elsewhere) {
-        CASK_TRY(sum_means(b, staging, err));
+        CASK_TRY(take_means(b, staging, err));
     }
     if (b->finished_elsewhere) {
         cask_log_info("%s: finished by another process", b->options->out);

@@ -106,4 +106,12 @@ kill -0 $pid || fail "the build ended without shard 3"
 rm "$out/lease-shard-00003"
 wait $pid || { cat "$work/log"; fail "after the wait"; }
 same "$work/file" "$out"
+
+# other lists from what is there, as cachetool starts it
+"$bin/cachetool" retopk "$work/file" --out "$work/less" --topk 3 --temperatures 2,8 --json >"$work/json" 2>"$work/log" ||
+    { cat "$work/log"; fail "cachetool retopk"; }
+grep -q '"topk": 3' "$work/json" || fail "retopk --json: $(cat "$work/json")"
+"$bin/cachetool" verify "$work/less" >/dev/null || fail "a cache of retopk"
+"$bin/cachetool" info "$work/less" | grep -q 'temperatures *2,8' || fail "retopk --temperatures"
+cmp "$work/file/bad.csv" "$work/less/bad.csv" || fail "retopk: another list of bad images"
 echo "ok: any number of builders, the same bytes"
