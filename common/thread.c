@@ -174,30 +174,49 @@ int cask_cpu_count(void)
     return 1;
 }
 
-static volatile sig_atomic_t interrupted;
+static atomic_bool interrupted;
 
-static void on_signal(int number)
+/* Signals are taken by a thread of their own, never by a handler: oneDNN 2.6.3's "gemm:jit" kernels
+ * point the stack register into a heap buffer while they run, and the kernel would write a
+ * handler's frame (some kilobytes) over what lies below it. */
+static void *signal_main(void *argument)
 {
-    if (interrupted) {
-        _exit(128 + number);
+    sigset_t wanted = *(sigset_t *)argument;
+    int number = 0;
+    cask_free(argument);
+    while (sigwait(&wanted, &number) == 0) {
+        if (atomic_exchange(&interrupted, true)) {
+            _exit(128 + number);
+        }
     }
-    interrupted = 1;
+    return NULL;
 }
 
 void cask_interrupt_install(void)
 {
-    struct sigaction action = {.sa_handler = on_signal};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    pthread_t thread;
+    sigset_t *wanted = cask_alloc(1, sizeof *wanted);
+    if (wanted == NULL) {
+        return; /* the default action stays: the signal ends the process */
+    }
+    sigemptyset(wanted);
+    sigaddset(wanted, SIGINT);
+    sigaddset(wanted, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, wanted, NULL); /* threads started later inherit it */
+    if (pthread_create(&thread, NULL, signal_main, wanted) == 0) {
+        pthread_detach(thread);
+    } else {
+        pthread_sigmask(SIG_UNBLOCK, wanted, NULL);
+        cask_free(wanted);
+    }
 }
 
 bool cask_interrupted(void)
 {
-    return interrupted != 0;
+    return atomic_load(&interrupted);
 }
 
 enum cask_status cask_interrupt_check(struct cask_error *err)
 {
-    return interrupted ? cask_error_set(err, CASK_ERR_INTERRUPTED, "interrupted") : CASK_OK;
+    return cask_interrupted() ? cask_error_set(err, CASK_ERR_INTERRUPTED, "interrupted") : CASK_OK;
 }

@@ -19,7 +19,8 @@ void cask_pool_free(struct cask_pool *pool); /* accepts NULL */
 
 int cask_cpu_count(void); /* CPUs this process may use */
 
-/* First SIGINT or SIGTERM sets a flag that loops poll; a second one ends the process at once. */
+/* First SIGINT or SIGTERM sets a flag that loops poll; a second one ends the process at once. Call
+ * it first in main, before any thread starts. */
 void cask_interrupt_install(void);
 bool cask_interrupted(void);
 /* CASK_ERR_INTERRUPTED with "interrupted" if the flag is set, else CASK_OK. */
