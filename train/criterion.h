@@ -120,8 +120,8 @@ double cask_criterion_gradient_squares(const struct cask_criterion *criterion);
 enum cask_status cask_criterion_update(struct cask_criterion *criterion, const struct cask_sgd *sgd,
                                        struct cask_error *err);
 
-/* All state a resumed run needs (W, its momentum, linear maps, thresholds of EKD, ...): named float32 arrays,
- * owned by the criterion; write into them to restore. */
+/* All state a resumed run needs (W, its momentum, linear maps, thresholds of EKD, ...): named
+ * float32 arrays, owned by the criterion; write into them to restore. */
 struct cask_state_array {
     const char *name; /* "head.weight", "head.momentum" */
     float *values;
