@@ -68,6 +68,7 @@ struct state {
     double *value;                       /* [M] */
     int64_t *ordered;                    /* [M]: b with psi^T_b < psi^T_a */
     struct pwr_sorted sorted;            /* for power 1 and exp */
+    double *length[2];                   /* [B] of student and teacher rows, with `sorted` */
     bool sorts;
 };
 
@@ -182,12 +183,58 @@ static double run_all(const struct state *state, const struct options *o,
     return value;
 }
 
-static double run_sorted(struct state *state, const struct options *o, int64_t count, double mu,
-                         double by_gap, double *ordered)
+static double dot(const real *a, const real *b, int count)
 {
-    for (int64_t a = 0; a < count; a++) {
-        state->sorted.key[a] = (double)state->student[a] - by_gap * (double)state->teacher[a];
+    double sum = 0;
+    SIMD(reduction(+ : sum))
+    for (int j = 0; j < count; j++) {
+        sum += (double)a[j] * (double)b[j];
     }
+    return sum;
+}
+
+struct keys {
+    const struct state *state;
+    const struct loss_step *step;
+    double by_gap;
+};
+
+/* Keys of the pairs (i, j > i), in double whatever `real` is: a pair on the other side of the hinge
+ * is a whole term of the gradient, and among M^2 / 2 of them some lie within a float's rounding. */
+static void key_row(void *user, int64_t i, int worker)
+{
+    const struct keys *keys = user;
+    const struct loss_step *step = keys->step;
+    const double *length = keys->state->length[0], *teacher_length = keys->state->length[1];
+    const int64_t first = i * step->batch - i * (i + 1) / 2 - i - 1;
+    (void)worker;
+    for (int64_t j = i + 1; j < step->batch; j++) {
+        const double student =
+            dot(step->raw + i * step->dim, step->raw + j * step->dim, step->dim) /
+            (length[i] * length[j]);
+        const double teacher =
+            keys->by_gap == 0 ? 0
+                              : dot(step->teacher_unit + i * step->teacher_dim,
+                                    step->teacher_unit + j * step->teacher_dim, step->teacher_dim) /
+                                    (teacher_length[i] * teacher_length[j]);
+        keys->state->sorted.key[first + j] = student - keys->by_gap * teacher;
+    }
+}
+
+static void lengths(const real *x, int batch, int dim, double *length)
+{
+    for (int64_t i = 0; i < batch; i++) {
+        length[i] = fmax(sqrt(dot(x + i * dim, x + i * dim, dim)), 1e-12);
+    }
+}
+
+static double run_sorted(struct state *state, const struct options *o, const struct loss_step *step,
+                         int64_t count, double mu, double by_gap, double *ordered)
+{
+    struct keys keys = {state, step, by_gap};
+    lengths(step->raw, step->batch, step->dim, state->length[0]);
+    lengths(step->teacher_unit, step->batch, step->teacher_dim, state->length[1]);
+    loss_parallel(step->pool, step->batch, key_row, &keys);
     double value = pwr_sorted_run(&state->sorted, state->teacher, count, mu,
                                   o->kind == EXP ? o->beta : 0, ordered);
     for (int64_t a = 0; a < count; a++) {
@@ -212,7 +259,7 @@ static double step_pwr(void *state_, const void *options, const struct loss_step
     const double mu = o->margin == TEACHER_DIFF  ? 0
                       : o->margin == TEACHER_STD ? deviation(state->teacher, count)
                                                  : o->margin_value;
-    const double value = state->sorts ? run_sorted(state, o, count, mu, by_gap, &ordered)
+    const double value = state->sorts ? run_sorted(state, o, step, count, mu, by_gap, &ordered)
                                       : run_all(state, o, step, count, mu, by_gap, &ordered);
     if (ordered == 0) {
         return 0; /* the teacher sees all pairs alike */
@@ -237,6 +284,8 @@ static void pwr_free(void *state_)
         cask_free(state->value);
         cask_free(state->ordered);
         pwr_sorted_release(&state->sorted);
+        cask_free(state->length[0]);
+        cask_free(state->length[1]);
         cask_free(state);
     }
 }
@@ -261,6 +310,11 @@ static enum cask_status create(const void *options, const struct cask_engine_fac
     }
     state->sorts = o->kind == EXP || (o->kind == POWER && o->power == 1);
     if (state->sorts) {
+        state->length[0] = cask_alloc((size_t)facts->batch, sizeof(double));
+        state->length[1] = cask_alloc((size_t)facts->batch, sizeof(double));
+        if (state->length[0] == NULL || state->length[1] == NULL) {
+            CASK_TRY(cask_error_memory(err, (size_t)facts->batch * sizeof(double), "lengths"));
+        }
         CASK_TRY(pwr_sorted_create(&state->sorted, (int64_t)pairs, err));
     }
     *out = state;
