@@ -77,13 +77,6 @@ static enum cask_status check_needs(const struct term *term, const struct cask_e
             "loss.%s: needs a teacher, and there is none. Give a cache, or set loss.%s.weight to 0",
             name, name);
     }
-    if ((term->needs & CASK_NEED_SAME_DIM) != 0 && facts->teacher_dim != facts->dim) {
-        return cask_error_set(
-            err, CASK_ERR_MISMATCH,
-            "loss.%s: compares embeddings element by element: the student has %d, the teacher %d. "
-            "Choose a student with %d dimensions, or a loss over pairs or classes",
-            name, facts->dim, facts->teacher_dim, facts->teacher_dim);
-    }
     return CASK_OK;
 }
 

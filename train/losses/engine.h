@@ -22,8 +22,7 @@ enum cask_place { CASK_AT_LOGITS, CASK_AT_PAIRS, CASK_AT_EMBEDDING };
 enum cask_engine_need {
     CASK_NEED_LABELS = 256,
     CASK_NEED_RAW_GRAM = 512,    /* Gram matrices of raw embeddings, both nets */
-    CASK_NEED_SAME_DIM = 1024,   /* D_T = D */
-    CASK_NEED_TEACHER_RAW = 2048 /* unit and norm, multiplied out */
+    CASK_NEED_TEACHER_RAW = 1024 /* unit and norm, multiplied out */
 };
 
 /* What a loss may know before the first batch. */
