@@ -95,7 +95,9 @@ static void print_row(FILE *stream, const struct config_entry *entry)
                            i == 0 ? ": " : " | ", row->names[i]);
     }
     if (row->value[0] != 0 && strcmp(row->value, "[]") != 0) {
-        snprintf(help + length, sizeof help - (size_t)length, " [%s]", row->value);
+        bool list = row->value[0] == '[';
+        snprintf(help + length, sizeof help - (size_t)length, " %s%s%s", list ? "" : "[",
+                 row->value, list ? "" : "]");
     }
     fprintf(stream, "%s%*s", left, used < HELP_COLUMN - 1 ? HELP_COLUMN - used : 2, "");
     print_wrapped(stream, help);
