@@ -1,6 +1,6 @@
 #!/bin/sh
 # The whole path on drawn faces, with no download of data or weights: a teacher is trained, cached once, and
-# three students are trained: one without a teacher, two from the one cache. About five minutes on two cores.
+# three students are trained: one without a teacher, two from the one cache. Three to five minutes on two cores.
 #   sh demo.sh [FOLDER]        default: build/demo
 set -eu
 cd "$(dirname "$0")"
@@ -36,8 +36,8 @@ cmake --build --preset release --target precompute train-student evaluate synth-
 rm -rf "$out"
 mkdir -p "$out"
 
-say "draw faces: 160 identities to train on, 40 others to be judged by"
-run draw $bin/synth-faces --out "$out/faces" --identities 160 --images 12 --size 64 --seed 7
+say "draw faces: 80 identities to train on, 40 others to be judged by"
+run draw $bin/synth-faces --out "$out/faces" --identities 80 --images 24 --size 64 --seed 7
 run draw_held_out $bin/synth-faces --out "$out/held-out" --identities 40 --images 12 --size 64 --seed 7 --first-identity 1000 \
     --pairs "$out/pairs.txt" --pairs-per-fold 60 --folds 10
 
