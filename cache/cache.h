@@ -40,7 +40,7 @@ struct cask_manifest {
     /* teacher */
     char teacher[64]; /* "ir50", "onnx" */
     char weights_sha256[CASK_SHA256_HEX];
-    char architecture_sha256[CASK_SHA256_HEX]; /* over node kinds, shapes and parameter names */
+    char architecture_sha256[CASK_SHA256_HEX]; /* network, sizes, MACs, parameter names, shapes */
     char centers_sha256[CASK_SHA256_HEX];
     char centers_origin[16]; /* "classifier", "file", "mean" */
     char precision[8];       /* "fp32", "bf16" */
@@ -49,10 +49,10 @@ struct cask_manifest {
     char decoder[64];
     uint32_t decoder_crc; /* CRC32 of a built-in JPEG as decoded there */
     char dataset_sha256[CASK_SHA256_HEX];
-    char dataset_path[1024]; /* for people; not compared */
-    char
-        probe_sha256[CASK_SHA256_HEX]; /* of the teacher's embeddings of built-in images, rounded */
-    char created[32], writer[64];      /* for people; not compared */
+    char dataset_path[1024];            /* for people; not compared */
+    char probe_sha256[CASK_SHA256_HEX]; /* kept for a probe of the teacher on built-in images;
+                                           precompute leaves it empty */
+    char created[32], writer[64];       /* for people; not compared */
     /* measured by the writer, largest over all rows: 1 - cos(given, stored) of embeddings, and
      * |given - stored| of top-k cosines */
     double embedding_error_max, cosine_error_max;

@@ -2,8 +2,8 @@
  *
  * Unlike OpenMP's, a run does not wait for a thread that has not come yet: on a busy machine the
  * caller does the work alone and goes on, where a barrier would stand still until the system gives
- * the other thread a turn. Unlike common/thread.h's pool, an idle thread watches for the next run
- * for a few microseconds before it sleeps: an op is often shorter than a wake-up.
+ * the other thread a turn. Unlike common/thread.h's pool, indices are taken several at a time and
+ * without a lock, and every thread holds oneDNN at one thread.
  */
 #ifndef CASK_KERNELS_CPU_TEAM_H
 #define CASK_KERNELS_CPU_TEAM_H
