@@ -16,26 +16,7 @@ fail() {
 
 evaluate() { "$bin/evaluate" --model "$model" --precision fp32 "$@"; }
 
-# refused CODE TEXT COMMAND...: must end with CODE and say every part of TEXT (divided by |)
-refused() {
-    code=$1
-    text=$2
-    shift 2
-    got=0
-    "$@" >"$work/log" 2>&1 || got=$?
-    [ "$got" -eq "$code" ] || {
-        cat "$work/log"
-        fail "expected exit code $code, found $got: $*"
-    }
-    IFS='|'
-    for part in $text; do
-        grep -qF -- "$part" "$work/log" || {
-            cat "$work/log"
-            fail "the message does not say \"$part\": $*"
-        }
-    done
-    unset IFS
-}
+. "$(dirname "$0")/../support/refused.sh"
 
 # stdout is the table alone: a head, a line for each set, and its protocol
 evaluate --pairs "$work/pairs.txt" --images "$work/faces" --json "$work/a.json" >"$work/table" 2>"$work/log" || {
