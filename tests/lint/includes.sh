@@ -25,7 +25,7 @@ allowed cache cache/ common/
 allowed models models/ kernels/kernels.h kernels/shapes.h common/ onnx.pb-c.h
 allowed train/losses train/losses/ train/heads/ train/criterion.h train/criterion_config.h kernels/kernels.h common/
 allowed train/heads train/losses/ train/heads/ kernels/kernels.h common/
-allowed train train/ models/models.h data/data.h cache/cache.h kernels/kernels.h common/
+allowed train train/ eval/eval.h models/models.h data/data.h cache/cache.h kernels/kernels.h common/
 allowed eval eval/ models/models.h data/data.h cache/cache.h kernels/kernels.h common/
 allowed precompute precompute/ models/models.h data/data.h cache/cache.h kernels/kernels.h common/
 [ "$bad" = 0 ] && echo "includes follow the rooms"
