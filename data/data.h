@@ -81,6 +81,29 @@ void cask_preprocess_apply(const struct cask_preprocess *preprocess, const uint8
 enum cask_status cask_encode_jpeg(const uint8_t *rgb, int width, int height, int quality,
                                   uint8_t **data, size_t *bytes, struct cask_error *err);
 
+/* --------------------------------------------------------------- alignment */
+
+/* Pixels (x, y) of the eye at the left of the picture, the other eye, the nose, and the corners of
+ * the mouth, left one first. */
+struct cask_landmarks {
+    float at[5][2];
+};
+/* Where they belong: insightface's template for 112 x 112, scaled for other squares; 96 wide and
+ * 112 high: the same less 8 columns at either side. Other shapes: CASK_ERR_UNSUPPORTED. */
+enum cask_status cask_landmarks_target(int width, int height, struct cask_landmarks *target,
+                                       struct cask_error *err);
+/* Eyes: means of points 36, 39 and 42, 45; nose 30; mouth 48, 54 (from 0, iBUG's order). */
+struct cask_landmarks cask_landmarks_of_68(const float points[68][2]);
+/* The similarity nearest in squares, [m0 m1 m2; m3 m4 m5], as skimage's SimilarityTransform without
+ * reflection. CASK_ERR_RANGE: points that are not finite or all the same. */
+enum cask_status cask_align_estimate(const struct cask_landmarks *from,
+                                     const struct cask_landmarks *to, double m[6],
+                                     struct cask_error *err);
+/* out[out_height][out_width][3] = the picture moved by m: the bytes of OpenCV's warpAffine with
+ * INTER_LINEAR and a border of 0. `out` may not overlap rgb[height][width][3]. */
+void cask_warp_affine(const uint8_t *rgb, int width, int height, const double m[6], int out_width,
+                      int out_height, uint8_t *out);
+
 /* ----------------------------------------------------------------- sampler */
 
 struct cask_sample {
