@@ -19,7 +19,10 @@ static enum cask_status add_section(struct cask_config *config,
         }
         snprintf(key, bytes, "%s%s", section->prefix, row->key);
         struct config_entry *entry = &config->entries[config->count++];
-        *entry = (struct config_entry){row, key, (char *)section->target + row->offset, NULL};
+        *entry = (struct config_entry){.row = row,
+                                       .key = key,
+                                       .target = (char *)section->target + row->offset,
+                                       .transient = section->transient};
         CASK_TRY(config_bind_text(config, entry, row->value, "default", err));
         entry->origin = NULL;
     }

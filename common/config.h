@@ -4,9 +4,10 @@
  * it, range errors with file:line, `--help` text and the resolved dump. Rows are grouped in
  * sections: a prefix ("loss.gkd."), a table, and the caller's struct that the values go to.
  *
- * YAML subset: maps, lists of scalars, scalars, one top-level `extends: other.yaml` (relative to
- * the file). Anchors, tags and unknown or repeated keys are errors; an unknown key is answered
- * with the nearest known one.
+ * YAML subset (common/yaml.h): maps, lists of scalars, scalars, one top-level `extends: other.yaml`
+ * or `extends: [a.yaml, b.yaml]` (relative to the file, later ones win; at most eight deep, no
+ * circles). Anchors, tags and unknown or repeated keys are errors; an unknown key is answered with
+ * the nearest known one.
  */
 #ifndef CASK_COMMON_CONFIG_H
 #define CASK_COMMON_CONFIG_H
@@ -16,6 +17,7 @@
 #include <stdint.h>
 
 #include "common/status.h"
+#include "common/yaml.h"
 
 enum cask_config_type {
     CASK_CONFIG_BOOL,  /* bool */
@@ -53,6 +55,7 @@ struct cask_config_section {
     const struct cask_config_row *rows;
     size_t row_count;
     void *target;
+    bool transient; /* of this call, not of what it makes: left out of the dump */
 };
 
 struct cask_config; /* owns the texts that bound values point to */
@@ -64,6 +67,11 @@ void cask_config_free(struct cask_config *config); /* accepts NULL; bound texts 
 
 enum cask_status cask_config_load_file(struct cask_config *config, const char *path,
                                        struct cask_error *err);
+/* Binds a map of an open file as if it stood in a file of its own there, "extends" included. Keys
+ * in `reserved` (NULL-terminated; may be NULL) belong to someone else and are passed over. */
+enum cask_status cask_config_apply(struct cask_config *config, const struct cask_yaml *file,
+                                   const struct cask_yaml_node *map, const char *const *reserved,
+                                   struct cask_error *err);
 /* `assignment` is "a.b=c"; origin is used in messages ("--set"). */
 enum cask_status cask_config_set(struct cask_config *config, const char *assignment,
                                  const char *origin, struct cask_error *err);

@@ -52,6 +52,9 @@ char *cask_config_dump(const struct cask_config *config)
     }
     const char *previous = "";
     for (size_t i = 0; i < config->count; i++) {
+        if (config->entries[i].transient) {
+            continue;
+        }
         config_value_text(&config->entries[i], value, VALUE_BYTES);
         print_key(stream, config->entries[i].key, previous);
         fprintf(stream, "%s\n", value);

@@ -1,97 +1,59 @@
-/* YAML file to config entries, through libyaml's event stream. */
+/* YAML file to config entries. */
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <yaml.h>
 
 #include "common/config_internal.h"
-#include "common/file.h"
+#include "common/yaml.h"
 
-enum { MAX_NESTING = 8, MAX_FILE_BYTES = 1 << 20, MAX_EXTENDS = 8, MAX_KEY = 128 };
+enum { MAX_EXTENDS = 8, MAX_KEY = 128 };
+
+/* The files that are being read, from the one that was asked for to the innermost. */
+struct chain {
+    const char *path;
+    const struct chain *before;
+    int depth;
+};
 
 struct reader {
     struct cask_config *config;
-    const char *path;
-    int depth_of_extends;
-    yaml_parser_t parser;
-    yaml_event_t event;
+    const struct cask_yaml *file;
+    const struct chain *chain;
     char prefix[MAX_KEY];  /* "loss.gkd." while inside that map */
-    const char *seen[512]; /* keys this file has set, to refuse a second time */
+    const char *seen[512]; /* keys this map has set, to refuse a second time */
     int seen_count;
 };
 
-static enum cask_status load(struct cask_config *config, const char *path, int depth,
-                             struct cask_error *err);
+static enum cask_status load(struct cask_config *config, const char *path,
+                             const struct chain *before, struct cask_error *err);
 
-static enum cask_status complain(const struct reader *reader, const char *problem,
-                                 struct cask_error *err)
+static bool is_extends(const struct cask_yaml_node *node)
 {
-    return cask_error_set(err, CASK_ERR_USAGE, "%s:%zu: %s", reader->path,
-                          reader->event.start_mark.line + 1, problem);
+    return node->key != NULL && strcmp(node->key, "extends") == 0;
 }
 
-/* Next event; anchors, aliases and tags are refused here, so that nothing below meets them. */
-static enum cask_status next(struct reader *reader, struct cask_error *err)
-{
-    yaml_event_delete(&reader->event);
-    if (!yaml_parser_parse(&reader->parser, &reader->event)) {
-        return cask_error_set(err, CASK_ERR_USAGE, "%s:%zu: not YAML: %s", reader->path,
-                              reader->parser.problem_mark.line + 1,
-                              reader->parser.problem != NULL ? reader->parser.problem : "?");
-    }
-    const yaml_event_t *event = &reader->event;
-    bool anchored =
-        event->type == YAML_ALIAS_EVENT ||
-        (event->type == YAML_SCALAR_EVENT &&
-         (event->data.scalar.anchor != NULL || event->data.scalar.tag != NULL)) ||
-        (event->type == YAML_MAPPING_START_EVENT &&
-         (event->data.mapping_start.anchor != NULL || event->data.mapping_start.tag != NULL)) ||
-        (event->type == YAML_SEQUENCE_START_EVENT &&
-         (event->data.sequence_start.anchor != NULL || event->data.sequence_start.tag != NULL));
-    if (anchored) {
-        return complain(reader, "anchors, aliases and tags are not part of Cask's YAML", err);
-    }
-    return CASK_OK;
-}
-
-static const char *scalar(const struct reader *reader)
-{
-    return (const char *)reader->event.data.scalar.value;
-}
-
-/* A list of scalars; the event is at its start, and left at its end. */
 static enum cask_status read_list(struct reader *reader, struct config_entry *entry,
-                                  const char *origin, struct cask_error *err)
+                                  const struct cask_yaml_node *list, const char *origin,
+                                  struct cask_error *err)
 {
-    enum cask_status st = CASK_OK;
-    char *texts[CASK_CONFIG_LIST] = {0};
+    const char *texts[CASK_CONFIG_LIST];
     int count = 0;
-    CASK_TRY(next(reader, err));
-    while (reader->event.type != YAML_SEQUENCE_END_EVENT) {
-        if (reader->event.type != YAML_SCALAR_EVENT || count == CASK_CONFIG_LIST) {
-            CASK_TRY(complain(reader, "expected a list of at most 64 plain values", err));
+    for (const struct cask_yaml_node *item = list->first; item != NULL; item = item->next) {
+        if (item->kind != CASK_YAML_TEXT || count == CASK_CONFIG_LIST) {
+            return cask_yaml_complain(reader->file, item,
+                                      "expected a list of at most 64 plain values", err);
         }
-        texts[count] = cask_strdup(scalar(reader));
-        if (texts[count] == NULL) {
-            CASK_TRY(cask_error_memory(err, strlen(scalar(reader)), "a config value"));
-        }
-        count++;
-        CASK_TRY(next(reader, err));
+        texts[count++] = item->text;
     }
-    CASK_TRY(
-        config_bind(reader->config, entry, (const char *const *)texts, count, false, origin, err));
-done:
-    for (int i = 0; i < count; i++) {
-        cask_free(texts[i]);
-    }
-    return st;
+    return config_bind(reader->config, entry, texts, count, false, origin, err);
 }
 
-static enum cask_status read_value(struct reader *reader, const char *key, size_t line,
-                                   struct cask_error *err)
+static enum cask_status read_value(struct reader *reader, const char *key,
+                                   const struct cask_yaml_node *node, struct cask_error *err)
 {
     char origin[PATH_MAX];
-    snprintf(origin, sizeof origin, "%.3000s:%zu", reader->path, line);
+    snprintf(origin, sizeof origin, "%.3000s:%d", reader->file->path, node->line);
     struct config_entry *entry = config_find(reader->config, key);
     if (entry == NULL) {
         return config_unknown(reader->config, key, "key", origin, err);
@@ -105,100 +67,148 @@ static enum cask_status read_value(struct reader *reader, const char *key, size_
     if (reader->seen_count < (int)(sizeof reader->seen / sizeof *reader->seen)) {
         reader->seen[reader->seen_count++] = entry->key;
     }
-    if (reader->event.type == YAML_SEQUENCE_START_EVENT) {
-        return read_list(reader, entry, origin, err);
-    }
-    return config_bind_text(reader->config, entry, scalar(reader), origin, err);
+    return node->kind == CASK_YAML_LIST
+               ? read_list(reader, entry, node, origin, err)
+               : config_bind_text(reader->config, entry, node->text, origin, err);
 }
 
-static enum cask_status extend(struct reader *reader, struct cask_error *err)
-{
-    char path[PATH_MAX];
-    const char *slash = strrchr(reader->path, '/');
-    int folder = slash != NULL && scalar(reader)[0] != '/' ? (int)(slash - reader->path) + 1 : 0;
-    if (reader->event.type != YAML_SCALAR_EVENT || reader->seen_count > 0) {
-        return complain(reader, "extends: expected one file name, before every other key", err);
-    }
-    if (snprintf(path, sizeof path, "%.*s%s", folder, reader->path, scalar(reader)) >=
-        (int)sizeof path) {
-        return complain(reader, "extends: the path is too long", err);
-    }
-    return load(reader->config, path, reader->depth_of_extends + 1, err);
-}
-
-/* A map; the event is at its start, and left at its end. */
-static enum cask_status read_map(struct reader *reader, int nesting, struct cask_error *err)
+static enum cask_status read_map(struct reader *reader, const struct cask_yaml_node *map,
+                                 const char *const *reserved, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    size_t prefix_length = strlen(reader->prefix);
-    if (nesting > MAX_NESTING) {
-        CASK_TRY(complain(reader, "nested too deep", err));
-    }
-    CASK_TRY(next(reader, err));
-    while (reader->event.type != YAML_MAPPING_END_EVENT) {
+    const size_t prefix_length = strlen(reader->prefix);
+    for (const struct cask_yaml_node *node = map->first; node != NULL; node = node->next) {
         char key[MAX_KEY];
-        size_t line = reader->event.start_mark.line + 1;
-        if (reader->event.type != YAML_SCALAR_EVENT ||
-            snprintf(key, sizeof key, "%s%s", reader->prefix, scalar(reader)) >=
-                (int)sizeof key - 1) {
-            CASK_TRY(complain(reader, "expected a key", err));
+        bool passed_over = prefix_length == 0 && is_extends(node);
+        for (int i = 0; reserved != NULL && reserved[i] != NULL; i++) {
+            passed_over = passed_over || strcmp(node->key, reserved[i]) == 0;
         }
-        CASK_TRY(next(reader, err));
-        if (strcmp(key, "extends") == 0) {
-            CASK_TRY(extend(reader, err));
-        } else if (reader->event.type == YAML_MAPPING_START_EVENT) {
+        if (passed_over) {
+            continue;
+        }
+        if (snprintf(key, sizeof key, "%s%s", reader->prefix, node->key) >= (int)sizeof key - 1) {
+            CASK_TRY(cask_yaml_complain(reader->file, node, "expected a key", err));
+        }
+        if (node->kind == CASK_YAML_MAP) {
             snprintf(reader->prefix, sizeof reader->prefix, "%.*s.", MAX_KEY - 2, key);
-            CASK_TRY(read_map(reader, nesting + 1, err));
+            CASK_TRY(read_map(reader, node, NULL, err));
             reader->prefix[prefix_length] = 0;
         } else {
-            CASK_TRY(read_value(reader, key, line, err));
+            CASK_TRY(read_value(reader, key, node, err));
         }
-        CASK_TRY(next(reader, err));
     }
 done:
     return st;
 }
 
-static enum cask_status load(struct cask_config *config, const char *path, int depth,
-                             struct cask_error *err)
+/* ----------------------------------------------------------------- extends */
+
+static enum cask_status extend_one(const struct reader *reader, const struct cask_yaml_node *name,
+                                   struct cask_error *err)
+{
+    char path[PATH_MAX];
+    const char *slash = strrchr(reader->file->path, '/');
+    if (name->kind != CASK_YAML_TEXT || name->text[0] == 0) {
+        return cask_yaml_complain(reader->file, name, "extends: expected a file name", err);
+    }
+    int folder = slash != NULL && name->text[0] != '/' ? (int)(slash - reader->file->path) + 1 : 0;
+    if (snprintf(path, sizeof path, "%.*s%s", folder, reader->file->path, name->text) >=
+        (int)sizeof path) {
+        return cask_yaml_complain(reader->file, name, "extends: the path is too long", err);
+    }
+    return load(reader->config, path, reader->chain, err);
+}
+
+/* One name, or a list of which later ones win. It must stand before the settings that it could
+ * otherwise seem to overrule. */
+static enum cask_status extend(const struct reader *reader, const struct cask_yaml_node *map,
+                               const char *const *reserved, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    struct reader reader = {.config = config, .path = path, .depth_of_extends = depth};
-    char *text = NULL;
-    size_t bytes = 0;
-    if (!yaml_parser_initialize(&reader.parser)) {
-        return cask_error_memory(err, sizeof reader.parser, "the YAML parser");
-    }
-    if (depth > MAX_EXTENDS) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_USAGE, "%s: more than %d files extend one another",
-                                path, MAX_EXTENDS));
-    }
-    CASK_TRY(cask_file_read_all(path, MAX_FILE_BYTES, &text, &bytes, err));
-    yaml_parser_set_input_string(&reader.parser, (const unsigned char *)text, bytes);
-    CASK_TRY(next(&reader, err)); /* stream start */
-    CASK_TRY(next(&reader, err));
-    if (reader.event.type == YAML_DOCUMENT_START_EVENT) {
-        CASK_TRY(next(&reader, err));
-        if (reader.event.type == YAML_MAPPING_START_EVENT) {
-            CASK_TRY(read_map(&reader, 0, err));
-        } else if (reader.event.type != YAML_SCALAR_EVENT || *scalar(&reader) != 0) {
-            CASK_TRY(complain(&reader, "expected 'key: value' lines", err));
+    bool settings = false;
+    for (const struct cask_yaml_node *node = map->first; node != NULL; node = node->next) {
+        bool is_reserved = false;
+        for (int i = 0; reserved != NULL && reserved[i] != NULL; i++) {
+            is_reserved = is_reserved || strcmp(node->key, reserved[i]) == 0;
         }
-        CASK_TRY(next(&reader, err)); /* document end */
-        CASK_TRY(next(&reader, err));
-    }
-    if (reader.event.type != YAML_STREAM_END_EVENT) {
-        CASK_TRY(complain(&reader, "expected one YAML document", err));
+        if (!is_extends(node)) {
+            settings = settings || !is_reserved;
+            continue;
+        }
+        if (settings || node->kind == CASK_YAML_MAP) {
+            CASK_TRY(cask_yaml_complain(
+                reader->file, node, "extends: expected file names, before every other key", err));
+        }
+        if (node->kind == CASK_YAML_TEXT) {
+            CASK_TRY(extend_one(reader, node, err));
+        }
+        for (const struct cask_yaml_node *name = node->first; name != NULL; name = name->next) {
+            CASK_TRY(extend_one(reader, name, err));
+        }
     }
 done:
-    yaml_event_delete(&reader.event);
-    yaml_parser_delete(&reader.parser);
-    cask_free(text);
+    return st;
+}
+
+static enum cask_status apply(struct cask_config *config, const struct cask_yaml *file,
+                              const struct cask_yaml_node *map, const char *const *reserved,
+                              const struct chain *chain, struct cask_error *err)
+{
+    struct reader reader = {.config = config, .file = file, .chain = chain};
+    enum cask_status st = extend(&reader, map, reserved, err);
+    return st == CASK_OK ? read_map(&reader, map, reserved, err) : st;
+}
+
+/* The same file by another name is the same file. */
+static bool same_file(const char *a, const char *b)
+{
+    char *full_a = realpath(a, NULL), *full_b = realpath(b, NULL);
+    bool same = full_a != NULL && full_b != NULL && strcmp(full_a, full_b) == 0;
+    free(full_a);
+    free(full_b);
+    return same;
+}
+
+static enum cask_status check_chain(const struct chain *chain, struct cask_error *err)
+{
+    for (const struct chain *link = chain->before; link != NULL; link = link->before) {
+        if (same_file(link->path, chain->path)) {
+            return cask_error_set(err, CASK_ERR_USAGE,
+                                  "%s: these files extend one another: %s is reached again from %s",
+                                  link->path, chain->path, chain->before->path);
+        }
+    }
+    if (chain->depth > MAX_EXTENDS) {
+        return cask_error_set(err, CASK_ERR_USAGE, "%s: more than %d files extend one another",
+                              chain->path, MAX_EXTENDS);
+    }
+    return CASK_OK;
+}
+
+static enum cask_status load(struct cask_config *config, const char *path,
+                             const struct chain *before, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    struct cask_yaml file = {0};
+    const struct chain chain = {path, before, before != NULL ? before->depth + 1 : 0};
+    CASK_TRY(check_chain(&chain, err));
+    CASK_TRY(cask_yaml_open(path, &file, err));
+    CASK_TRY(apply(config, &file, file.root, NULL, &chain, err));
+done:
+    cask_yaml_close(&file);
     return st;
 }
 
 enum cask_status cask_config_load_file(struct cask_config *config, const char *path,
                                        struct cask_error *err)
 {
-    return load(config, path, 0, err);
+    return load(config, path, NULL, err);
+}
+
+enum cask_status cask_config_apply(struct cask_config *config, const struct cask_yaml *file,
+                                   const struct cask_yaml_node *map, const char *const *reserved,
+                                   struct cask_error *err)
+{
+    const struct chain chain = {file->path, NULL, 0};
+    return apply(config, file, map, reserved, &chain, err);
 }
