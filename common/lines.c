@@ -26,7 +26,7 @@ static bool blank(char c)
     return c == ' ' || c == '\t' || c == '\r';
 }
 
-static struct cask_text trim(const char *begin, const char *end)
+static struct cask_slice trim(const char *begin, const char *end)
 {
     while (begin < end && blank(*begin)) {
         begin++;
@@ -34,10 +34,10 @@ static struct cask_text trim(const char *begin, const char *end)
     while (end > begin && blank(end[-1])) {
         end--;
     }
-    return (struct cask_text){begin, (size_t)(end - begin)};
+    return (struct cask_slice){begin, (size_t)(end - begin)};
 }
 
-enum cask_status cask_lines_next(struct cask_lines *lines, struct cask_text *line,
+enum cask_status cask_lines_next(struct cask_lines *lines, struct cask_slice *line,
                                  struct cask_error *err)
 {
     while (lines->next < lines->end) {
@@ -63,7 +63,7 @@ enum cask_status cask_lines_next(struct cask_lines *lines, struct cask_text *lin
             return CASK_OK;
         }
     }
-    *line = (struct cask_text){0};
+    *line = (struct cask_slice){0};
     return CASK_OK;
 }
 
@@ -79,7 +79,7 @@ int64_t cask_lines_left(const struct cask_lines *lines)
     return count;
 }
 
-enum cask_status cask_lines_refuse(const struct cask_lines *lines, struct cask_text found,
+enum cask_status cask_lines_refuse(const struct cask_lines *lines, struct cask_slice found,
                                    const char *expected, struct cask_error *err)
 {
     bool cut = found.bytes > SHOWN;
@@ -89,7 +89,7 @@ enum cask_status cask_lines_refuse(const struct cask_lines *lines, struct cask_t
                           cut ? "..." : "");
 }
 
-int cask_text_columns(struct cask_text line, struct cask_text *columns, int most)
+int cask_slice_columns(struct cask_slice line, struct cask_slice *columns, int most)
 {
     int count = 0;
     const char *at = line.data, *end = line.data + line.bytes;
@@ -100,7 +100,7 @@ int cask_text_columns(struct cask_text line, struct cask_text *columns, int most
         }
         if (at > begin) {
             if (count < most) {
-                columns[count] = (struct cask_text){begin, (size_t)(at - begin)};
+                columns[count] = (struct cask_slice){begin, (size_t)(at - begin)};
             }
             count++;
         }
@@ -111,7 +111,7 @@ int cask_text_columns(struct cask_text line, struct cask_text *columns, int most
     return count;
 }
 
-int cask_text_fields(struct cask_text line, char divider, struct cask_text *fields, int most)
+int cask_slice_fields(struct cask_slice line, char divider, struct cask_slice *fields, int most)
 {
     int count = 0;
     const char *at = line.data, *end = line.data + line.bytes;
@@ -128,7 +128,7 @@ int cask_text_fields(struct cask_text line, char divider, struct cask_text *fiel
     }
 }
 
-bool cask_text_int(struct cask_text text, int64_t least, int64_t most, int64_t *value)
+bool cask_slice_int(struct cask_slice text, int64_t least, int64_t most, int64_t *value)
 {
     size_t at = 0;
     bool negative = text.bytes > 1 && text.data[0] == '-';
@@ -151,7 +151,7 @@ bool cask_text_int(struct cask_text text, int64_t least, int64_t most, int64_t *
     return true;
 }
 
-bool cask_text_real(struct cask_text text, double *value)
+bool cask_slice_real(struct cask_slice text, double *value)
 {
     char copy[LONGEST_NUMBER + 1];
     char *end;
@@ -168,12 +168,12 @@ bool cask_text_real(struct cask_text text, double *value)
     return true;
 }
 
-bool cask_text_equal(struct cask_text a, struct cask_text b)
+bool cask_slice_equal(struct cask_slice a, struct cask_slice b)
 {
     return a.bytes == b.bytes && (a.bytes == 0 || memcmp(a.data, b.data, a.bytes) == 0);
 }
 
-struct cask_text cask_text_of(const char *text)
+struct cask_slice cask_slice_of(const char *text)
 {
-    return (struct cask_text){text, strlen(text)};
+    return (struct cask_slice){text, strlen(text)};
 }

@@ -16,7 +16,7 @@
 
 enum { CASK_LINE_LONGEST = 8192 };
 
-struct cask_text {
+struct cask_slice {
     const char *data;
     size_t bytes;
 };
@@ -34,26 +34,26 @@ void cask_lines_close(struct cask_lines *lines); /* accepts a zeroed reader */
 
 /* The next line that is not empty, without blanks (and CR) at its ends; data is NULL after the
  * last. A line over CASK_LINE_LONGEST bytes or with a NUL in it is CASK_ERR_FORMAT. */
-enum cask_status cask_lines_next(struct cask_lines *lines, struct cask_text *line,
+enum cask_status cask_lines_next(struct cask_lines *lines, struct cask_slice *line,
                                  struct cask_error *err);
 
 /* At most this many lines follow: the newlines that are left, and one. */
 int64_t cask_lines_left(const struct cask_lines *lines);
 
 /* CASK_ERR_FORMAT: "FILE:LINE: expected WHAT, found "..."" */
-enum cask_status cask_lines_refuse(const struct cask_lines *lines, struct cask_text found,
+enum cask_status cask_lines_refuse(const struct cask_lines *lines, struct cask_slice found,
                                    const char *expected, struct cask_error *err)
     __attribute__((cold));
 
 /* Cuts at runs of blanks and tabs. Returns the number of columns; only `most` are filled. */
-int cask_text_columns(struct cask_text line, struct cask_text *columns, int most);
+int cask_slice_columns(struct cask_slice line, struct cask_slice *columns, int most);
 /* Cuts at every `divider` (CSV without quotes); blanks around a field are cut off. */
-int cask_text_fields(struct cask_text line, char divider, struct cask_text *fields, int most);
+int cask_slice_fields(struct cask_slice line, char divider, struct cask_slice *fields, int most);
 
 /* The whole text is a decimal integer in [least, most] / a finite number. */
-bool cask_text_int(struct cask_text text, int64_t least, int64_t most, int64_t *value);
-bool cask_text_real(struct cask_text text, double *value);
-bool cask_text_equal(struct cask_text a, struct cask_text b);
-struct cask_text cask_text_of(const char *text);
+bool cask_slice_int(struct cask_slice text, int64_t least, int64_t most, int64_t *value);
+bool cask_slice_real(struct cask_slice text, double *value);
+bool cask_slice_equal(struct cask_slice a, struct cask_slice b);
+struct cask_slice cask_slice_of(const char *text);
 
 #endif

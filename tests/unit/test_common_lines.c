@@ -20,20 +20,20 @@ static void lines_and_columns(void **state)
 {
     struct cask_error err = {0};
     struct cask_lines lines;
-    struct cask_text line, columns[3];
+    struct cask_slice line, columns[3];
     const char text[] = "  a b\tc  \r\n\n \t \nlast one, no newline";
     (void)state;
     assert_ok(cask_lines_open(&lines, write_text(text, sizeof text - 1), &err));
     assert_int_equal(cask_lines_left(&lines), 4);
     assert_ok(cask_lines_next(&lines, &line, &err));
     assert_int_equal(lines.number, 1);
-    assert_int_equal(cask_text_columns(line, columns, 3), 3);
-    assert_true(cask_text_equal(columns[2], cask_text_of("c")));
+    assert_int_equal(cask_slice_columns(line, columns, 3), 3);
+    assert_true(cask_slice_equal(columns[2], cask_slice_of("c")));
     assert_ok(cask_lines_next(&lines, &line, &err));
     assert_int_equal(lines.number, 4);
-    assert_int_equal(cask_text_columns(line, columns, 2), 4);
-    assert_int_equal(cask_text_fields(line, ',', columns, 3), 2);
-    assert_true(cask_text_equal(columns[1], cask_text_of("no newline")));
+    assert_int_equal(cask_slice_columns(line, columns, 2), 4);
+    assert_int_equal(cask_slice_fields(line, ',', columns, 3), 2);
+    assert_true(cask_slice_equal(columns[1], cask_slice_of("no newline")));
     assert_refused(CASK_ERR_FORMAT, "list.txt:4: expected a joke, found \"last one",
                    cask_lines_refuse(&lines, line, "a joke", &err));
     assert_ok(cask_lines_next(&lines, &line, &err));
@@ -46,7 +46,7 @@ static void bounds(void **state)
     static char text[CASK_LINE_LONGEST + 10];
     struct cask_error err = {0};
     struct cask_lines lines;
-    struct cask_text line;
+    struct cask_slice line;
     (void)state;
     memset(text, 'x', sizeof text);
     assert_ok(cask_lines_open(&lines, write_text(text, CASK_LINE_LONGEST), &err));
@@ -76,17 +76,17 @@ static void numbers(void **state)
     double x = 77;
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        assert_false(cask_text_int(cask_text_of(bad[i]), -10, 10, &n));
+        assert_false(cask_slice_int(cask_slice_of(bad[i]), -10, 10, &n));
     }
     assert_int_equal(n, 77);
-    assert_true(cask_text_int(cask_text_of("-10"), -10, 10, &n) && n == -10);
-    assert_false(cask_text_int(cask_text_of("11"), -10, 10, &n));
-    assert_true(cask_text_int(cask_text_of("999999999999999999"), 0, INT64_MAX, &n));
-    assert_false(cask_text_real(cask_text_of("nan"), &x));
-    assert_false(cask_text_real(cask_text_of("1e999"), &x));
-    assert_false(cask_text_real(cask_text_of("1.5x"), &x));
-    assert_false(cask_text_real(cask_text_of(""), &x));
-    assert_true(cask_text_real(cask_text_of("-1.5e1"), &x) && x == -15);
+    assert_true(cask_slice_int(cask_slice_of("-10"), -10, 10, &n) && n == -10);
+    assert_false(cask_slice_int(cask_slice_of("11"), -10, 10, &n));
+    assert_true(cask_slice_int(cask_slice_of("999999999999999999"), 0, INT64_MAX, &n));
+    assert_false(cask_slice_real(cask_slice_of("nan"), &x));
+    assert_false(cask_slice_real(cask_slice_of("1e999"), &x));
+    assert_false(cask_slice_real(cask_slice_of("1.5x"), &x));
+    assert_false(cask_slice_real(cask_slice_of(""), &x));
+    assert_true(cask_slice_real(cask_slice_of("-1.5e1"), &x) && x == -15);
 }
 
 static int make_folder(void **state)
