@@ -19,10 +19,8 @@ static enum cask_status add_section(struct cask_config *config,
         }
         snprintf(key, bytes, "%s%s", section->prefix, row->key);
         struct config_entry *entry = &config->entries[config->count++];
-        *entry = (struct config_entry){.row = row,
-                                       .key = key,
-                                       .target = (char *)section->target + row->offset,
-                                       .transient = section->transient};
+        *entry = (struct config_entry){
+            .row = row, .key = key, .target = (char *)section->target + row->offset};
         CASK_TRY(config_bind_text(config, entry, row->value, "default", err));
         entry->origin = NULL;
     }
@@ -80,6 +78,14 @@ bool cask_config_given(const struct cask_config *config, const char *key)
 {
     const struct config_entry *entry = config_find(config, key);
     return entry != NULL && entry->origin != NULL;
+}
+
+void cask_config_leave_out(struct cask_config *config, const char *key)
+{
+    struct config_entry *entry = config_find(config, key);
+    if (entry != NULL) {
+        entry->left_out = true;
+    }
 }
 
 /* Levenshtein distance of two short texts. */

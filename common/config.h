@@ -55,7 +55,6 @@ struct cask_config_section {
     const struct cask_config_row *rows;
     size_t row_count;
     void *target;
-    bool transient; /* of this call, not of what it makes: left out of the dump */
 };
 
 struct cask_config; /* owns the texts that bound values point to */
@@ -81,6 +80,8 @@ enum cask_status cask_config_set_value(struct cask_config *config, const char *k
 /* True if the key was given by a file, --set or the command line, not only by its default. */
 bool cask_config_given(const struct cask_config *config, const char *key);
 
+/* Leaves a key out of the dump: one that is about this call and not about what it makes. */
+void cask_config_leave_out(struct cask_config *config, const char *key);
 /* Resolved YAML that loads back to the same values; caller frees. NULL: no memory. */
 char *cask_config_dump(const struct cask_config *config);
 /* Help text of all rows, one per line, wrapped at 100 columns; caller frees. */

@@ -10,7 +10,7 @@ struct config_entry {
     const char *key;    /* prefix and row key, owned by the arena */
     char *target;       /* the row's field in the caller's struct */
     const char *origin; /* "file.yaml:12", "--set"; NULL: default */
-    bool transient;     /* the section's */
+    bool left_out;      /* of the dump */
 };
 
 struct cask_config {

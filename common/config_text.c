@@ -52,7 +52,7 @@ char *cask_config_dump(const struct cask_config *config)
     }
     const char *previous = "";
     for (size_t i = 0; i < config->count; i++) {
-        if (config->entries[i].transient) {
+        if (config->entries[i].left_out) {
             continue;
         }
         config_value_text(&config->entries[i], value, VALUE_BYTES);
