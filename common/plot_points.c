@@ -1,0 +1,125 @@
+/* Numbers to gnuplot's data lines: what cannot be drawn is a gap, what would not be seen is left
+ * out. */
+#include <math.h>
+
+#include "common/plot_internal.h"
+
+static const double largest = 1e150; /* gnuplot squares and subtracts: no overflow below this */
+
+static bool shown(double value, bool log_axis)
+{
+    return fabs(value) <= largest && (!log_axis || value >= 1 / largest);
+}
+
+static bool within(double value, double min, double max)
+{
+    return !(min < max) || (value >= min && value <= max);
+}
+
+bool plot_drawable(const struct cask_plot *plot, const struct cask_plot_series *series, size_t i)
+{
+    const bool log_y = plot->log_y && !series->right && plot->names == NULL;
+    return shown(series->x[i], plot->log_x) && shown(series->y[i], log_y);
+}
+
+struct plot_extent plot_measure(const struct cask_plot *plot)
+{
+    struct plot_extent extent = {
+        .x_min = INFINITY, .x_max = -INFINITY, .y_min = INFINITY, .y_max = -INFINITY};
+    for (int s = 0; s < plot->series_count; s++) {
+        const struct cask_plot_series *series = &plot->series[s];
+        double before = NAN;
+        for (size_t i = 0; i < series->count; i++) {
+            /* gnuplot refuses a picture whose points all lie outside it */
+            if (!plot_drawable(plot, series, i) ||
+                !within(series->x[i], plot->x_min, plot->x_max)) {
+                continue;
+            }
+            extent.x_min = fmin(extent.x_min, series->x[i]);
+            extent.x_max = fmax(extent.x_max, series->x[i]);
+            if (series->right) {
+                extent.right = true;
+            } else if (within(series->y[i], plot->y_min, plot->y_max)) {
+                extent.left = true;
+                extent.y_min = fmin(extent.y_min, series->y[i]);
+                extent.y_max = fmax(extent.y_max, series->y[i]);
+            }
+            if (series->style == CASK_PLOT_BARS) {
+                const double step = fabs(series->x[i] - before);
+                extent.bars = true;
+                if (step > 0 && (extent.bar_width == 0 || step < extent.bar_width)) {
+                    extent.bar_width = step;
+                }
+                before = series->x[i];
+            }
+        }
+    }
+    return extent;
+}
+
+/* ----------------------------------------------------------------- thinning */
+
+static void add_point(const struct cask_plot_series *series, size_t i, struct cask_text *text)
+{
+    cask_text_format(text, "%.9g %.9g", series->x[i], series->y[i]);
+    if (series->low != NULL && series->high != NULL) {
+        const double low = series->low[i], high = series->high[i];
+        const bool known = fabs(low) <= largest && fabs(high) <= largest;
+        cask_text_format(text, " %.9g %.9g", known ? low : series->y[i],
+                         known ? high : series->y[i]);
+    }
+    cask_text_put(text, "\n");
+}
+
+/* The pixel column of x. */
+static double column(const struct cask_plot *plot, const struct plot_extent *extent, double x)
+{
+    const double a = plot->log_x ? log(extent->x_min) : extent->x_min,
+                 b = plot->log_x ? log(extent->x_max) : extent->x_max;
+    return floor(((plot->log_x ? log(x) : x) - a) / (b - a) * plot_width(plot));
+}
+
+/* Points `first`..`last` lie in one column: keeps the ends and the extremes, in their order. */
+static void add_column(const struct cask_plot_series *series, size_t first, size_t last,
+                       struct cask_text *text)
+{
+    size_t low = first, high = first;
+    for (size_t i = first; i <= last; i++) {
+        low = series->y[i] < series->y[low] ? i : low;
+        high = series->y[i] > series->y[high] ? i : high;
+    }
+    const size_t chosen[4] = {first, low < high ? low : high, low < high ? high : low, last};
+    for (int i = 0; i < 4; i++) {
+        if (i == 0 || chosen[i] != chosen[i - 1]) {
+            add_point(series, chosen[i], text);
+        }
+    }
+}
+
+void plot_points(const struct cask_plot *plot, const struct plot_extent *extent,
+                 const struct cask_plot_series *series, struct cask_text *text)
+{
+    const bool thin = (series->style == CASK_PLOT_LINE || series->style == CASK_PLOT_STEPS) &&
+                      series->count > 4 * (size_t)plot_width(plot) &&
+                      extent->x_min < extent->x_max && plot->names == NULL;
+    bool gap = true; /* no gap before the first point or after another gap */
+    for (size_t i = 0; i < series->count; i++) {
+        if (!plot_drawable(plot, series, i)) {
+            cask_text_put(text, gap ? "" : "\n");
+            gap = true;
+            continue;
+        }
+        gap = false;
+        if (!thin) {
+            add_point(series, i, text);
+            continue;
+        }
+        const size_t first = i;
+        const double here = column(plot, extent, series->x[i]);
+        while (i + 1 < series->count && plot_drawable(plot, series, i + 1) &&
+               column(plot, extent, series->x[i + 1]) == here) {
+            i++;
+        }
+        add_column(series, first, i, text);
+    }
+}
