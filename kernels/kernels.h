@@ -35,6 +35,7 @@
 #include <stdint.h>
 
 #include "common/status.h"
+#include "common/thread.h"
 
 enum cask_dtype { CASK_F32, CASK_F64, CASK_BF16 };
 size_t cask_dtype_size(enum cask_dtype dtype);
@@ -129,6 +130,7 @@ struct cask_gemm {
     double alpha, beta;
     enum cask_dtype in_dtype, out_dtype; /* A and B; C */
 };
+struct cask_product; /* a planned gemm: primitive, scratch of each thread */
 
 /* PyTorch's SGD:
  *     g' = g + decay*w;   v = momentum*v + g';   w -= rate * (nesterov ? g' + momentum*v : v) */
@@ -163,6 +165,22 @@ struct cask_ops {
 
     enum cask_status (*gemm)(struct cask_device *, const struct cask_gemm *, const void *a,
                              const void *b, void *c, struct cask_error *);
+
+    /* Work of the caller's own: task(user, index, thread) for every index below count, in any
+     * order, on the device's threads. A chunk's data then stays in the cache of one core. Inside a
+     * task nothing but the serial functions may be called; those touch no other thread's scratch.
+     * product: a gemm of fixed shape, planned once, run by many threads at once; false: the library
+     * ran out of memory. close accepts NULL. */
+    void (*parallel)(struct cask_device *, int64_t count, cask_task task, void *user);
+    enum cask_status (*product_open)(struct cask_device *, const struct cask_gemm *,
+                                     struct cask_product **, struct cask_error *);
+    void (*product_close)(struct cask_product *);
+    bool (*serial_product)(struct cask_product *, int thread, const void *a, const void *b,
+                           void *c);
+    void (*serial_sgd)(struct cask_device *, const struct cask_sgd *, size_t count, void *w,
+                       const void *g, void *v);
+    /* Parameters to bf16; cpu only. */
+    void (*serial_round)(struct cask_device *, size_t count, const void *from, void *to);
 
     /* In eval y may be x. In backward dx may be dy if not accumulate. */
     enum cask_status (*batchnorm_train)(struct cask_device *, const struct cask_batchnorm *,

@@ -114,6 +114,22 @@ static void set_strides(int64_t strides[2], bool transposed, int64_t leading, in
     strides[1] = transposed ? row : 1;
 }
 
+static struct cask_product_desc desc_of(const struct cask_gemm *gemm)
+{
+    struct cask_product_desc desc = {.m = gemm->m,
+                                     .n = gemm->n,
+                                     .k = gemm->k,
+                                     .accumulate = gemm->beta != 0,
+                                     .alpha = (float)gemm->alpha,
+                                     .beta = (float)gemm->beta,
+                                     .in_dtype = gemm->in_dtype,
+                                     .out_dtype = gemm->out_dtype};
+    set_strides(desc.src_strides, gemm->trans_a, gemm->lda, gemm->trans_a ? gemm->m : gemm->k);
+    set_strides(desc.weight_strides, gemm->trans_b, gemm->ldb, gemm->trans_b ? gemm->k : gemm->n);
+    set_strides(desc.dst_strides, false, gemm->ldc, gemm->n);
+    return desc;
+}
+
 static int64_t strip_of(int64_t side)
 {
     int64_t strip = (side / STRIPS_WANTED + STRIP_LEAST - 1) / STRIP_LEAST * STRIP_LEAST;
@@ -127,18 +143,8 @@ CASK_OP(gemm)
 {
     enum cask_status st = CASK_OK;
     struct cask_cpu *cpu = cask_cpu_of(device);
-    struct cask_product_desc desc = {.m = gemm->m,
-                                     .n = gemm->n,
-                                     .k = gemm->k,
-                                     .accumulate = gemm->beta != 0,
-                                     .alpha = (float)gemm->alpha,
-                                     .beta = (float)gemm->beta,
-                                     .in_dtype = gemm->in_dtype,
-                                     .out_dtype = gemm->out_dtype};
+    const struct cask_product_desc desc = desc_of(gemm);
     struct gemm_run run = {.desc = &desc, .by_rows = gemm->m >= gemm->n, .a = a, .b = b, .c = c};
-    set_strides(desc.src_strides, gemm->trans_a, gemm->lda, gemm->trans_a ? gemm->m : gemm->k);
-    set_strides(desc.weight_strides, gemm->trans_b, gemm->ldb, gemm->trans_b ? gemm->k : gemm->n);
-    set_strides(desc.dst_strides, false, gemm->ldc, gemm->n);
     run.side = run.by_rows ? gemm->m : gemm->n;
     run.strip = strip_of(run.side);
     int64_t strips = (run.side + run.strip - 1) / run.strip,
@@ -158,4 +164,20 @@ CASK_OP(gemm)
     }
 done:
     return st;
+}
+
+/* ------------------------------------------------- products inside a task */
+
+CASK_OP(product_open)
+(struct cask_device *device, const struct cask_gemm *gemm, struct cask_product **product,
+ struct cask_error *err)
+{
+    const struct cask_product_desc desc = desc_of(gemm);
+    return cask_product_open(cask_cpu_of(device), &desc, NULL, product, err);
+}
+
+bool cask_cpu_serial_product(struct cask_product *product, int thread, const void *a, const void *b,
+                             void *c)
+{
+    return cask_product_run(product, thread, a, b, NULL, c);
 }

@@ -11,6 +11,11 @@ void cask_cpu_for(const struct cask_cpu *cpu, int64_t count, cask_task task, voi
     cask_team_run(cpu->team, count, turn > 1 ? turn : 1, task, user);
 }
 
+void cask_cpu_parallel(struct cask_device *device, int64_t count, cask_task task, void *user)
+{
+    cask_cpu_for(cask_cpu_of(device), count, task, user);
+}
+
 void *cask_scratch_take(struct cask_scratch *scratch, size_t bytes)
 {
     if (scratch->bytes < bytes) {

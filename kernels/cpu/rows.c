@@ -201,3 +201,17 @@ CASK_OP(sum_squares)
 done:
     return st;
 }
+
+/* ---------------------------------------------------------- inside a task */
+
+void cask_cpu_serial_sgd(struct cask_device *device, const struct cask_sgd *sgd, size_t count,
+                         void *w, const void *g, void *v)
+{
+    cask_cpu_kernels_of(cask_cpu_of(device), CASK_F32)->rows->sgd(sgd, (int64_t)count, w, g, v);
+}
+
+void cask_cpu_serial_round(struct cask_device *device, size_t count, const void *from, void *to)
+{
+    cask_cpu_kernels_of(cask_cpu_of(device), CASK_BF16)
+        ->elementwise->from_float(from, to, (int64_t)count);
+}

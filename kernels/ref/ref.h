@@ -64,6 +64,15 @@ const char *REF(conv_describe)(const struct cask_conv *);
 enum cask_status REF(gemm)(struct cask_device *, const struct cask_gemm *, const void *a,
                            const void *b, void *c, struct cask_error *);
 
+/* serial.c */
+void REF(parallel)(struct cask_device *, int64_t count, cask_task task, void *user);
+enum cask_status REF(product_open)(struct cask_device *, const struct cask_gemm *,
+                                   struct cask_product **, struct cask_error *);
+void REF(product_close)(struct cask_product *);
+bool REF(serial_product)(struct cask_product *, int thread, const void *a, const void *b, void *c);
+void REF(serial_sgd)(struct cask_device *, const struct cask_sgd *, size_t count, void *w,
+                     const void *g, void *v);
+
 /* batchnorm.c */
 enum cask_status REF(batchnorm_train)(struct cask_device *, const struct cask_batchnorm *,
                                       const struct cask_tensor *x, const struct cask_tensor *y,
