@@ -421,7 +421,8 @@ def pair_cases():
     emit("rkd_d_B2", "rkd_d", o, pair(320, 2, 5, 4), [0, 1], rkd_d(o), "two images: mean scaling makes all distances 1", tiny=True)
 
 
-os.makedirs(HERE, exist_ok=True)
-class_cases()
-head_cases()
-pair_cases()
+if __name__ == "__main__":
+    os.makedirs(HERE, exist_ok=True)
+    class_cases()
+    head_cases()
+    pair_cases()
