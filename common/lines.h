@@ -21,6 +21,9 @@ struct cask_slice {
     size_t bytes;
 };
 
+/* For "%.*s" in messages: at most 200 bytes of it. */
+#define CASK_SLICE_SHOWN(slice) (int)((slice).bytes < 200 ? (slice).bytes : 200), (slice).data
+
 struct cask_lines {
     const char *path; /* borrowed, for messages */
     struct cask_map map;

@@ -1,0 +1,30 @@
+/* eval/rows.h - a matrix of embeddings that need not be in memory: a file of a million rows, rows
+ * drawn as they are needed, or an array. */
+#ifndef CASK_EVAL_ROWS_H
+#define CASK_EVAL_ROWS_H
+
+#include <stdint.h>
+
+#include "common/status.h"
+
+struct cask_rows {
+    int64_t count;
+    int columns;
+    const void *user;
+    /* Fills values[count][columns] with the rows from `first`. Called by several threads at once.
+     */
+    enum cask_status (*read)(const void *user, int64_t first, int64_t count, float *values,
+                             struct cask_error *err);
+};
+
+/* The array stays the caller's. */
+struct cask_rows_array {
+    const float *values; /* [count][columns] */
+    int columns;
+};
+struct cask_rows cask_rows_of_array(const struct cask_rows_array *array, int64_t count);
+
+/* A dot product in double. Eight running sums keep the order of additions the same everywhere. */
+double cask_dot(const double *a, const double *b, int64_t count);
+
+#endif

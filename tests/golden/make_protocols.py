@@ -1,0 +1,171 @@
+#!/usr/bin/python3
+"""Protocol cases: tests/golden/protocols/*.txt, by numpy and scikit-learn (Debian 12).
+
+    /usr/bin/python3 tests/golden/make_protocols.py
+
+Inputs are drawn by counter_rng (common/rng.h), so a test draws the same ones; only what is expected is
+written. Each part is written from the protocol's description with dense arrays and shares no order of
+computation with eval/. No decision hangs on rounding: see `apart`.
+"""
+import os
+
+import numpy as np
+from sklearn.metrics import roc_curve
+
+import counter_rng as rng
+
+HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "protocols")
+TARGETS = [10 ** -6, 10 ** -5, 10 ** -4, 10 ** -3, 10 ** -2, 10 ** -1]
+
+
+def nearest(fpr, tpr, n_genuine, n_impostor):
+    """The selection of the public IJB script: flipped curve, smallest (distance, index)."""
+    fpr, tpr = np.flipud(fpr), np.flipud(tpr)
+    out = []
+    for x in TARGETS:
+        _, at = min(zip(abs(fpr - x), range(len(fpr))))
+        out += [round(tpr[at] * n_genuine), round(fpr[at] * n_impostor)]
+    return out
+
+
+def strict(fpr, tpr, n_genuine):
+    return [round(max(tpr[fpr <= x]) * n_genuine) for x in TARGETS]
+
+
+def rates_line(genuine, impostor):
+    y = np.r_[np.ones(len(genuine)), np.zeros(len(impostor))]
+    s = np.r_[genuine, impostor]
+    full = roc_curve(y, s, drop_intermediate=False)[:2]
+    thin = roc_curve(y, s)[:2]
+    n, m = len(genuine), len(impostor)
+    row = nearest(*thin, n, m) + nearest(*full, n, m) + strict(*full, n)
+    fp, fn = np.round(full[0] * m).astype(int), n - np.round(full[1] * n).astype(int)
+    fnr = fn / n
+    at = np.argmin(abs(fp * n - fn * m))  # whole numbers: the first of equals is well defined
+    eer = (full[0][at] + fnr[at]) / 2
+    fdr = (genuine.mean() - impostor.mean()) ** 2 / (genuine.var() + impostor.var())
+    fmr = [1 - max(full[1][full[0] <= x]) for x in (0.01, 0.001)]
+    return row, [eer, fdr] + fmr
+
+
+def rates():
+    """Scores on grids of several widths: from all ties to none."""
+    with open(os.path.join(HERE, "rates.txt"), "w") as out:
+        for case in range(60):
+            n, m = 3 + case * case % 700, 9 + (case * 7919) % 5000
+            grid = [4, 64, 4096, 2 ** 40][case % 4]
+            g = rng.uniform(case, 0, np.arange(n)) * 0.7 + 0.3
+            i = rng.uniform(case, 1, np.arange(m)) * 0.8 - 0.1
+            g, i = np.floor(g * grid) / grid, np.floor(i * grid) / grid
+            row, reals = rates_line(g, i)
+            out.write("%d %d %d %s %s\n" % (n, m, grid, " ".join(map(str, row)),
+                                          " ".join(float(v).hex() for v in reals)))
+
+
+def draw(seed, stream, *shape):
+    return rng.uniform(seed, stream, np.arange(np.prod(shape))).reshape(shape) - 0.5
+
+
+# ------------------------------------------------------------------------------------------------ IJB
+
+DIM, SUBJECTS, IMAGES, TEMPLATES = 24, 40, 420, 110
+IJB = os.path.join(HERE, "ijb")
+
+
+def ijb_set():
+    """Sparse template ids, media of one and of several images, images of a template far apart."""
+    template = rng.below(7, 0, np.arange(IMAGES), TEMPLATES)
+    template[:TEMPLATES] = np.arange(TEMPLATES)  # none is empty
+    subject = np.where(np.arange(TEMPLATES) < SUBJECTS, np.arange(TEMPLATES),
+                       rng.below(7, 1, np.arange(TEMPLATES), SUBJECTS))
+    media = rng.below(7, 2, np.arange(IMAGES), 4)
+    ids = 5 + np.arange(TEMPLATES) * 1709 % 188000  # not in the order of the images
+    detector = np.round(rng.uniform(7, 3, np.arange(IMAGES)) * 0.9 + 0.1, 4)
+    centre = draw(7, 4, SUBJECTS, DIM)
+    length = 1 + 3 * rng.uniform(7, 5, np.arange(IMAGES))
+    noise = draw(7, 6, IMAGES, 2, DIM)
+    rows = ((centre[subject[template]][:, None, :] + 1.9 * noise) * length[:, None, None]).astype(np.float32)
+    rows[17] = 0  # an image without an embedding: left out of its medium
+    return template, subject, media, ids, detector, rows.reshape(IMAGES, 2 * DIM)
+
+
+def pool(rows, template, media, detector, n, d, f):
+    x = rows.astype(np.float64)
+    x = x[:, :DIM] + x[:, DIM:] if f else x[:, :DIM]
+    norm = np.linalg.norm(x, axis=1)
+    if not n:
+        x = x / np.where(norm > 0, norm, 1)[:, None]
+    if d:
+        x = x * np.float32(detector).astype(np.float64)[:, None]
+    out = np.zeros((TEMPLATES, DIM))
+    for t in range(TEMPLATES):
+        for m in np.unique(media[template == t]):
+            members = (template == t) & (media == m) & (norm > 0)
+            if members.any():
+                out[t] += x[members].mean(0)
+    return out / np.linalg.norm(out, axis=1, keepdims=True)
+
+
+def identify(t, gallery, probes, subject):
+    """The public 1:N script: mates first and above the n-th non-mated score."""
+    mated, nonmated, ranks = [], [], []
+    for p in probes:
+        s = t[gallery] @ t[p]
+        mate = np.flatnonzero(subject[gallery] == subject[p])
+        if len(mate):
+            others = np.delete(s, mate[0])
+            ranks.append(1 + (others >= s[mate[0]]).sum())
+            mated.append((s[mate[0]], others.max()))
+        else:
+            nonmated.append(s.max())
+    mated, ranks = np.array(mated), np.array(ranks)
+    nonmated = np.sort(nonmated)[::-1]
+    out = [len(gallery), len(probes), len(mated), len(nonmated)] + [(ranks <= k).sum() for k in (1, 5, 10)]
+    for x in (0.01, 0.1):
+        th = nonmated[max(int(len(nonmated) * x) - 1, 0)]
+        out.append(((mated[:, 0] > mated[:, 1]) & (mated[:, 0] > th)).sum())
+    return out
+
+
+def ijb():
+    os.makedirs(IJB, exist_ok=True)
+    template, subject, media, ids, detector, rows = ijb_set()
+    with open(os.path.join(IJB, "face_tid_mid.txt"), "w") as out:
+        for i in range(IMAGES):
+            out.write("%d.jpg %d %d\n" % (i + 1, ids[template[i]], media[i] + 69544))
+    with open(os.path.join(IJB, "name_5pts_score.txt"), "w") as out:
+        for i in range(IMAGES):
+            points = " ".join("%.3f" % (v * 100 + 60) for v in draw(8, i, 10))
+            out.write("%d.jpg %s %.4f\n" % (i + 1, points, detector[i]))
+    pairs = [(a, b, int(subject[a] == subject[b])) for a in range(TEMPLATES) for b in range(a)
+             if subject[a] == subject[b] or (a * 31 + b) % 3 == 0]
+    pairs += [pairs[5], (pairs[9][1], pairs[9][0], pairs[9][2])]  # two that come again
+    with open(os.path.join(IJB, "template_pair_label.txt"), "w") as out:
+        for a, b, same in pairs:
+            out.write("%d %d %d\n" % (ids[a], ids[b], same))
+    galleries = [np.arange(0, 18), np.arange(18, 30)]  # subjects 30..39 are in neither
+    probes = np.arange(SUBJECTS, TEMPLATES)
+    for name, members in (("gallery_G1", galleries[0]), ("gallery_G2", galleries[1]), ("probe_mixed", probes)):
+        with open(os.path.join(IJB, name + ".csv"), "w") as out:
+            out.write("TEMPLATE_ID,SUBJECT_ID,FILENAME,SIGHTING_ID\n")
+            for t in members[::-1]:
+                for i in np.flatnonzero(template == t)[:2]:
+                    out.write("%d,%d,img/%d.jpg,%d\n" % (ids[t], subject[t] + 1000, i, i))
+    a, b, same = np.array(pairs).T
+    with open(os.path.join(HERE, "ijb.txt"), "w") as out:
+        for bits in range(8):
+            n, d, f = bits >> 2 & 1, bits >> 1 & 1, bits & 1
+            t = pool(rows, template, media, detector, n, d, f)
+            score = (t[a] * t[b]).sum(1)
+            gaps = np.diff(np.unique(score))
+            assert gaps.min() > 1e-12 or (gaps < 1e-12).sum() == 0, gaps.min()
+            row, _ = rates_line(score[same == 1], score[same == 0])
+            for g in galleries:
+                row += identify(t, g, probes, subject)
+            out.write("%d%d%d %s\n" % (n, d, f, " ".join(str(int(v)) for v in row)))
+
+
+if __name__ == "__main__":
+    os.makedirs(HERE, exist_ok=True)
+    rates()
+    ijb()
