@@ -238,6 +238,11 @@ struct cask_pair {
 };
 /* LFW format: header "sets<TAB>pairs per half" ("N" alone: one set), then for each set that many
  * lines "name i j" and as many "name i name j"; images at DIR/NAME/NAME_%04d.jpg (.jpeg, .png). */
+/* CSV, known by a comma in its first line: "a,b,same", a and b paths under DIR (no ".."), same 1 or
+ * 0, true or false; a first line whose third column is something else is a head; lines that begin
+ * with '#' are skipped; no quotes. 10 folds.
+ * image_folder NULL: the names stand for something else than files (rows of a matrix or a cache;
+ * LFW's are NAME/NAME_0001 then); nothing is looked up, and cask_pairs_read refuses. */
 enum cask_status cask_pairs_open_text(const char *pairs_path, const char *image_folder,
                                       struct cask_pairs **pairs, struct cask_error *err);
 /* insightface .bin: a pickle of (images, issame), read by a machine that executes nothing. */
@@ -253,5 +258,18 @@ void cask_pairs_image_name(const struct cask_pairs *pairs, int64_t image, char *
                            size_t bytes);
 enum cask_status cask_pairs_read(const struct cask_pairs *pairs, int64_t image,
                                  struct cask_encoded *encoded, struct cask_error *err);
+/* Equal for two images that are the same: same name in a text, same bytes in a .bin. */
+uint64_t cask_pairs_image_key(const struct cask_pairs *pairs, int64_t image);
+
+struct cask_pack_options {
+    int jpeg_quality; /* 0: the files' bytes as they are; else decoded and encoded again (4:4:4) */
+    int threads;      /* 0: all */
+};
+/* Writes the pairs as an insightface .bin: a pickle (protocol 3: Python 3) of (list of bytes, list
+ * of bool), images 2i and 2i + 1 of pair i. Every image is decoded first: one that is damaged, or
+ * not as large as the first one, is CASK_ERR_FORMAT and names it. Whole or absent. */
+enum cask_status cask_pairs_write_bin(const struct cask_pairs *pairs, const char *path,
+                                      const struct cask_pack_options *options,
+                                      struct cask_error *err);
 
 #endif

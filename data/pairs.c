@@ -1,6 +1,7 @@
-/* data/pairs.c - what both kinds of verification set have in common. */
+/* data/pairs.c - what all kinds of verification set have in common. */
 #include <string.h>
 
+#include "common/lines.h"
 #include "common/mem.h"
 #include "data/pairs_impl.h"
 
@@ -11,6 +12,23 @@ char *cask_pairs_name_of(const char *path)
     const char *dot = strrchr(base, '.');
     size_t length = dot != NULL && dot != base ? (size_t)(dot - base) : strlen(base);
     return cask_format("%.*s", (int)length, base);
+}
+
+enum cask_status cask_pairs_open_text(const char *path, const char *folder, struct cask_pairs **out,
+                                      struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    struct cask_lines lines = {0};
+    struct cask_slice first = {0};
+    *out = NULL;
+    CASK_TRY(cask_lines_open(&lines, path, err));
+    CASK_TRY(cask_lines_next(&lines, &first, err));
+    bool csv = first.data != NULL && memchr(first.data, ',', first.bytes) != NULL;
+    CASK_TRY(csv ? cask_pairs_open_csv(path, folder, out, err)
+                 : cask_pairs_open_lfw(path, folder, out, err));
+done:
+    cask_lines_close(&lines);
+    return st;
 }
 
 void cask_pairs_close(struct cask_pairs *pairs)
@@ -61,4 +79,9 @@ enum cask_status cask_pairs_read(const struct cask_pairs *pairs, int64_t image,
                               (long long)image, (long long)pairs->image_count);
     }
     return pairs->ops->read(pairs, image, encoded, err);
+}
+
+uint64_t cask_pairs_image_key(const struct cask_pairs *pairs, int64_t image)
+{
+    return pairs->ops->key(pairs, image);
 }

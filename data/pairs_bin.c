@@ -207,10 +207,16 @@ static enum cask_status read_image(const struct cask_pairs *base, int64_t image,
     return st;
 }
 
+static uint64_t image_key(const struct cask_pairs *base, int64_t image)
+{
+    const struct image *from = &((const struct bin_pairs *)base)->images[image];
+    return cask_xxh3(from->data, from->bytes);
+}
+
 enum cask_status cask_pairs_open_bin(const char *path, struct cask_pairs **out,
                                      struct cask_error *err)
 {
-    static const struct cask_pairs_ops ops = {close_bin, image_name, read_image};
+    static const struct cask_pairs_ops ops = {close_bin, image_name, read_image, image_key};
     static const struct cask_pickle_options options = {
         .globals = globals, .global_count = sizeof globals / sizeof globals[0]};
     enum cask_status st = CASK_OK;

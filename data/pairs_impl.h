@@ -9,6 +9,7 @@ struct cask_pairs_ops {
     void (*image_name)(const struct cask_pairs *pairs, int64_t image, char *buffer, size_t bytes);
     enum cask_status (*read)(const struct cask_pairs *pairs, int64_t image,
                              struct cask_encoded *encoded, struct cask_error *err);
+    uint64_t (*key)(const struct cask_pairs *pairs, int64_t image);
 };
 
 struct cask_pairs {
@@ -21,5 +22,11 @@ struct cask_pairs {
 
 /* "dir/lfw.bin" gives "lfw"; NULL: no memory. */
 char *cask_pairs_name_of(const char *path);
+
+/* folder may be NULL. *out is left alone on failure. */
+enum cask_status cask_pairs_open_lfw(const char *path, const char *folder, struct cask_pairs **out,
+                                     struct cask_error *err);
+enum cask_status cask_pairs_open_csv(const char *path, const char *folder, struct cask_pairs **out,
+                                     struct cask_error *err);
 
 #endif

@@ -1,4 +1,4 @@
-/* data/pairs_text.c - verification pairs in the format of LFW's pairs.txt, over an image folder.
+/* data/pairs_text.c - verification pairs in the format of LFW's pairs.txt.
  *
  * The header "sets TAB n" announces, for each set, n lines "name i j" and n lines "name i name j";
  * a header of one number is one set (LFW's pairsDevTest.txt). Columns are divided by tabs, or by
@@ -10,19 +10,10 @@
 
 #include "common/file.h"
 #include "common/mem.h"
-#include "data/dataset_impl.h"
-#include "data/pairs_impl.h"
+#include "data/pairs_images.h"
 
 enum { LARGEST_FILE = 1 << 28, MOST_PAIRS = 100000000, MOST_SETS = 1000, LONGEST_NAME = 255 };
 enum { SHORTEST_LINE = 6 /* "a 1 2\n" */ };
-
-struct text_pairs {
-    struct cask_pairs base;
-    char *folder;
-    char **images;     /* [image_count] paths under folder, owned */
-    uint64_t *buckets; /* hash table of image + 1; 0: empty */
-    uint64_t bucket_count;
-};
 
 struct cursor {
     const char *file;
@@ -73,61 +64,39 @@ static bool read_count(const char *text, int64_t most, int64_t *value)
     return true;
 }
 
-static uint64_t *bucket_of(const struct text_pairs *pairs, const char *path)
-{
-    uint64_t at = cask_xxh3(path, strlen(path)) & (pairs->bucket_count - 1);
-    while (pairs->buckets[at] != 0 && strcmp(pairs->images[pairs->buckets[at] - 1], path) != 0) {
-        at = (at + 1) & (pairs->bucket_count - 1);
-    }
-    return &pairs->buckets[at];
-}
-
-/* Finds the file of NAME n, and its index; a new one is added to the list. */
-static enum cask_status find_image(struct text_pairs *pairs, const struct cursor *at,
+/* Finds the file of NAME n, and its index. Without a folder the name is NAME/NAME_0001, no ending.
+ */
+static enum cask_status find_image(struct pairs_images *images, const struct cursor *at,
                                    const char *name, const char *number, int64_t *image,
                                    struct cask_error *err)
 {
-    static const char *const endings[] = {"jpg", "jpeg", "png"};
-    int64_t n;
-    size_t length = strlen(name);
-    if (length > LONGEST_NAME || strchr(name, '/') != NULL || strcmp(name, "..") == 0 ||
+    static const char *const endings[] = {".jpg", ".jpeg", ".png"};
+    enum cask_status st = CASK_OK;
+    int64_t n = 0;
+    if (strlen(name) > LONGEST_NAME || strchr(name, '/') != NULL || strcmp(name, "..") == 0 ||
         !read_count(number, 99999999, &n)) {
-        return cask_error_set(err, CASK_ERR_FORMAT,
-                              "%s:%lld: expected a name of at most %d bytes without '/' and an "
-                              "image number from 1, found \"%.80s\" and \"%.80s\"",
-                              at->file, (long long)at->number, LONGEST_NAME, name, number);
+        CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT,
+                                "%s:%lld: expected a name of at most %d bytes without '/' and an "
+                                "image number from 1, found \"%.80s\" and \"%.80s\"",
+                                at->file, (long long)at->number, LONGEST_NAME, name, number));
     }
-    char path[2 * LONGEST_NAME + 32];
-    for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
-        snprintf(path, sizeof path, "%s/%s_%04lld.%s", name, name, (long long)n, endings[i]);
-        uint64_t *bucket = bucket_of(pairs, path);
-        if (*bucket != 0) {
-            *image = (int64_t)*bucket - 1;
-            return CASK_OK;
-        }
-        char *full = cask_format("%s/%s", pairs->folder, path);
-        char *kept = cask_strdup(path);
-        bool exists = full != NULL && cask_path_exists(full);
-        cask_free(full);
-        if (full == NULL || kept == NULL) {
-            cask_free(kept);
-            return cask_error_memory(err, strlen(pairs->folder) + sizeof path, "a path");
-        }
-        if (exists) {
-            *image = pairs->base.image_count++;
-            pairs->images[*image] = kept;
-            *bucket = (uint64_t)*image + 1;
-            return CASK_OK;
-        }
-        cask_free(kept);
+    *image = -1;
+    for (size_t i = 0; i < 3 && *image < 0; i++) {
+        char path[2 * LONGEST_NAME + 32];
+        snprintf(path, sizeof path, "%s/%s_%04lld%s", name, name, (long long)n,
+                 images->folder != NULL ? endings[i] : "");
+        CASK_TRY(pairs_images_find(images, path, image, err));
     }
-    return cask_error_set(err, CASK_ERR_FORMAT,
-                          "%s:%lld: no image %s/%s/%s_%04lld.jpg (.jpeg, "
-                          ".png)",
-                          at->file, (long long)at->number, pairs->folder, name, name, (long long)n);
+    if (*image < 0) {
+        CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT,
+                                "%s:%lld: no image %s/%s/%s_%04lld.jpg (.jpeg, .png)", at->file,
+                                (long long)at->number, images->folder, name, name, (long long)n));
+    }
+done:
+    return st;
 }
 
-static enum cask_status parse_pair(struct text_pairs *pairs, const struct cursor *at, char *line,
+static enum cask_status parse_pair(struct pairs_images *pairs, const struct cursor *at, char *line,
                                    struct cask_pair *pair, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
@@ -174,7 +143,7 @@ static enum cask_status parse_header(struct cursor *at, int64_t *sets, int64_t *
 }
 
 /* Fold borders follow from the counts alone, so each set must hold what the header says. */
-static enum cask_status parse_sets(struct text_pairs *pairs, struct cursor *at, int64_t half,
+static enum cask_status parse_sets(struct pairs_images *pairs, struct cursor *at, int64_t half,
                                    struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
@@ -209,82 +178,24 @@ done:
     return st;
 }
 
-static void close_text(struct cask_pairs *base)
+enum cask_status cask_pairs_open_lfw(const char *path, const char *folder, struct cask_pairs **out,
+                                     struct cask_error *err)
 {
-    struct text_pairs *pairs = (struct text_pairs *)base;
-    for (int64_t i = 0; pairs->images != NULL && i < base->image_count; i++) {
-        cask_free(pairs->images[i]);
-    }
-    cask_free(pairs->images);
-    cask_free(pairs->buckets);
-    cask_free(pairs->folder);
-    cask_free(pairs);
-}
-
-static void image_name(const struct cask_pairs *base, int64_t image, char *buffer, size_t bytes)
-{
-    snprintf(buffer, bytes, "%s", ((const struct text_pairs *)base)->images[image]);
-}
-
-static enum cask_status read_image(const struct cask_pairs *base, int64_t image,
-                                   struct cask_encoded *encoded, struct cask_error *err)
-{
-    const struct text_pairs *pairs = (const struct text_pairs *)base;
-    char *path = cask_format("%s/%s", pairs->folder, pairs->images[image]);
-    if (path == NULL) {
-        return cask_error_memory(err, strlen(pairs->folder), "a path");
-    }
-    enum cask_status st = cask_encoded_read_file(encoded, path, err);
-    cask_free(path);
-    return st;
-}
-
-/* A pair has at most two images, so the tables never need to grow. */
-static enum cask_status create_tables(struct text_pairs *pairs, struct cask_error *err)
-{
-    size_t most = (size_t)pairs->base.count * 2;
-    pairs->bucket_count = 16;
-    while (pairs->bucket_count < 2 * most) {
-        pairs->bucket_count *= 2;
-    }
-    pairs->base.pairs = cask_alloc((size_t)pairs->base.count, sizeof *pairs->base.pairs);
-    pairs->images = cask_alloc(most, sizeof *pairs->images);
-    pairs->buckets = cask_alloc(pairs->bucket_count, sizeof *pairs->buckets);
-    if (pairs->base.pairs == NULL || pairs->images == NULL || pairs->buckets == NULL) {
-        return cask_error_memory(err, most * 48, "pairs");
-    }
-    return CASK_OK;
-}
-
-enum cask_status cask_pairs_open_text(const char *pairs_path, const char *image_folder,
-                                      struct cask_pairs **out, struct cask_error *err)
-{
-    static const struct cask_pairs_ops ops = {close_text, image_name, read_image};
     enum cask_status st = CASK_OK;
+    struct pairs_images *pairs = NULL;
     char *text = NULL;
     size_t bytes = 0;
     int64_t sets = 0, half = 0;
-    *out = NULL;
-    struct text_pairs *pairs = cask_alloc(1, sizeof *pairs);
-    if (pairs == NULL || (pairs->folder = cask_strdup(image_folder)) == NULL ||
-        (pairs->base.name = cask_pairs_name_of(pairs_path)) == NULL) {
-        CASK_TRY(cask_error_memory(err, sizeof *pairs, "pairs"));
-    }
-    pairs->base.ops = &ops;
-    CASK_TRY(cask_file_read_all(pairs_path, LARGEST_FILE, &text, &bytes, err));
-    struct cursor at = {.file = pairs_path, .next = text, .end = text + bytes};
+    CASK_TRY(cask_file_read_all(path, LARGEST_FILE, &text, &bytes, err));
+    struct cursor at = {.file = path, .next = text, .end = text + bytes};
     CASK_TRY(parse_header(&at, &sets, &half, err));
+    CASK_TRY(pairs_images_create(path, folder, sets * half * 2, &pairs, err));
     pairs->base.folds = (int)sets;
-    pairs->base.count = sets * half * 2;
-    CASK_TRY(create_tables(pairs, err));
     CASK_TRY(parse_sets(pairs, &at, half, err));
     *out = &pairs->base;
     pairs = NULL;
 done:
     cask_free(text);
-    if (pairs != NULL) {
-        pairs->base.ops = &ops;
-        cask_pairs_close(&pairs->base);
-    }
+    cask_pairs_close(pairs != NULL ? &pairs->base : NULL);
     return st;
 }
