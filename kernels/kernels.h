@@ -106,6 +106,12 @@ enum cask_activation {
     CASK_ACT_HARD_SWISH,   /* x * relu6(x + 3) / 6 */
 };
 
+/* A square window of pixels that moves by `stride`; `pad` pixels of nothing all around, at most half
+ * a window. out = (in + 2 pad - size) / stride + 1. */
+struct cask_window {
+    int size, stride, pad;
+};
+
 /* Batch normalisation with an activation behind it, one pass each way. `saved_*` are written by
  * train forward and read by backward, per channel. */
 struct cask_batchnorm {
@@ -225,6 +231,15 @@ struct cask_ops {
     enum cask_status (*average_pool_backward)(struct cask_device *, const struct cask_tensor *dy,
                                               const struct cask_tensor *dx, bool accumulate,
                                               struct cask_error *);
+    /* The largest pixel of each window, channel by channel; a NaN wins. Backward finds the winner
+     * in x again: the first in row order where several are equal. */
+    enum cask_status (*max_pool_forward)(struct cask_device *, const struct cask_window *,
+                                         const struct cask_tensor *x, const struct cask_tensor *y,
+                                         struct cask_error *);
+    enum cask_status (*max_pool_backward)(struct cask_device *, const struct cask_window *,
+                                          const struct cask_tensor *x, const struct cask_tensor *dy,
+                                          const struct cask_tensor *dx, bool accumulate,
+                                          struct cask_error *);
     /* y = x * gate[n,1,1,c]. accumulate is about dx; dgate is written. */
     enum cask_status (*scale_forward)(struct cask_device *, const struct cask_tensor *x,
                                       const struct cask_tensor *gate, const struct cask_tensor *y,

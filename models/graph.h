@@ -31,7 +31,8 @@ enum cask_layer_kind {
     CASK_LAYER_ADD,
     CASK_LAYER_SUBSAMPLE,    /* every stride-th pixel */
     CASK_LAYER_AVERAGE_POOL, /* global */
-    CASK_LAYER_SCALE,        /* x * gate, gate is 1 x 1 in space */
+    CASK_LAYER_MAX_POOL,
+    CASK_LAYER_SCALE, /* x * gate, gate is 1 x 1 in space */
     CASK_LAYER_KINDS,
 };
 
@@ -72,6 +73,7 @@ struct cask_node {
     double eps, momentum;            /* BATCHNORM */
     enum cask_activation activation; /* ACTIVATION */
     int stride;                      /* SUBSAMPLE */
+    struct cask_window window;       /* MAX_POOL */
 };
 
 struct cask_value {
@@ -80,16 +82,23 @@ struct cask_value {
     int consumers; /* how many node inputs read it */
 };
 
-/* How cask_net_init draws weights. Biases, gammas and slopes: see models/init.c. */
-enum cask_init {
-    CASK_INIT_NORMAL_01, /* insightface IResNet: conv N(0, 0.1), linear PyTorch's default */
-    CASK_INIT_KAIMING,   /* conv and linear N(0, sqrt(2 / fan_out)) */
+/* How cask_net_init draws the weights of convolutions and of linear layers. Gammas and slopes: see
+ * models/init.c. */
+enum cask_init_rule {
+    CASK_INIT_PYTORCH,    /* weight and bias U(-1/sqrt(fan_in), 1/sqrt(fan_in)) */
+    CASK_INIT_NORMAL_01,  /* N(0, 0.1); this and those below: bias 0 */
+    CASK_INIT_NORMAL_001, /* N(0, 0.01) */
+    CASK_INIT_KAIMING,    /* N(0, sqrt(2 / fan_out)) */
+    CASK_INIT_XAVIER,     /* U(-a, a), a = sqrt(6 / (fan_in + fan_out)) */
+};
+struct cask_init {
+    enum cask_init_rule conv, linear;
 };
 
 struct cask_graph {
     const char *name;
     bool trainable;
-    enum cask_init init;
+    struct cask_init init;
     struct cask_arena arena; /* names */
     struct cask_node *nodes;
     struct cask_value *values;
@@ -119,7 +128,16 @@ int cask_graph_add_activation(struct cask_graph *graph, int x, const char *name,
 int cask_graph_add_add(struct cask_graph *graph, int a, int b, const char *name);
 int cask_graph_add_subsample(struct cask_graph *graph, int x, const char *name, int stride);
 int cask_graph_add_average_pool(struct cask_graph *graph, int x, const char *name);
+int cask_graph_add_max_pool(struct cask_graph *graph, int x, const char *name, int size, int stride,
+                            int pad);
 int cask_graph_add_scale(struct cask_graph *graph, int x, int gate, const char *name);
+
+/* blocks.c. A square kernel, padded to keep the size at stride 1, without bias; a depthwise kernel
+ * as large as its input, which leaves one pixel; a trained batch norm with eps 1e-5. */
+int cask_graph_add_square_conv(struct cask_graph *graph, int x, const char *name, int out_c,
+                               int kernel, int stride, int groups);
+int cask_graph_add_global_depthwise(struct cask_graph *graph, int x, const char *name);
+int cask_graph_add_plain_batchnorm(struct cask_graph *graph, int x, const char *name);
 
 /* Text that lives as long as the graph, for names; "" when memory is out (finish reports it). */
 const char *cask_graph_text(struct cask_graph *graph, const char *format, ...)
@@ -138,15 +156,11 @@ void cask_graph_append_param(struct cask_graph *graph, struct cask_node *node, e
                              const int64_t shape[4]);
 int cask_graph_append_output(struct cask_graph *graph, struct cask_node *node, int c, int h, int w);
 
-/* Network builders, one a file. */
-typedef enum cask_status (*cask_network_builder)(const char *name, int embedding, int height,
-                                                 int width, struct cask_graph **graph,
-                                                 struct cask_error *err);
-enum cask_status cask_build_iresnet(const char *name, int embedding, int height, int width,
-                                    struct cask_graph **graph, struct cask_error *err);
-enum cask_status cask_build_mobilefacenet(const char *name, int embedding, int height, int width,
-                                          struct cask_graph **graph, struct cask_error *err);
-enum cask_status cask_build_mbf(const char *name, int embedding, int height, int width,
-                                struct cask_graph **graph, struct cask_error *err);
+/* Network builders: one family a file. */
+typedef enum cask_status cask_network_builder(const char *name, int embedding, int height,
+                                              int width, struct cask_graph **graph,
+                                              struct cask_error *err);
+cask_network_builder cask_build_iresnet, cask_build_ir, cask_build_mobilefacenet,
+    cask_build_xiaoccer, cask_build_mbf, cask_build_mobilenetv3, cask_build_resnet;
 
 #endif

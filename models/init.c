@@ -1,10 +1,8 @@
 /* models/init.c - how training starts: each value is a pure function of (seed, parameter, element).
  *
- * insightface IResNet: convolutions N(0, 0.1); linear layers as PyTorch leaves them, weight and
- * bias U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
- * TFace MobileFaceNet and insightface mbf: Kaiming normal, fan_out, for convolutions and linear
- * layers. PyTorch takes fan_out from the weight's shape, so a depthwise kernel [C,1,3,3] has
- * fan_out 9 C. All: batch norm gamma 1, beta 0; PReLU slope 0.25.
+ * A network's file says which rule its source repository uses for convolutions and which for linear
+ * layers (enum cask_init_rule). fan_in and fan_out are PyTorch's: taken from the weight's shape, so
+ * a depthwise kernel [C,1,3,3] has fan_out 9 C. All: batch norm gamma 1, beta 0; PReLU slope 0.25.
  */
 #include <math.h>
 
@@ -38,13 +36,48 @@ static void draw_uniform(float *values, int64_t count, double bound, uint64_t se
     }
 }
 
-static double kaiming_std(const struct cask_param_info *info)
+/* Elements of a weight a single output (fan_in) or input (fan_out) channel is joined to. */
+static double fan_in(const struct cask_param_info *weight)
 {
-    double fan_out = (double)info->shape[0];
-    for (int i = 2; i < info->rank; i++) {
-        fan_out *= (double)info->shape[i];
+    return (double)weight->count / (double)weight->shape[0];
+}
+
+static double fan_out(const struct cask_param_info *weight)
+{
+    return (double)weight->count / (double)weight->shape[1];
+}
+
+static void draw_weight(const struct cask_param_info *info, enum cask_init_rule rule, uint64_t seed,
+                        uint64_t stream, float *values)
+{
+    switch (rule) {
+    case CASK_INIT_PYTORCH:
+        draw_uniform(values, info->count, 1 / sqrt(fan_in(info)), seed, stream);
+        break;
+    case CASK_INIT_NORMAL_01:
+        draw_normal(values, info->count, 0.1, seed, stream);
+        break;
+    case CASK_INIT_NORMAL_001:
+        draw_normal(values, info->count, 0.01, seed, stream);
+        break;
+    case CASK_INIT_KAIMING:
+        draw_normal(values, info->count, sqrt(2 / fan_out(info)), seed, stream);
+        break;
+    case CASK_INIT_XAVIER:
+        draw_uniform(values, info->count, sqrt(6 / (fan_in(info) + fan_out(info))), seed, stream);
+        break;
     }
-    return sqrt(2 / fan_out);
+}
+
+/* A bias stands just behind its weight. */
+static void draw_bias(const struct cask_param_info *info, enum cask_init_rule rule, uint64_t seed,
+                      uint64_t stream, float *values)
+{
+    if (rule == CASK_INIT_PYTORCH) {
+        draw_uniform(values, info->count, 1 / sqrt(fan_in(info - 1)), seed, stream);
+    } else {
+        fill(values, info->count, 0);
+    }
 }
 
 void cask_init_values(const struct cask_graph *graph, int param, uint64_t seed, float *values)
@@ -53,24 +86,16 @@ void cask_init_values(const struct cask_graph *graph, int param, uint64_t seed, 
     const uint64_t stream = stream_of(param);
     switch (info->role) {
     case CASK_PARAM_CONV_WEIGHT:
-        draw_normal(values, info->count, graph->init == CASK_INIT_KAIMING ? kaiming_std(info) : 0.1,
-                    seed, stream);
+        draw_weight(info, graph->init.conv, seed, stream, values);
         break;
     case CASK_PARAM_LINEAR_WEIGHT:
-        if (graph->init == CASK_INIT_KAIMING) {
-            draw_normal(values, info->count, kaiming_std(info), seed, stream);
-        } else {
-            draw_uniform(values, info->count, 1 / sqrt((double)info->shape[1]), seed, stream);
-        }
+        draw_weight(info, graph->init.linear, seed, stream, values);
+        break;
+    case CASK_PARAM_CONV_BIAS:
+        draw_bias(info, graph->init.conv, seed, stream, values);
         break;
     case CASK_PARAM_LINEAR_BIAS:
-        if (graph->init == CASK_INIT_KAIMING) {
-            fill(values, info->count, 0);
-        } else {
-            /* fan_in is the weight's, the parameter just before. */
-            draw_uniform(values, info->count, 1 / sqrt((double)graph->params[param - 1].shape[1]),
-                         seed, stream);
-        }
+        draw_bias(info, graph->init.linear, seed, stream, values);
         break;
     case CASK_PARAM_BN_GAMMA:
     case CASK_PARAM_BN_VAR:
@@ -79,7 +104,6 @@ void cask_init_values(const struct cask_graph *graph, int param, uint64_t seed, 
     case CASK_PARAM_PRELU_SLOPE:
         fill(values, info->count, 0.25F);
         break;
-    case CASK_PARAM_CONV_BIAS:
     case CASK_PARAM_BN_BETA:
     case CASK_PARAM_BN_MEAN:
     case CASK_PARAM_BN_COUNT:

@@ -8,44 +8,23 @@
 
 #include "models/graph.h"
 
-static const double bn_eps = 1e-5;
-
-static int conv(struct cask_graph *graph, int x, const char *name, int out_c, int kernel,
-                int stride)
-{
-    const int pad = kernel / 2;
-    const struct cask_conv_spec spec = {
-        .out_c = out_c,
-        .kernel_h = kernel,
-        .kernel_w = kernel,
-        .stride = stride,
-        .pad_top = pad,
-        .pad_left = pad,
-        .pad_bottom = pad,
-        .pad_right = pad,
-    };
-    return cask_graph_add_conv(graph, x, name, &spec);
-}
-
-static int batchnorm(struct cask_graph *graph, int x, const char *name)
-{
-    return cask_graph_add_batchnorm(graph, x, name, bn_eps, CASK_AFFINE_TRAINED);
-}
-
 static int block(struct cask_graph *graph, int x, const char *name, int out_c, int stride)
 {
-    int y = batchnorm(graph, x, cask_graph_text(graph, "%s.bn1", name));
-    y = conv(graph, y, cask_graph_text(graph, "%s.conv1", name), out_c, 3, 1);
-    y = batchnorm(graph, y, cask_graph_text(graph, "%s.bn2", name));
+    int y = cask_graph_add_plain_batchnorm(graph, x, cask_graph_text(graph, "%s.bn1", name));
+    y = cask_graph_add_square_conv(graph, y, cask_graph_text(graph, "%s.conv1", name), out_c, 3, 1,
+                                   1);
+    y = cask_graph_add_plain_batchnorm(graph, y, cask_graph_text(graph, "%s.bn2", name));
     y = cask_graph_add_activation(graph, y, cask_graph_text(graph, "%s.prelu", name),
                                   CASK_ACT_PRELU);
-    y = conv(graph, y, cask_graph_text(graph, "%s.conv2", name), out_c, 3, stride);
-    y = batchnorm(graph, y, cask_graph_text(graph, "%s.bn3", name));
+    y = cask_graph_add_square_conv(graph, y, cask_graph_text(graph, "%s.conv2", name), out_c, 3,
+                                   stride, 1);
+    y = cask_graph_add_plain_batchnorm(graph, y, cask_graph_text(graph, "%s.bn3", name));
     int shortcut = x;
     if (stride != 1) {
-        shortcut =
-            conv(graph, x, cask_graph_text(graph, "%s.downsample.0", name), out_c, 1, stride);
-        shortcut = batchnorm(graph, shortcut, cask_graph_text(graph, "%s.downsample.1", name));
+        shortcut = cask_graph_add_square_conv(
+            graph, x, cask_graph_text(graph, "%s.downsample.0", name), out_c, 1, stride, 1);
+        shortcut = cask_graph_add_plain_batchnorm(graph, shortcut,
+                                                  cask_graph_text(graph, "%s.downsample.1", name));
     }
     return cask_graph_add_add(graph, y, shortcut, cask_graph_text(graph, "%s.add", name));
 }
@@ -78,9 +57,9 @@ enum cask_status cask_build_iresnet(const char *name, int embedding, int height,
         CASK_TRY(cask_error_set(err, CASK_ERR_INTERNAL, "%s is not an IResNet", name));
     }
     CASK_TRY(cask_graph_begin(name, true, 3, height, width, &g, err));
-    g->init = CASK_INIT_NORMAL_01;
-    int x = conv(g, CASK_GRAPH_INPUT, "conv1", 64, 3, 1);
-    x = batchnorm(g, x, "bn1");
+    g->init = (struct cask_init){.conv = CASK_INIT_NORMAL_01, .linear = CASK_INIT_PYTORCH};
+    int x = cask_graph_add_square_conv(g, CASK_GRAPH_INPUT, "conv1", 64, 3, 1, 1);
+    x = cask_graph_add_plain_batchnorm(g, x, "bn1");
     x = cask_graph_add_activation(g, x, "prelu", CASK_ACT_PRELU);
     for (int stage = 0; stage < 4; stage++) {
         for (int i = 0; i < blocks[stage]; i++) {
@@ -88,9 +67,9 @@ enum cask_status cask_build_iresnet(const char *name, int embedding, int height,
             x = block(g, x, path, 64 << stage, i == 0 ? 2 : 1);
         }
     }
-    x = batchnorm(g, x, "bn2");
+    x = cask_graph_add_plain_batchnorm(g, x, "bn2");
     x = cask_graph_add_linear(g, x, "fc", embedding, true);
-    x = cask_graph_add_batchnorm(g, x, "features", bn_eps, CASK_AFFINE_FROZEN_GAMMA);
+    x = cask_graph_add_batchnorm(g, x, "features", 1e-5, CASK_AFFINE_FROZEN_GAMMA);
     CASK_TRY(cask_graph_finish(g, x, err));
     *graph = g;
     g = NULL;

@@ -12,6 +12,7 @@ const struct cask_layer *cask_layer(enum cask_layer_kind kind)
         [CASK_LAYER_ADD] = &cask_layer_add,
         [CASK_LAYER_SUBSAMPLE] = &cask_layer_subsample,
         [CASK_LAYER_AVERAGE_POOL] = &cask_layer_average_pool,
+        [CASK_LAYER_MAX_POOL] = &cask_layer_max_pool,
         [CASK_LAYER_SCALE] = &cask_layer_scale,
     };
     return rows[kind];

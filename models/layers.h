@@ -34,6 +34,6 @@ int64_t cask_layer_macs(const struct cask_graph *graph, const struct cask_node *
 
 extern const struct cask_layer cask_layer_conv, cask_layer_linear, cask_layer_batchnorm,
     cask_layer_affine, cask_layer_activation, cask_layer_add, cask_layer_subsample,
-    cask_layer_average_pool, cask_layer_scale;
+    cask_layer_average_pool, cask_layer_max_pool, cask_layer_scale;
 
 #endif

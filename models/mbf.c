@@ -7,29 +7,23 @@
 
 #include "models/graph.h"
 
-static int conv_bn(struct cask_graph *graph, int x, const char *name, int out_c, int kernel_h,
-                   int kernel_w, int stride, int pad, int groups)
+static int batchnorm(struct cask_graph *graph, int x, const char *name)
 {
-    const struct cask_conv_spec spec = {
-        .out_c = out_c,
-        .kernel_h = kernel_h,
-        .kernel_w = kernel_w,
-        .stride = stride,
-        .pad_top = pad,
-        .pad_left = pad,
-        .pad_bottom = pad,
-        .pad_right = pad,
-        .groups = groups,
-    };
-    x = cask_graph_add_conv(graph, x, cask_graph_text(graph, "%s.layers.0", name), &spec);
-    return cask_graph_add_batchnorm(graph, x, cask_graph_text(graph, "%s.layers.1", name), 1e-5,
-                                    CASK_AFFINE_TRAINED);
+    return cask_graph_add_plain_batchnorm(graph, x, cask_graph_text(graph, "%s.layers.1", name));
+}
+
+static int conv_bn(struct cask_graph *graph, int x, const char *name, int out_c, int kernel,
+                   int stride, int groups)
+{
+    x = cask_graph_add_square_conv(graph, x, cask_graph_text(graph, "%s.layers.0", name), out_c,
+                                   kernel, stride, groups);
+    return batchnorm(graph, x, name);
 }
 
 static int conv_block(struct cask_graph *graph, int x, const char *name, int out_c, int kernel,
                       int stride, int groups)
 {
-    x = conv_bn(graph, x, name, out_c, kernel, kernel, stride, kernel / 2, groups);
+    x = conv_bn(graph, x, name, out_c, kernel, stride, groups);
     return cask_graph_add_activation(graph, x, cask_graph_text(graph, "%s.layers.2", name),
                                      CASK_ACT_PRELU);
 }
@@ -40,7 +34,7 @@ static int bottleneck(struct cask_graph *graph, int x, const char *name, int out
     x = conv_block(graph, x, cask_graph_text(graph, "%s.layers.0", name), expansion, 1, 1, 1);
     x = conv_block(graph, x, cask_graph_text(graph, "%s.layers.1", name), expansion, 3, stride,
                    expansion);
-    return conv_bn(graph, x, cask_graph_text(graph, "%s.layers.2", name), out_c, 1, 1, 1, 0, 1);
+    return conv_bn(graph, x, cask_graph_text(graph, "%s.layers.2", name), out_c, 1, 1, 1);
 }
 
 static int residuals(struct cask_graph *graph, int x, const char *name, int channels, int expansion,
@@ -81,13 +75,13 @@ enum cask_status cask_build_mbf(const char *name, int embedding, int height, int
     struct cask_graph *g = NULL;
     *graph = NULL;
     CASK_TRY(cask_graph_begin(name, true, 3, height, width, &g, err));
-    g->init = CASK_INIT_KAIMING;
+    g->init = (struct cask_init){.conv = CASK_INIT_KAIMING, .linear = CASK_INIT_KAIMING};
     int x = body(g, is_large ? 4 : 2, is_large ? large : standard);
     x = conv_block(g, x, "conv_sep", 512, 1, 1, 1);
-    const struct cask_value *map = cask_graph_value(g, x);
-    x = conv_bn(g, x, "features.layers.0", 512, map->h, map->w, 1, 0, 512);
+    x = cask_graph_add_global_depthwise(g, x, "features.layers.0.layers.0");
+    x = batchnorm(g, x, "features.layers.0");
     x = cask_graph_add_linear(g, x, "features.layers.2", embedding, false);
-    x = cask_graph_add_batchnorm(g, x, "features.layers.3", 1e-5, CASK_AFFINE_TRAINED);
+    x = cask_graph_add_plain_batchnorm(g, x, "features.layers.3");
     CASK_TRY(cask_graph_finish(g, x, err));
     *graph = g;
     g = NULL;

@@ -50,12 +50,14 @@ struct cask_graph_options {
     int embedding;     /* 0: the network's default */
     int width, height; /* input pixels; 0: the network's default, 112 */
 };
-/* Registry: "ir18" "ir34" "ir50" "ir100" "ir200" "mobilefacenet" "mbf" "mbf_large". Unknown name:
- * CASK_ERR_USAGE with the list. */
+/* A network of the registry ("ir50", "mobilefacenet", ...). Unknown name: CASK_ERR_USAGE with the
+ * list. */
 enum cask_status cask_graph_build(const char *network, const struct cask_graph_options *options,
                                   struct cask_graph **graph, struct cask_error *err);
 void cask_graph_free(struct cask_graph *graph); /* accepts NULL */
-const char *const *cask_graph_networks(void);   /* NULL-terminated */
+/* The registry's names, and a line about each; NULL past the last. */
+const char *cask_graph_network(int index);
+const char *cask_graph_network_about(int index);
 
 const char *cask_graph_name(const struct cask_graph *graph);
 int cask_graph_embedding(const struct cask_graph *graph);

@@ -180,6 +180,12 @@ CASK_OP(average_pool_forward)
 CASK_OP(average_pool_backward)
 (struct cask_device *, const struct cask_tensor *, const struct cask_tensor *, bool,
  struct cask_error *);
+CASK_OP(max_pool_forward)
+(struct cask_device *, const struct cask_window *, const struct cask_tensor *,
+ const struct cask_tensor *, struct cask_error *);
+CASK_OP(max_pool_backward)
+(struct cask_device *, const struct cask_window *, const struct cask_tensor *,
+ const struct cask_tensor *, const struct cask_tensor *, bool, struct cask_error *);
 CASK_OP(scale_forward)
 (struct cask_device *, const struct cask_tensor *, const struct cask_tensor *,
  const struct cask_tensor *, struct cask_error *);

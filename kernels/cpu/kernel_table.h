@@ -81,6 +81,14 @@ struct cask_elementwise_kernels {
     void (*from_float)(const float *from, void *to, int64_t count);
 };
 
+struct cask_max_pool_kernels {
+    /* best = x where x is larger, or where either is NaN */
+    void (*largest)(const void *x, float *best, int c);
+    /* dx += dy where x is the best and `open` is 1, which then becomes 0 */
+    void (*give)(const void *x, const void *dy, const float *best, float *open, float *dx, int c);
+    void (*put)(const float *from, void *to, int64_t count, bool accumulate);
+};
+
 struct cask_row_kernels {
     double (*dot)(const void *a, const void *b, int64_t count);
     void (*combine)(float alpha, const void *x, float beta, const void *e, void *y, int64_t count,
@@ -96,6 +104,7 @@ struct cask_cpu_kernels {
     const struct cask_depthwise_kernels *depthwise;
     const struct cask_elementwise_kernels *elementwise;
     const struct cask_row_kernels *rows;
+    const struct cask_max_pool_kernels *max_pool;
 };
 
 extern const struct cask_cpu_kernels cask_kernels_f32_scalar, cask_kernels_f32_avx2,

@@ -109,6 +109,15 @@ enum cask_status REF(scale_backward)(struct cask_device *, const struct cask_ten
 enum cask_status REF(convert)(struct cask_device *, const struct cask_tensor *x,
                               const struct cask_tensor *y, struct cask_error *);
 
+/* max_pool.c */
+enum cask_status REF(max_pool_forward)(struct cask_device *, const struct cask_window *,
+                                       const struct cask_tensor *x, const struct cask_tensor *y,
+                                       struct cask_error *);
+enum cask_status REF(max_pool_backward)(struct cask_device *, const struct cask_window *,
+                                        const struct cask_tensor *x, const struct cask_tensor *dy,
+                                        const struct cask_tensor *dx, bool accumulate,
+                                        struct cask_error *);
+
 /* pool.c */
 enum cask_status REF(subsample_forward)(struct cask_device *, int stride,
                                         const struct cask_tensor *x, const struct cask_tensor *y,

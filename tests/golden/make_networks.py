@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Writes networks.json: what PyTorch says about IResNet and MobileFaceNet.
+"""Writes networks.json: what PyTorch says about the networks of the registry.
 
     /usr/bin/python3 tests/golden/make_networks.py      (Debian 12: python3-torch 1.13.1)
 
@@ -16,6 +16,8 @@ import zlib
 import numpy as np
 import torch
 from torch import nn
+
+import torch_networks
 
 SAMPLES = 6
 
@@ -170,7 +172,9 @@ DEPTHS = {"ir18": (2, 2, 2, 2), "ir50": (3, 4, 14, 3)}
 
 
 def build(net, size):
-    model = MobileFaceNet(size) if net == "mobilefacenet" else IResNet(DEPTHS[net], size)
+    model = torch_networks.build(net, size)
+    if model is None:
+        model = MobileFaceNet(size) if net == "mobilefacenet" else IResNet(DEPTHS[net], size)
     return fill(model)
 
 
@@ -218,7 +222,14 @@ def main():
     torch.set_num_threads(1)
     cases = [eval_case("ir18", 112, 2), eval_case("ir50", 112, 2), eval_case("mobilefacenet", 112, 2),
              train_case("mobilefacenet", 112, 4), train_case("mobilefacenet", 32, 4),
-             train_case("ir18", 16, 4)]
+             train_case("ir18", 16, 4),
+             eval_case("tface_ir50", 32, 2), eval_case("tface_ir152", 32, 2), eval_case("tface_ir_se50", 32, 2),
+             eval_case("evolve_ir50", 32, 2), eval_case("evolve_ir_se50", 32, 2), eval_case("cavaface_ir50", 32, 2),
+             eval_case("resnet18", 112, 2), eval_case("resnet50", 112, 2),
+             eval_case("mobilenetv3_large", 112, 2), eval_case("yakhyo_mobilenetv3_large", 112, 2),
+             train_case("tface_ir_se50", 16, 4), train_case("evolve_ir50", 16, 4),
+             train_case("resnet18", 64, 4),
+             train_case("mobilenetv3_large", 32, 4), train_case("yakhyo_mobilenetv3_large", 32, 4)]
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "networks.json")
     with open(path, "w") as file:
         file.write('{"torch": "%s", "cases": [\n' % torch.__version__)

@@ -233,12 +233,42 @@ static void test_ir18_train(void **state)
     check_train("cpu", "ir18", 16, 3e-2);
 }
 
+static void test_other_families_eval(void **state)
+{
+    static const char *const small[] = {"tface_ir50",  "tface_ir152",    "tface_ir_se50",
+                                        "evolve_ir50", "evolve_ir_se50", "cavaface_ir50"};
+    static const char *const full[] = {"resnet18", "resnet50", "mobilenetv3_large",
+                                       "yakhyo_mobilenetv3_large"};
+    (void)state;
+    for (size_t i = 0; i < sizeof small / sizeof *small; i++) {
+        check_eval("cpu", small[i], 32, 1e-5);
+    }
+    for (size_t i = 0; i < sizeof full / sizeof *full; i++) {
+        check_eval("cpu", full[i], 112, 1e-5);
+    }
+}
+
+static void test_other_families_train(void **state)
+{
+    (void)state;
+    check_train("cpu", "tface_ir_se50", 16, 3e-2);
+    check_train("cpu", "evolve_ir50", 16, 3e-2);
+    check_train("cpu", "resnet18", 64, 3e-2);
+    check_train("cpu", "mobilenetv3_large", 32, 3e-2);
+    check_train("cpu", "yakhyo_mobilenetv3_large", 32, 3e-2);
+}
+
 /* In double nothing is left but the rounding of the file's nine digits and our float copies. */
 static void test_oracle(void **state)
 {
     (void)state;
     check_train("ref64", "mobilefacenet", 32, 1e-6);
     check_train("ref64", "ir18", 16, 1e-6);
+    check_train("ref64", "tface_ir_se50", 16, 1e-6);
+    check_train("ref64", "evolve_ir50", 16, 1e-6);
+    check_train("ref64", "mobilenetv3_large", 32, 1e-6);
+    check_train("ref64", "yakhyo_mobilenetv3_large", 32, 1e-6);
+    check_train("ref64", "resnet18", 64, 1e-6);
 }
 
 static int load(void **state)
@@ -270,6 +300,8 @@ int main(void)
         cmocka_unit_test(test_mobilefacenet_eval),
         cmocka_unit_test(test_mobilefacenet_train),
         cmocka_unit_test(test_ir18_train),
+        cmocka_unit_test(test_other_families_eval),
+        cmocka_unit_test(test_other_families_train),
     };
     return cmocka_run_group_tests(tests, load, unload);
 }

@@ -36,6 +36,26 @@ static void test_golden_counts(void **state)
         {"mobilefacenet", 128, 1002880, 331, 220965376, 0, 0, 0},
         {"mbf", 0, 2059520, 333, 437520896, 49, 49, 33},
         {"mbf_large", 0, 6314880, 606, 1816482816, 0, 0, 0},
+        {"tface_ir18", 0, 24020352, 179, 2597109760, 0, 0, 0},
+        {"tface_ir34", 0, 34134080, 323, 4446797824, 0, 0, 0},
+        {"tface_ir50", 0, 43585600, 467, 6296485888, 0, 0, 0},
+        {"tface_ir101", 0, 65150912, 917, 12076761088, 0, 0, 0},
+        {"tface_ir152", 0, 109636736, 1291, 12892422144, 0, 0, 0},
+        {"tface_ir200", 0, 114138240, 1691, 16386277376, 0, 0, 0},
+        {"tface_ir_se50", 0, 43808320, 515, 6296708608, 0, 0, 0},
+        {"tface_ir_se101", 0, 65523136, 1015, 12077133312, 0, 0, 0},
+        {"evolve_ir50", 0, 43574976, 349, 6296485888, 0, 0, 0},
+        {"evolve_ir101", 0, 65129792, 674, 12076761088, 0, 0, 0},
+        {"evolve_ir152", 0, 70737600, 687, 12307972096, 0, 0, 0},
+        {"evolve_ir_se50", 0, 43797696, 397, 6296708608, 0, 0, 0},
+        {"cavaface_ir50", 0, 43574976, 349, 6296485888, 0, 0, 0},
+        {"cavaface_mobilefacenet", 0, 1200512, 333, 221161984, 0, 0, 0},
+        {"facex_mobilefacenet", 0, 1200512, 333, 221161984, 0, 0, 0},
+        {"xiaoccer_mobilefacenet", 0, 999552, 333, 189408256, 0, 0, 0},
+        {"mobilenetv3_large", 0, 3199200, 351, 210855872, 0, 0, 0},
+        {"yakhyo_mobilenetv3_large", 0, 3526568, 377, 214619520, 0, 0, 0},
+        {"resnet18", 0, 11439168, 122, 485109760, 0, 0, 0},
+        {"resnet50", 0, 24557120, 320, 1076899840, 0, 0, 0},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -56,7 +76,9 @@ static void test_golden_counts(void **state)
             assert_int_equal(batchnorms - 1, rows[i].batchnorms);
             assert_int_equal(prelus, rows[i].prelus);
         }
-        assert_int_equal(cask_graph_embedding(graph), rows[i].embedding ? rows[i].embedding : 512);
+        const int embedding = strncmp(rows[i].name, "xiaoccer", 8) == 0 ? 128 : 512;
+        assert_int_equal(cask_graph_embedding(graph),
+                         rows[i].embedding ? rows[i].embedding : embedding);
         cask_graph_free(graph);
     }
 }
@@ -171,7 +193,8 @@ static void test_refusals(void **state)
 {
     struct cask_graph *graph = NULL;
     (void)state;
-    assert_refused(CASK_ERR_USAGE, "mobilefacenet", cask_graph_build("resnet", NULL, &graph, &err));
+    assert_refused(CASK_ERR_USAGE, "mobilefacenet",
+                   cask_graph_build("resnet17", NULL, &graph, &err));
     assert_null(graph);
     assert_refused(
         CASK_ERR_RANGE, "multiples of 16",
@@ -179,11 +202,17 @@ static void test_refusals(void **state)
     assert_refused(
         CASK_ERR_RANGE, "embedding is -1",
         cask_graph_build("ir18", &(struct cask_graph_options){.embedding = -1}, &graph, &err));
-    for (const char *const *name = cask_graph_networks(); *name != NULL; name++) {
-        assert_ok(cask_graph_build(*name, NULL, &graph, &err));
-        assert_string_equal(cask_graph_name(graph), *name);
+    for (int i = 0; cask_graph_network(i) != NULL; i++) {
+        double gmac = -1;
+        const char *about = strrchr(cask_graph_network_about(i), ';');
+        assert_ok(cask_graph_build(cask_graph_network(i), NULL, &graph, &err));
+        assert_string_equal(cask_graph_name(graph), cask_graph_network(i));
+        /* What --help says about its cost is rounded to two digits or better. */
+        assert_true(about != NULL && sscanf(about, "; %lf GMAC", &gmac) == 1);
+        assert_close(gmac, 1e-9 * (double)cask_graph_macs(graph), 0.05 * gmac);
         cask_graph_free(graph);
     }
+    assert_null(cask_graph_network(-1));
 }
 
 /* ------------------------------------------------------------ initial weights */
