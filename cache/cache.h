@@ -22,6 +22,19 @@ enum {
     CASK_CACHE_MAJOR = 1,
     CASK_CACHE_MINOR = 0
 };
+enum { CASK_CACHE_CENTERS = -1 }; /* centers.h5, where a shard's number is asked for */
+
+/* The probe: what the teacher says about a few pictures that are made by formula (FORMAT.md 5.1).
+ * Cosines between their unit embeddings, pair (i, j) with i < j at j (j - 1) / 2 + i, then the
+ * first components of each. */
+enum {
+    CASK_PROBE_PICTURES = 6,
+    CASK_PROBE_COSINES = CASK_PROBE_PICTURES * (CASK_PROBE_PICTURES - 1) / 2,
+    CASK_PROBE_COMPONENTS = 8, /* of each picture; 0 past a shorter embedding's end */
+    CASK_PROBE_NUMBERS = CASK_PROBE_COSINES + CASK_PROBE_PICTURES * CASK_PROBE_COMPONENTS
+};
+#define CASK_PROBE_TOLERANCE_FP32 1e-4
+#define CASK_PROBE_TOLERANCE_BF16 2e-2
 
 enum cask_embedding_type { CASK_EMBEDDING_F16, CASK_EMBEDDING_INT8 };
 
@@ -49,12 +62,13 @@ struct cask_manifest {
     char decoder[64];
     uint32_t decoder_crc; /* CRC32 of a built-in JPEG as decoded there */
     char dataset_sha256[CASK_SHA256_HEX];
-    char dataset_path[1024];            /* for people; not compared */
-    char probe_sha256[CASK_SHA256_HEX]; /* kept for a probe of the teacher on built-in images;
-                                           precompute leaves it empty */
-    char created[32], writer[64];       /* for people; not compared */
-    /* measured by the writer, largest over all rows: 1 - cos(given, stored) of embeddings, and
-     * |given - stored| of top-k cosines */
+    char dataset_path[1024]; /* for people; not compared */
+    double probe[CASK_PROBE_NUMBERS];
+    int probe_count;              /* CASK_PROBE_NUMBERS, or 0: none (Cask 0.1) */
+    char created[32], writer[64]; /* for people; not compared */
+    /* by the writer, largest over all rows: 1 - cos(given, stored) of embeddings, measured, and the
+     * distance of a top-k cosine from the stored one: half a step of the grid at least, since
+     * precompute gives cosines that lie on it */
     double embedding_error_max, cosine_error_max;
 };
 
@@ -92,7 +106,7 @@ enum cask_status cask_cache_writer_open(const char *folder, const struct cask_ma
                                         struct cask_error *err);
 int64_t cask_cache_writer_shards(const struct cask_cache_writer *writer);
 bool cask_cache_writer_has(const struct cask_cache_writer *writer,
-                           int64_t shard); /* published and whole */
+                           int64_t shard); /* or centres: published and whole */
 /* Learns what other builders have published since. */
 enum cask_status cask_cache_writer_refresh(struct cask_cache_writer *writer,
                                            struct cask_error *err);
@@ -108,14 +122,26 @@ void cask_cache_writer_abort(
 /* centers.h5, once: [classes][D] unit rows, float32. */
 enum cask_status cask_cache_writer_centers(struct cask_cache_writer *writer, const float *centers,
                                            struct cask_error *err);
+/* The centres that are published already, for a build that goes on: [classes][D]. *found is false
+ * where there are none, or where they are damaged or not those of the manifest: that is logged, and
+ * they count as missing from then on. */
+enum cask_status cask_cache_writer_read_centers(struct cask_cache_writer *writer, float *centers,
+                                                bool *found, struct cask_error *err);
 /* The fingerprint of a centre matrix (manifest's centers_sha256): over the class count and the
  * floats. A manifest that comes with an empty one gets it from cask_cache_writer_centers. */
 void cask_centers_sha256(const float *centers, int64_t classes, int embedding,
                          char hex[CASK_SHA256_HEX]);
+/* Marks a published shard, or CASK_CACHE_CENTERS, as to be built anew. The old file stays until the
+ * new one takes its place, and whoever builds gives the same bytes as the first time. */
+enum cask_status cask_cache_writer_rebuild(struct cask_cache_writer *writer, int64_t shard,
+                                           struct cask_error *err);
 /* For rows whose embeddings were read from another cache: they were rounded there by as much as
  * `embedding_error`, and no shard of this one will claim less. Before the first begin. */
 void cask_cache_writer_inherit(struct cask_cache_writer *writer, double embedding_error);
-/* bad.csv: one line per image that could not be decoded. */
+/* bad.csv: one line per image that could not be decoded. The file of another part of the same build
+ * can be taken over; rows that are listed twice are listed once in the end. */
+enum cask_status cask_cache_writer_take_bad(struct cask_cache_writer *writer, const char *folder,
+                                            struct cask_error *err);
 enum cask_status cask_cache_writer_bad(struct cask_cache_writer *writer, int64_t row,
                                        const char *name, const char *reason,
                                        struct cask_error *err);
@@ -186,6 +212,23 @@ enum cask_status cask_cache_gather(struct cask_cache *cache, const int64_t *rows
 enum cask_status cask_cache_centers(struct cask_cache *cache, const float **centers,
                                     struct cask_error *err);
 
+/* ------------------------------------------------------------ verification */
+
+struct cask_verify_counts {
+    int64_t shards, bad_shards;
+    bool centers_bad;
+    uint64_t bytes; /* read */
+};
+/* Called once per damaged file; shard is CASK_CACHE_CENTERS for the centres. `damage` says file,
+ * array and rows. */
+typedef void (*cask_verify_report)(int64_t shard, const struct cask_error *damage, void *user);
+
+/* Is every byte of a finished cache what was published? Checks sidecars, every span of every array,
+ * that every chunk decodes to indices in range, and the whole-file hashes. Fails only where there
+ * is nothing to check (no readable, finished manifest). */
+enum cask_status cask_verify_folder(const char *folder, cask_verify_report report, void *user,
+                                    struct cask_verify_counts *counts, struct cask_error *err);
+
 /* -------------------------------------------------------------- comparison */
 
 /* What the manifest in `folder` says, finished or not; *found is false where there is none. For a
@@ -194,7 +237,9 @@ enum cask_status cask_manifest_peek(const char *folder, struct cask_manifest *ma
                                     bool *complete, struct cask_error *err);
 
 /* Calls `visit` for every identity field in which `found` differs from `expected`; fields that are
- * empty in `expected` are not compared. The texts live as long as the call. */
+ * empty in `expected` are not compared, nor is a probe that either side lacks. Probes are equal
+ * within a tolerance: CASK_PROBE_TOLERANCE_FP32, or ..._BF16 where `precision` says so. The texts
+ * live as long as the call. */
 typedef void (*cask_manifest_visit)(const char *field, const char *expected, const char *found,
                                     void *user);
 void cask_manifest_differences(const struct cask_manifest *expected,

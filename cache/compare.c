@@ -55,6 +55,14 @@ void cask_manifest_field_format(const struct cask_manifest_field *field,
         snprintf(buffer, bytes, "%s %dx%d", text, manifest->preprocess.width,
                  manifest->preprocess.height);
         return;
+    case CASK_KIND_PROBE:
+        if (manifest->probe_count == 0) {
+            snprintf(buffer, bytes, "(none)");
+        } else {
+            int used = snprintf(buffer, bytes, "%d numbers, ", manifest->probe_count);
+            cask_probe_format(manifest, 0, buffer + used, bytes - (size_t)used);
+        }
+        return;
     case CASK_KIND_TEXT:
         snprintf(buffer, bytes, "%s", at[0] != '\0' ? at : "(none)");
         return;
@@ -74,6 +82,8 @@ static bool is_empty(const struct cask_manifest_field *field, const struct cask_
         return manifest->temperature_count == 0;
     case CASK_KIND_PREPROCESS:
         return manifest->preprocess.width == 0 && manifest->preprocess.scale == 0;
+    case CASK_KIND_PROBE:
+        return manifest->probe_count == 0;
     case CASK_KIND_TEXT:
         return at[0] == '\0';
     default:
@@ -85,6 +95,7 @@ static bool is_equal(const struct cask_manifest_field *field, const struct cask_
                      const struct cask_manifest *b)
 {
     const char *x = (const char *)a + field->offset, *y = (const char *)b + field->offset;
+    double distance;
     switch (field->kind) {
     case CASK_KIND_TEXT:
         return strcmp(x, y) == 0;
@@ -94,9 +105,26 @@ static bool is_equal(const struct cask_manifest_field *field, const struct cask_
         return a->temperature_count == b->temperature_count &&
                memcmp(a->temperatures, b->temperatures,
                       (size_t)a->temperature_count * sizeof(double)) == 0;
+    case CASK_KIND_PROBE: /* other CPUs round otherwise */
+        cask_probe_worst(a, b, &distance);
+        return b->probe_count == 0 || distance <= cask_probe_tolerance(a);
     default:
         return memcmp(x, y, field->bytes) == 0;
     }
+}
+
+static void format_both(const struct cask_manifest_field *field, const struct cask_manifest *a,
+                        const struct cask_manifest *b, char want[TEXT_MAX], char have[TEXT_MAX])
+{
+    if (field->kind != CASK_KIND_PROBE) {
+        cask_manifest_field_format(field, a, want, TEXT_MAX);
+        cask_manifest_field_format(field, b, have, TEXT_MAX);
+        return;
+    }
+    double distance;
+    int worst = cask_probe_worst(a, b, &distance);
+    cask_probe_format(a, worst, want, TEXT_MAX);
+    snprintf(have, TEXT_MAX, "%.7f (tolerance %g)", b->probe[worst], cask_probe_tolerance(a));
 }
 
 static bool is_accepted(const char *name, const char *const *accepted, int count)
@@ -122,8 +150,7 @@ void cask_manifest_differences(const struct cask_manifest *expected,
             is_equal(field, expected, found)) {
             continue;
         }
-        cask_manifest_field_format(field, expected, want, sizeof want);
-        cask_manifest_field_format(field, found, have, sizeof have);
+        format_both(field, expected, found, want, have);
         visit(field->name, want, have, user);
     }
 }

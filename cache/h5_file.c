@@ -214,6 +214,8 @@ static herr_t put_field(hid_t file, const struct cask_manifest_field *field,
         return put_text(file, field->name, text);
     case CASK_KIND_TEXT:
         return put_text(file, field->name, at);
+    case CASK_KIND_PROBE:
+        break;
     }
     return -1;
 }
@@ -226,8 +228,10 @@ enum cask_status cask_h5_put_attributes(hid_t file, const char *path,
     const struct cask_manifest_field *fields = cask_manifest_fields(&count);
     herr_t ok = put_text(file, "format", "cask");
     for (size_t i = 0; ok >= 0 && i < count; i++) {
-        /* The hash of the centres may be known only after the last shard. */
-        if (fields[i].use == CASK_USE_IDENTITY && strcmp(fields[i].name, "centers_sha256") != 0) {
+        /* The hash of the centres may be known only after the last shard; a probe's last digits
+         * are those of one machine. */
+        if (fields[i].use == CASK_USE_IDENTITY && fields[i].kind != CASK_KIND_PROBE &&
+            strcmp(fields[i].name, "centers_sha256") != 0) {
             ok = put_field(file, &fields[i], manifest);
         }
     }

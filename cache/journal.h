@@ -14,14 +14,13 @@
 
 /* One published file. */
 struct cask_record {
-    int64_t shard; /* CASK_RECORD_CENTERS for centers.h5 */
+    int64_t shard; /* CASK_CACHE_CENTERS for centers.h5 */
     int64_t rows;
     uint64_t bytes;       /* of the .h5 */
     uint64_t index_bytes; /* of the .idx */
     uint64_t index_xxh3;  /* of the whole .idx, which in turn holds the hash of the .h5 */
     double embedding_error, cosine_error; /* largest in this shard; 0 for centres */
 };
-enum { CASK_RECORD_CENTERS = -1 };
 
 struct cask_json *cask_record_to_json(const struct cask_record *record); /* NULL: no memory */
 /* False where a member is missing or of another kind; ranges are the caller's matter. */

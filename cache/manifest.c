@@ -50,6 +50,13 @@ static bool put_field(struct cask_json *json, const struct cask_manifest_field *
         }
         return cask_json_set(json, field->name, list);
     }
+    case CASK_KIND_PROBE: {
+        struct cask_json *list = cask_json_array();
+        for (int i = 0; i < manifest->probe_count; i++) {
+            cask_json_append_real(list, manifest->probe[i]);
+        }
+        return cask_json_set(json, field->name, list);
+    }
     default:
         return cask_json_set_int(json, field->name, (int64_t)cask_manifest_number(field, manifest));
     }
@@ -155,6 +162,25 @@ static bool get_temperatures(const struct cask_json *json, struct cask_manifest 
     return true;
 }
 
+/* None, or all of its numbers. Cask 0.1 wrote no such member. */
+static bool get_probe(const struct cask_json *json, struct cask_manifest *manifest)
+{
+    size_t count = cask_json_size(json);
+    if (json == NULL) {
+        return true;
+    }
+    if (cask_json_kind(json) != CASK_JSON_ARRAY || (count != 0 && count != CASK_PROBE_NUMBERS)) {
+        return false;
+    }
+    manifest->probe_count = (int)count;
+    for (size_t i = 0; i < count; i++) {
+        if (!cask_json_as_real(cask_json_at(json, i), &manifest->probe[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Integers are checked against the field's limits before they are narrowed. */
 static bool get_integer(const struct cask_json *json, const struct cask_manifest_field *field,
                         void *at)
@@ -203,6 +229,8 @@ static bool get_field(const struct cask_json *json, const struct cask_manifest_f
         return get_preprocess(json, &manifest->preprocess);
     case CASK_KIND_REALS:
         return get_temperatures(json, manifest);
+    case CASK_KIND_PROBE:
+        return get_probe(json, manifest);
     default:
         return get_integer(json, field, at);
     }
@@ -259,7 +287,7 @@ static enum cask_status get_files(const struct cask_json *json, struct cask_mani
     }
     file->has_centers = centers != NULL;
     if (file->has_centers) {
-        CASK_TRY(get_record(centers, "centers", 0, CASK_RECORD_CENTERS, file->manifest.classes,
+        CASK_TRY(get_record(centers, "centers", 0, CASK_CACHE_CENTERS, file->manifest.classes,
                             &file->centers, err));
     }
     if (file->complete) {

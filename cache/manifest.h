@@ -48,7 +48,8 @@ enum cask_field_kind {
     CASK_KIND_TEXT,
     CASK_KIND_TYPE,
     CASK_KIND_PREPROCESS,
-    CASK_KIND_REALS
+    CASK_KIND_REALS,
+    CASK_KIND_PROBE
 };
 enum cask_field_use {
     CASK_USE_IDENTITY,
@@ -67,6 +68,14 @@ const struct cask_manifest_field *cask_manifest_fields(size_t *count);
 /* The value of an INT, INT64, U32 or REAL field; 0 for other kinds. */
 double cask_manifest_number(const struct cask_manifest_field *field,
                             const struct cask_manifest *manifest);
+/* The number in which two probes differ most; *distance is how much. NaN differs from everything.
+ */
+int cask_probe_worst(const struct cask_manifest *a, const struct cask_manifest *b,
+                     double *distance);
+double cask_probe_tolerance(const struct cask_manifest *manifest);
+/* "cosine of pictures 0 and 3 = 0.1234567" */
+void cask_probe_format(const struct cask_manifest *manifest, int number, char *buffer,
+                       size_t bytes);
 const char *cask_embedding_type_name(enum cask_embedding_type type);
 /* The field's value for a message: "85742", "ir50", "(none)". `buffer` of at least 256 bytes. */
 void cask_manifest_field_format(const struct cask_manifest_field *field,

@@ -33,7 +33,7 @@ static const struct cask_manifest_field FIELDS[] = {
     FIELD(decoder_crc, U32, IDENTITY, 0, 4294967295.0),
     FIELD(dataset_sha256, TEXT, IDENTITY, 0, 0),
     FIELD(dataset_path, TEXT, PEOPLE, 0, 0),
-    FIELD(probe_sha256, TEXT, IDENTITY, 0, 0),
+    FIELD(probe, PROBE, IDENTITY, -1.001, 1.001),
     FIELD(created, TEXT, PEOPLE, 0, 0),
     FIELD(writer, TEXT, PEOPLE, 0, 0),
     FIELD(embedding_error_max, REAL, MEASURED, 0, 2),
@@ -111,15 +111,40 @@ static enum cask_status check_number(const char *name, double value, double min,
     return CASK_OK;
 }
 
-static enum cask_status check_temperatures(const struct cask_manifest_field *field,
-                                           const struct cask_manifest *manifest,
-                                           struct cask_error *err)
+static enum cask_status check_list(const struct cask_manifest_field *field, const double *values,
+                                   int count, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    CASK_TRY(check_number("temperature_count", manifest->temperature_count, 1,
-                          CASK_CACHE_TEMPERATURES, err));
-    for (int i = 0; i < manifest->temperature_count; i++) {
-        CASK_TRY(check_number(field->name, manifest->temperatures[i], field->min, field->max, err));
+    for (int i = 0; i < count; i++) {
+        CASK_TRY(check_number(field->name, values[i], field->min, field->max, err));
+    }
+done:
+    return st;
+}
+
+static enum cask_status check_field(const struct cask_manifest_field *field,
+                                    const struct cask_manifest *manifest, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    switch (field->kind) {
+    case CASK_KIND_TEXT:
+        return check_text(field, (const char *)manifest + field->offset, err);
+    case CASK_KIND_REALS:
+        CASK_TRY(check_number("temperature_count", manifest->temperature_count, 1,
+                              CASK_CACHE_TEMPERATURES, err));
+        return check_list(field, manifest->temperatures, manifest->temperature_count, err);
+    case CASK_KIND_PROBE:
+        if (manifest->probe_count != 0) {
+            CASK_TRY(check_number("probe_count", manifest->probe_count, CASK_PROBE_NUMBERS,
+                                  CASK_PROBE_NUMBERS, err));
+        }
+        return check_list(field, manifest->probe, manifest->probe_count, err);
+    case CASK_KIND_TYPE:
+    case CASK_KIND_PREPROCESS:
+        return CASK_OK;
+    default:
+        return check_number(field->name, cask_manifest_number(field, manifest), field->min,
+                            field->max, err);
     }
 done:
     return st;
@@ -129,15 +154,7 @@ enum cask_status cask_manifest_check(const struct cask_manifest *manifest, struc
 {
     enum cask_status st = CASK_OK;
     for (size_t i = 0; i < sizeof FIELDS / sizeof FIELDS[0]; i++) {
-        const struct cask_manifest_field *field = &FIELDS[i];
-        if (field->kind == CASK_KIND_TEXT) {
-            CASK_TRY(check_text(field, (const char *)manifest + field->offset, err));
-        } else if (field->kind == CASK_KIND_REALS) {
-            CASK_TRY(check_temperatures(field, manifest, err));
-        } else if (field->kind != CASK_KIND_TYPE && field->kind != CASK_KIND_PREPROCESS) {
-            CASK_TRY(check_number(field->name, cask_manifest_number(field, manifest), field->min,
-                                  field->max, err));
-        }
+        CASK_TRY(check_field(&FIELDS[i], manifest, err));
     }
     if (manifest->topk > manifest->classes) {
         CASK_TRY(cask_error_set(err, CASK_ERR_RANGE,

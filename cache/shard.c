@@ -17,7 +17,7 @@ static enum cask_status read_index(struct cask_shard *shard, const char *path,
     char *data = NULL;
     size_t bytes = 0;
     enum cask_sidecar_kind kind =
-        record->shard == CASK_RECORD_CENTERS ? CASK_SIDECAR_CENTERS : CASK_SIDECAR_SHARD;
+        record->shard == CASK_CACHE_CENTERS ? CASK_SIDECAR_CENTERS : CASK_SIDECAR_SHARD;
     uint32_t number = kind == CASK_SIDECAR_CENTERS ? 0 : (uint32_t)record->shard;
     CASK_TRY(cask_file_read_all(path, INDEX_MAX_BYTES, &data, &bytes, err));
     st = cask_sidecar_decode((const uint8_t *)data, bytes, shard->layout, kind, number,

@@ -1,12 +1,11 @@
-/* cache/verify.c - see the header. libhdf5 is not involved: the sidecar says where everything is,
- * and the whole-file hash covers HDF5's own structures. */
-#include "cache/verify.h"
-
+/* cache/verify.c - is every byte of a cache what was published? libhdf5 is not involved: the
+ * sidecar says where everything is, and the whole-file hash covers HDF5's own structures. */
 #include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "cache/lz4_frame.h"
+#include "cache/manifest.h"
 #include "cache/names.h"
 #include "cache/shard.h"
 #include "common/hash.h"
@@ -105,7 +104,7 @@ static enum cask_status verify_one(const char *folder, const struct cask_manifes
     struct cask_layout layout;
     const struct cask_record *record = &file->centers;
     char *stem;
-    if (number == CASK_RECORD_CENTERS) {
+    if (number == CASK_CACHE_CENTERS) {
         stem = cask_centers_stem(folder);
         cask_layout_centers(&file->manifest, &layout);
     } else {
@@ -147,9 +146,9 @@ enum cask_status cask_verify_folder(const char *folder, cask_verify_report repor
     }
     if (file.has_centers) {
         counts->bytes += file.centers.bytes + file.centers.index_bytes;
-        if (verify_one(folder, &file, CASK_RECORD_CENTERS, &damage) != CASK_OK) {
+        if (verify_one(folder, &file, CASK_CACHE_CENTERS, &damage) != CASK_OK) {
             counts->centers_bad = true;
-            report(CASK_RECORD_CENTERS, &damage, user);
+            report(CASK_CACHE_CENTERS, &damage, user);
         }
     }
 done:

@@ -4,7 +4,7 @@
 #define CASK_CACHE_WRITER_H
 
 #include "cache/layout.h"
-#include "cache/manifest.h"
+#include "cache/published.h"
 #include "common/thread.h"
 
 struct cask_writer_worker {
@@ -14,11 +14,8 @@ struct cask_writer_worker {
 };
 
 struct cask_cache_writer {
-    char *folder, *manifest_path, *journal_path, *bad_path;
-    struct cask_manifest_file file;
-    int64_t shards;
-    struct cask_record *records; /* [shards]; rows == 0: not published */
-    struct cask_record centers;  /* rows == 0: not published */
+    struct cask_published there;
+    char *bad_path;
     struct cask_pool *pool;
     struct cask_writer_worker *workers;
 

@@ -47,6 +47,26 @@ done:
     return st;
 }
 
+/* Appended as it is: sorting drops a second header and whatever else is no line. */
+enum cask_status cask_cache_writer_take_bad(struct cask_cache_writer *writer, const char *folder,
+                                            struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    char *text = NULL, *path = cask_format("%s/bad.csv", folder);
+    size_t bytes = 0;
+    if (path == NULL) {
+        CASK_TRY(cask_error_memory(err, strlen(folder), "file name"));
+    }
+    if (cask_path_exists(path)) {
+        CASK_TRY(cask_file_read_all(path, BAD_MAX_BYTES, &text, &bytes, err));
+        CASK_TRY(cask_file_append(writer->bad_path, text, bytes, false, err));
+    }
+done:
+    cask_free(text);
+    cask_free(path);
+    return st;
+}
+
 struct line {
     int64_t row, place;
     const char *text;

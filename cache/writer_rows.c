@@ -15,6 +15,8 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "the cache writer needs a little-endian host");
 
+/* A cosine that is handed over on the grid was rounded to it before. */
+static const double COSINE_HALF_STEP = 0.5 / 32767;
 static const double COSINE_LIMIT = 1.001; /* rounding of a float dot product, with room */
 static const double NORM_TOLERANCE = 1e-3;
 
@@ -117,9 +119,9 @@ static void put(struct cask_cache_writer *writer, int slot, int64_t row, const v
 static void store_embedding(struct cask_cache_writer *writer, int view, int64_t row, const float *x,
                             struct cask_writer_worker *worker)
 {
-    size_t count = (size_t)writer->file.manifest.embedding;
+    size_t count = (size_t)writer->there.file.manifest.embedding;
     void *out = place(writer, CASK_ARRAY_VIEW(view, CASK_FIELD_EMBEDDING), row);
-    if (writer->file.manifest.embedding_type == CASK_EMBEDDING_INT8) {
+    if (writer->there.file.manifest.embedding_type == CASK_EMBEDDING_INT8) {
         float scale = cask_quantize_i8(x, count, out);
         put(writer, CASK_ARRAY_VIEW(view, CASK_FIELD_EMBEDDING_SCALE), row, &scale);
         cask_unit_from_i8(out, count, worker->back);
@@ -139,7 +141,7 @@ static bool store_topk(struct cask_cache_writer *writer, int view, int64_t row,
     int16_t *cosines = place(writer, CASK_ARRAY_VIEW(view, CASK_FIELD_TOPK_COSINE), row);
     bool inside = false;
     put(writer, CASK_ARRAY_VIEW(view, CASK_FIELD_TOPK_INDEX), row, from->topk_index);
-    for (int j = 0; j < writer->file.manifest.topk; j++) {
+    for (int j = 0; j < writer->there.file.manifest.topk; j++) {
         cosines[j] = cask_quantize_cosine(from->topk_cosine[j]);
         worker->cosine_error =
             fmax(worker->cosine_error,
@@ -154,7 +156,7 @@ static bool store_view(struct cask_cache_writer *writer, int view, int64_t row,
 {
     const struct cask_cache_view *source = &from->views[view];
     float lse[CASK_CACHE_TEMPERATURES];
-    for (int t = 0; t < writer->file.manifest.temperature_count; t++) {
+    for (int t = 0; t < writer->there.file.manifest.temperature_count; t++) {
         lse[t] = (float)source->lse[t];
     }
     store_embedding(writer, view, row, source->embedding, worker);
@@ -190,11 +192,11 @@ enum cask_status cask_cache_writer_begin(struct cask_cache_writer *writer, int64
                                 "shard %" PRId64 " begun while %" PRId64 " is open", shard,
                                 writer->open_shard));
     }
-    if (shard < 0 || shard >= writer->shards) {
+    if (shard < 0 || shard >= writer->there.shards) {
         CASK_TRY(cask_error_set(err, CASK_ERR_RANGE, "shard %" PRId64 " of %" PRId64, shard,
-                                writer->shards));
+                                writer->there.shards));
     }
-    cask_layout_shard(&writer->file.manifest, shard, &writer->layout);
+    cask_layout_shard(&writer->there.file.manifest, shard, &writer->layout);
     writer->open_shard = shard;
     writer->filled = 0;
     for (int i = 0; i < writer->layout.array_count; i++) {
@@ -209,7 +211,7 @@ enum cask_status cask_cache_writer_begin(struct cask_cache_writer *writer, int64
     }
     for (int i = 0; i < cask_pool_threads(writer->pool); i++) {
         writer->workers[i].embedding_error = writer->inherited_error;
-        writer->workers[i].cosine_error = 0;
+        writer->workers[i].cosine_error = COSINE_HALF_STEP;
     }
 done:
     if (st != CASK_OK && writer->open_shard == shard) {
@@ -229,7 +231,7 @@ static void append_row(void *user, int64_t index, int worker)
     struct appending *appending = user;
     struct cask_cache_writer *writer = appending->writer;
     struct cask_error unused;
-    if (check_row(&appending->rows[index], &writer->file.manifest, &unused) == CASK_OK) {
+    if (check_row(&appending->rows[index], &writer->there.file.manifest, &unused) == CASK_OK) {
         store_row(writer, writer->filled + index, &appending->rows[index],
                   &writer->workers[worker]);
         return;
@@ -257,10 +259,10 @@ enum cask_status cask_cache_writer_append(struct cask_cache_writer *writer,
     cask_pool_run(writer->pool, count, append_row, &appending);
     int64_t bad = atomic_load(&appending.first_bad);
     if (bad != INT64_MAX) {
-        st = check_row(&rows[bad], &writer->file.manifest, err);
+        st = check_row(&rows[bad], &writer->there.file.manifest, err);
         cask_error_prefix(err, "row %" PRId64 " (sample %" PRIu64 ")",
-                          writer->open_shard * writer->file.manifest.shard_images + writer->filled +
-                              bad,
+                          writer->open_shard * writer->there.file.manifest.shard_images +
+                              writer->filled + bad,
                           rows[bad].sample_id);
         goto done;
     }
@@ -283,14 +285,14 @@ enum cask_status cask_cache_writer_commit(struct cask_cache_writer *writer, stru
         record.embedding_error = fmax(record.embedding_error, writer->workers[i].embedding_error);
         record.cosine_error = fmax(record.cosine_error, writer->workers[i].cosine_error);
     }
-    stem = cask_shard_stem(writer->folder, writer->open_shard);
+    stem = cask_shard_stem(writer->there.folder, writer->open_shard);
     if (stem == NULL) {
-        CASK_TRY(cask_error_memory(err, strlen(writer->folder), "file name"));
+        CASK_TRY(cask_error_memory(err, strlen(writer->there.folder), "file name"));
     }
-    CASK_TRY(cask_shard_write(stem, &writer->file.manifest, writer->open_shard, &writer->layout,
-                              writer->arrays, writer->pool, &record, err));
-    CASK_TRY(cask_journal_append(writer->journal_path, &record, err));
-    writer->records[writer->open_shard] = record;
+    CASK_TRY(cask_shard_write(stem, &writer->there.file.manifest, writer->open_shard,
+                              &writer->layout, writer->arrays, writer->pool, &record, err));
+    CASK_TRY(cask_journal_append(writer->there.journal_path, &record, err));
+    writer->there.records[writer->open_shard] = record;
 done:
     cask_writer_release_rows(writer);
     cask_free(stem);

@@ -202,6 +202,10 @@ enum cask_status cask_onnx_fill(struct cask_net *net, const char *path, struct c
  * the same for the same weights in any container. hex: 65 bytes. */
 enum cask_status cask_net_fingerprint(struct cask_net *net, char *hex, struct cask_error *err);
 
+/* SHA-256 over what a graph computes, apart from the weights' values: sizes, parameters, and every
+ * node with its kind, inputs and settings. hex: 65 bytes. */
+void cask_graph_fingerprint(const struct cask_graph *graph, char *hex);
+
 /* One call for programs: opens FILE of any kind as an eval network. `network` may be NULL or "onnx"
  * or "auto" (detected from metadata or the key set) or a registry name (then it must fit).
  * Preprocessing comes from the file's metadata if there is any, else *preprocess is left as the

@@ -1,4 +1,3 @@
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,17 +20,11 @@ static enum cask_status normalise_rows(float *rows, int64_t classes, int dim, co
 {
     for (int64_t c = 0; c < classes; c++) {
         float *row = rows + (size_t)c * (size_t)dim;
-        double squares = 0;
-        for (int i = 0; i < dim; i++) {
-            squares += (double)row[i] * (double)row[i];
-        }
-        if (!(squares > 1e-24 && isfinite(squares))) {
+        double norm;
+        if (!unit_row(row, dim, &norm)) {
             return cask_error_set(err, CASK_ERR_FORMAT,
                                   "%s: class centre %lld has norm %g; expected a non-zero row",
-                                  path, (long long)c, sqrt(squares));
-        }
-        for (int i = 0; i < dim; i++) {
-            row[i] = (float)(row[i] / sqrt(squares));
+                                  path, (long long)c, norm);
         }
     }
     return CASK_OK;

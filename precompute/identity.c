@@ -8,26 +8,6 @@
 #include "common/log.h"
 #include "precompute/precompute.h"
 
-/* What is computed, apart from the weights' values. */
-static void hash_architecture(const struct cask_graph *graph, char hex[CASK_SHA256_HEX])
-{
-    struct cask_sha256 hash;
-    cask_sha256_init(&hash);
-    cask_sha256_update_text(&hash, cask_graph_name(graph));
-    cask_sha256_update_u64(&hash, (uint64_t)cask_graph_embedding(graph));
-    cask_sha256_update_u64(&hash, (uint64_t)cask_graph_input_width(graph));
-    cask_sha256_update_u64(&hash, (uint64_t)cask_graph_input_height(graph));
-    cask_sha256_update_u64(&hash, (uint64_t)cask_graph_macs(graph));
-    for (int i = 0; i < cask_graph_param_count(graph); i++) {
-        const struct cask_param_info *info = cask_graph_param(graph, i);
-        cask_sha256_update_text(&hash, info->name);
-        for (int d = 0; d < info->rank; d++) {
-            cask_sha256_update_u64(&hash, (uint64_t)info->shape[d]);
-        }
-    }
-    cask_sha256_final_hex(&hash, hex);
-}
-
 static void set_teacher(const struct precompute_options *options, const struct teacher *teacher,
                         struct cask_manifest *manifest)
 {
@@ -35,7 +15,7 @@ static void set_teacher(const struct precompute_options *options, const struct t
     snprintf(manifest->teacher, sizeof manifest->teacher, "%s",
              cask_graph_name(teacher->model.graph));
     snprintf(manifest->precision, sizeof manifest->precision, "%s", bf16 ? "bf16" : "fp32");
-    hash_architecture(teacher->model.graph, manifest->architecture_sha256);
+    cask_graph_fingerprint(teacher->model.graph, manifest->architecture_sha256);
     manifest->preprocess = teacher->preprocess;
     manifest->embedding = teacher->dim;
     manifest->embedding_type = (enum cask_embedding_type)options->embedding;
@@ -82,6 +62,7 @@ enum cask_status manifest_begin(const struct precompute_options *options, struct
     CASK_TRY(cask_decoder_fingerprint(&manifest->decoder_crc, err));
     CASK_TRY(
         cask_dataset_fingerprint(dataset, (int)options->threads, manifest->dataset_sha256, err));
+    CASK_TRY(probe_teacher(teacher, manifest, err));
 done:
     return st;
 }

@@ -6,6 +6,10 @@
  * Class centres come from the teacher's classifier or a file before the first shard; or they are
  * the class means of the teacher's own embeddings, and then the embeddings of all shards are staged
  * on disk first (DIR/staging-*), so that a killed build resumes there too.
+ *
+ * Machines without a common disk each build a part (--shards) in a folder of their own. A part is
+ * an unfinished cache like any other; `cachetool merge` joins parts that hold shards, --parts those
+ * that hold staged embeddings.
  */
 #ifndef CASK_PRECOMPUTE_PRECOMPUTE_H
 #define CASK_PRECOMPUTE_PRECOMPUTE_H
@@ -24,6 +28,8 @@
 struct precompute_options {
     const char *teacher, *weights, *data, *out, *centers, *preprocess, *backend;
     struct cask_config_reals temperatures;
+    const char *shards; /* "FIRST:END"; "": all */
+    struct cask_config_texts only, parts;
     int64_t topk, batch, threads, limit, shard_images;
     double scale, max_bad_percent;
     int embedding, precision;
@@ -72,6 +78,15 @@ struct embed_request {
 };
 enum cask_status teacher_embed(struct teacher *teacher, const struct embed_request *request,
                                struct shard_rows *rows, struct cask_error *err);
+
+/* Unit length in place; false where the length, left in *norm, is no positive number: no loss could
+ * use such a row. */
+bool unit_row(float *row, int dim, double *norm);
+
+/* The probe of cache.h: the pictures of FORMAT.md 5.1, one at a time, so that the numbers do not
+ * depend on --batch. Fills manifest->probe. */
+enum cask_status probe_teacher(struct teacher *teacher, struct cask_manifest *manifest,
+                               struct cask_error *err);
 
 /* ----------------------------------------------------------------- centres */
 
@@ -141,12 +156,18 @@ enum cask_status distiller_write(struct distiller *distiller, const struct cask_
 /* DIR/staging-<identity>/stage-00000.bin holds one shard_rows each, whole or absent. The name binds
  * it to teacher, preprocessing and data. */
 struct staging {
-    char folder[3968]; /* leaves room for a file name in PATH_MAX */
+    char folder[3968];                   /* leaves room for a file name in PATH_MAX; "": none */
+    const char *name;                    /* the last part of it */
+    const char *parts[CASK_CONFIG_LIST]; /* other builds' DIR, read from; borrowed */
+    int part_count;
 };
 /* Makes the folder, or finds it; it is gone once the cache is finished. Several builders share it,
  * by leases (cache.h) named "stage" in it. */
 enum cask_status staging_open(const char *out, const struct cask_manifest *manifest,
                               struct staging *staging, struct cask_error *err);
+/* What was staged in the folder of another part of this build counts as staged here. */
+enum cask_status staging_add_part(struct staging *staging, const char *part,
+                                  struct cask_error *err);
 /* CASK_ERR_NO_SPACE if the disk has no room for the images that are not staged yet. */
 enum cask_status staging_check_space(const struct staging *staging, const char *out,
                                      const struct cask_manifest *manifest, int64_t missing,

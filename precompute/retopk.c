@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/file.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -168,27 +167,6 @@ done:
     return st;
 }
 
-/* The list of bad images goes with their rows. */
-static enum cask_status copy_bad(const struct retopk_options *options, struct cask_error *err)
-{
-    enum cask_status st = CASK_OK;
-    char *data = NULL, *from = cask_format("%s/bad.csv", options->cache),
-         *to = cask_format("%s/bad.csv", options->out);
-    size_t bytes = 0;
-    if (from == NULL || to == NULL) {
-        CASK_TRY(cask_error_memory(err, strlen(options->cache), "file name"));
-    }
-    if (cask_path_exists(from)) {
-        CASK_TRY(cask_file_read_all(from, (size_t)1 << 30, &data, &bytes, err));
-        CASK_TRY(cask_file_write_all(to, data, bytes, err));
-    }
-done:
-    cask_free(data);
-    cask_free(from);
-    cask_free(to);
-    return st;
-}
-
 static enum cask_status print_json(const struct retopk *r, struct cask_error *err)
 {
     struct cask_json *object = cask_json_object();
@@ -214,7 +192,7 @@ enum cask_status retopk_run(const struct retopk_options *options, struct cask_er
     CASK_TRY(check_options(options, err));
     CASK_TRY(open_all(&r, err));
     CASK_TRY(write_shards(&r, err));
-    CASK_TRY(copy_bad(options, err));
+    CASK_TRY(cask_cache_writer_take_bad(r.writer, options->cache, err));
     CASK_TRY(cask_cache_writer_finish(r.writer, err));
     cask_log_info("%s: %lld images, both views, k = %d, from the embeddings and centres of %s",
                   options->out, (long long)r.manifest.images, r.manifest.topk, options->cache);

@@ -42,6 +42,7 @@ enum cask_status staging_open(const char *out, const struct cask_manifest *manif
                                 "--out %.200s...: expected a path of at most %zu bytes", out,
                                 sizeof staging->folder - 32));
     }
+    staging->name = strrchr(staging->folder, '/') + 1;
     CASK_TRY(cask_folder_create(staging->folder, err));
     CASK_TRY(cask_lease_sweep(staging->folder, err));
 done:
@@ -70,16 +71,49 @@ static bool is_there(const struct staging *staging)
     return cask_path_is_folder(staging->folder);
 }
 
+enum cask_status staging_add_part(struct staging *staging, const char *part, struct cask_error *err)
+{
+    char folder[PATH_MAX];
+    if (staging->part_count == CASK_CONFIG_LIST ||
+        snprintf(folder, sizeof folder, "%s/%s", part, staging->name) >=
+            (int)sizeof folder - (int)sizeof "/stage-00000000000000000000.bin" ||
+        !cask_path_is_folder(folder)) {
+        return cask_error_set(err, CASK_ERR_MISMATCH,
+                              "%s: no embeddings of this build are staged there (expected the "
+                              "folder %s, made by precompute --shards A:B)",
+                              part, staging->name);
+    }
+    staging->parts[staging->part_count++] = part;
+    return CASK_OK;
+}
+
 static void stage_path(const struct staging *staging, int64_t shard, char path[PATH_MAX])
 {
     snprintf(path, PATH_MAX, "%s/stage-%05lld.bin", staging->folder, (long long)shard);
 }
 
+/* The shard's file where it is: in the own folder first. False: nowhere; `path` is the own one. */
+static bool find_stage(const struct staging *staging, int64_t shard, char path[PATH_MAX])
+{
+    stage_path(staging, shard, path);
+    if (cask_path_exists(path)) {
+        return true;
+    }
+    for (int i = 0; i < staging->part_count; i++) {
+        snprintf(path, PATH_MAX, "%s/%s/stage-%05lld.bin", staging->parts[i], staging->name,
+                 (long long)shard);
+        if (cask_path_exists(path)) {
+            return true;
+        }
+    }
+    stage_path(staging, shard, path);
+    return false;
+}
+
 bool staging_has(const struct staging *staging, int64_t shard)
 {
     char path[PATH_MAX];
-    stage_path(staging, shard, path);
-    return cask_path_exists(path);
+    return find_stage(staging, shard, path);
 }
 
 /* The parts of a stage file in order, so that saving and loading cannot disagree. */
@@ -147,7 +181,7 @@ enum cask_status staging_load(const struct staging *staging, int64_t shard, int6
     for (int i = 0; i < PARTS; i++) {
         expected += parts[i].bytes;
     }
-    stage_path(staging, shard, path);
+    find_stage(staging, shard, path);
     CASK_TRY(cask_map_open(&map, path, err));
     if (map.bytes != expected) {
         CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT,

@@ -84,26 +84,35 @@ void shard_rows_release(struct shard_rows *rows)
     *rows = (struct shard_rows){0};
 }
 
-/* Unit length in place; a row of zeros or of NaN is refused, since no loss could use it. */
-static enum cask_status normalise(const struct cask_dataset *dataset, int64_t index, float *row,
-                                  int dim, float *norm, struct cask_error *err)
+bool unit_row(float *row, int dim, double *norm)
 {
     double squares = 0;
     for (int i = 0; i < dim; i++) {
         squares += (double)row[i] * (double)row[i];
     }
+    *norm = sqrt(squares);
     if (!(squares > 1e-24 && isfinite(squares))) {
+        return false;
+    }
+    for (int i = 0; i < dim; i++) {
+        row[i] = (float)((double)row[i] / *norm);
+    }
+    return true;
+}
+
+static enum cask_status take_unit(const struct cask_dataset *dataset, int64_t index, float *row,
+                                  int dim, float *norm, struct cask_error *err)
+{
+    double length;
+    if (!unit_row(row, dim, &length)) {
         char name[256];
         cask_dataset_name(dataset, index, name, sizeof name);
         return cask_error_set(err, CASK_ERR_RANGE,
                               "%s (image %lld): the teacher gave an embedding of norm %g, expected "
                               "a positive number; its weights or --preprocess are wrong",
-                              name, (long long)index, sqrt(squares));
+                              name, (long long)index, length);
     }
-    *norm = (float)sqrt(squares);
-    for (int i = 0; i < dim; i++) {
-        row[i] = (float)(row[i] / sqrt(squares));
-    }
+    *norm = (float)length;
     return CASK_OK;
 }
 
@@ -125,7 +134,7 @@ static enum cask_status embed_batch(struct teacher *teacher, const struct cask_d
                 memset(unit + (size_t)i * dim, 0, dim * sizeof *unit);
                 rows->norm[v][at + i] = 0;
             } else {
-                CASK_TRY(normalise(dataset, batch->samples[i].index, unit + (size_t)i * dim,
+                CASK_TRY(take_unit(dataset, batch->samples[i].index, unit + (size_t)i * dim,
                                    teacher->dim, &rows->norm[v][at + i], err));
             }
         }

@@ -103,11 +103,9 @@ static void print_text(const struct cask_cache *cache, const struct summary *s)
     printf("%-22s %" PRId64 " bad, %" PRId64 " without label, %" PRId64
            " with the label outside the top-k\n",
            "rows", s->bad, s->unlabelled, s->outside);
-    /* precompute ranks and hands over cosines that are already on the fixed-point grid, so what the
-     * writer measured is not the whole error: half a step of the grid is. */
-    double cosine_error = fmax(m->cosine_error_max, 0.5 / 32767);
     printf("%-22s 1 - cos <= %.3g; top-k cosines %.2g, so %.2g in a logit at s = %g\n",
-           "error budget", m->embedding_error_max, cosine_error, m->scale * cosine_error, m->scale);
+           "error budget", m->embedding_error_max, m->cosine_error_max,
+           m->scale * m->cosine_error_max, m->scale);
     printf("mass captured by the top %d, percentiles over %" PRId64 " views\n", m->topk,
            s->sampled);
     printf("  %-8s", "T");

@@ -10,22 +10,26 @@
 static const struct {
     const char *name;
     tool_command run;
-    int folders;
+    int folders, more; /* exactly `folders`, or up to `more` where that is not 0 */
     const char *help;
 } COMMANDS[] = {
-    {"info", tool_info, 1,
+    {"info", tool_info, 1, 0,
      "info DIR             what the cache is, from whom, mass captured, error budget, sizes"},
-    {"verify", tool_verify, 1,
-     "verify DIR           every checksum of every file; lists bad shards, exit 3"},
-    {"dump", tool_dump, 1, "dump DIR --sample ID one image: both views, label, norm, LSEs, top 5"},
-    {"diff", tool_diff, 2,
+    {"verify", tool_verify, 1, 0,
+     "verify DIR           every checksum of every file; lists bad shards (for precompute --only), "
+     "exit 3"},
+    {"dump", tool_dump, 1, 0,
+     "dump DIR --sample ID one image: both views, label, norm, LSEs, top 5"},
+    {"diff", tool_diff, 2, 0,
      "diff A B             field by field, then the first row that differs; exit 3"},
-    {"repair-index", tool_repair_index, 1,
+    {"repair-index", tool_repair_index, 1, 0,
      "repair-index DIR     makes lost or damaged .idx files again from their shards"},
-    {"export", tool_export, 1,
+    {"export", tool_export, 1, 0,
      "export DIR --npz|--h5 FILE [--rows A:B] plain arrays for numpy.load, or HDF5 without "
      "filters"},
-    {"retopk", NULL, 1,
+    {"merge", tool_merge, 2, TOOL_POSITIONAL,
+     "merge OUT A B ...    one cache out of parts that precompute --shards built apart"},
+    {"retopk", NULL, 1, 0,
      "retopk DIR --out NEW [--topk N] [--temperatures T,...] new lists from embeddings and "
      "centres"},
 };
@@ -125,7 +129,8 @@ static enum cask_status run(int argc, char **argv, int *exit_code, struct cask_e
     for (int i = 0; i < COMMAND_COUNT; i++) {
         if (strcmp(argv[1], COMMANDS[i].name) == 0) {
             CASK_TRY(parse(argc, argv, &arguments, err));
-            if (arguments.count != COMMANDS[i].folders) {
+            if (arguments.count < COMMANDS[i].folders ||
+                (arguments.count > COMMANDS[i].folders && COMMANDS[i].more == 0)) {
                 CASK_TRY(
                     cask_error_set(err, CASK_ERR_USAGE, "usage: cachetool %s", COMMANDS[i].help));
             }

@@ -43,8 +43,8 @@ static enum cask_status rebuild(const char *stem, const char *index_path,
     }
     CASK_TRY(cask_map_open(&map, path, err));
     CASK_TRY(cask_sidecar_allocate(&sidecar, layout, err));
-    sidecar.kind = record->shard == CASK_RECORD_CENTERS ? CASK_SIDECAR_CENTERS : CASK_SIDECAR_SHARD;
-    sidecar.shard = record->shard == CASK_RECORD_CENTERS ? 0 : (uint32_t)record->shard;
+    sidecar.kind = record->shard == CASK_CACHE_CENTERS ? CASK_SIDECAR_CENTERS : CASK_SIDECAR_SHARD;
+    sidecar.shard = record->shard == CASK_CACHE_CENTERS ? 0 : (uint32_t)record->shard;
     sidecar.file_bytes = map.bytes;
     sidecar.file_xxh3 = cask_xxh3(map.data, map.bytes);
     CASK_TRY(cask_h5_locate(map.data, map.bytes, layout, sidecar.chunks, err));
@@ -82,7 +82,7 @@ static enum cask_status repair_one(struct repair *repair, int64_t number, struct
     struct cask_layout layout;
     struct cask_error problem;
     const struct cask_manifest *manifest = &repair->file->manifest;
-    bool centers = number == CASK_RECORD_CENTERS;
+    bool centers = number == CASK_CACHE_CENTERS;
     const struct cask_record *record =
         centers ? &repair->file->centers : &repair->file->shards[number];
     char *stem =
@@ -129,7 +129,7 @@ enum cask_status tool_repair_index(const struct tool_arguments *arguments, int *
                                 "%s: the cache is not finished: precompute makes what is missing",
                                 repair.folder));
     }
-    for (int64_t i = file.has_centers ? CASK_RECORD_CENTERS : 0;
+    for (int64_t i = file.has_centers ? CASK_CACHE_CENTERS : 0;
          i < cask_layout_shards(&file.manifest); i++) {
         CASK_TRY(repair_one(&repair, i, err));
     }

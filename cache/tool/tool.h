@@ -9,7 +9,7 @@
 #include "cache/reader.h"
 #include "common/json.h"
 
-enum { TOOL_POSITIONAL = 4 };
+enum { TOOL_POSITIONAL = 65 }; /* merge: a folder and 64 parts */
 
 struct tool_arguments {
     const char *positional[TOOL_POSITIONAL];
@@ -36,6 +36,9 @@ enum cask_status tool_repair_index(const struct tool_arguments *arguments, int *
                                    struct cask_error *err);
 enum cask_status tool_export(const struct tool_arguments *arguments, int *exit_code,
                              struct cask_error *err);
+
+enum cask_status tool_merge(const struct tool_arguments *arguments, int *exit_code,
+                            struct cask_error *err);
 
 /* A plain array for export. */
 struct tool_array {

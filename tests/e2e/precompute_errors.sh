@@ -107,7 +107,7 @@ build --data "$work/torn" --out "$work/bad-out" --max-bad-percent 20 2>"$work/lo
 [ "$(wc -l <"$work/bad-out/bad.csv")" -eq 18 ] || fail "bad.csv lists $(wc -l <"$work/bad-out/bad.csv") lines, expected 18"
 grep -q "more of them only in bad.csv" "$work/log" || fail "the log names every bad image"
 
-# weights that make no embedding: the first image is named
+# weights that make no embedding: said before any image is read
 if python=$(command -v /usr/bin/python3) && "$python" -c 'import numpy' 2>/dev/null; then
     "$python" - "$teacher" "$work/nan.safetensors" <<'PYTHON'
 import json, struct, sys
@@ -118,7 +118,7 @@ begin, end = next(v["data_offsets"] for k, v in header.items() if k.endswith("we
 data[8 + size + begin:8 + size + end] = struct.pack("<f", float("nan")) * ((end - begin) // 4)
 open(sys.argv[2], "wb").write(data)
 PYTHON
-    refused 3 "id_0000_0001.jpg|nan|--preprocess" build --weights "$work/nan.safetensors" --out "$work/nan-out"
+    refused 3 "built-in picture 0|nan|--preprocess" build --weights "$work/nan.safetensors" --out "$work/nan-out"
 fi
 
 # a full disk: said before the work where it can be known, and nothing half-written is taken for whole

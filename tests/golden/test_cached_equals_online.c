@@ -184,9 +184,7 @@ static void describe(struct cask_manifest *manifest)
     snprintf(manifest->decoder, sizeof manifest->decoder, "none");
     memcpy(manifest->weights_sha256, digits, sizeof digits);
     memcpy(manifest->architecture_sha256, digits, sizeof digits);
-    memcpy(manifest->centers_sha256, digits, sizeof digits);
     memcpy(manifest->dataset_sha256, digits, sizeof digits);
-    memcpy(manifest->probe_sha256, digits, sizeof digits);
 }
 
 static struct cask_cache_row row_of(int image)

@@ -52,6 +52,11 @@ static inline struct cask_manifest fixture_manifest(int64_t images, int64_t clas
         .created = "2026-01-01T00:00:00Z",
         .writer = "test",
     };
+    /* one kind with a probe, the other as Cask 0.1 wrote it */
+    manifest.probe_count = type == CASK_EMBEDDING_F16 ? CASK_PROBE_NUMBERS : 0;
+    for (int i = 0; i < manifest.probe_count; i++) {
+        manifest.probe[i] = (double)(i % 7) / 8 - 0.25;
+    }
     return manifest;
 }
 

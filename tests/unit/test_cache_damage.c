@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 
 #include "cache/cache.h"
-#include "cache/verify.h"
 #include "common/file.h"
 #include "common/mem.h"
 #include "tests/support/cache_fixture.h"

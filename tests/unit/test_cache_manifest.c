@@ -87,6 +87,9 @@ static void test_refusals(void **state)
     refuse(CASK_ERR_FORMAT, "\"format\" is \"keg\"", "\"format\":\"cask\"", "\"format\":\"keg\"");
     refuse(CASK_ERR_FORMAT, "shards", "\"complete\":false", "\"complete\":true");
     refuse(CASK_ERR_FORMAT, "\"scale\"", "\"scale\":64.0,", "");
+    refuse(CASK_ERR_FORMAT, "\"probe\"", "\"probe\":[-0.25,", "\"probe\":[");
+    refuse(CASK_ERR_FORMAT, "\"probe\"", "\"probe\":[-0.25,", "\"probe\":[\"x\",");
+    refuse(CASK_ERR_RANGE, "probe is 7", "\"probe\":[-0.25,", "\"probe\":[7,");
     /* A minor version from the future is read, if it requires nothing unknown. */
     char *text = edited(&m, "\"minor\":0", "\"minor\":9,\"a_new_field\":[1]");
     assert_ok(cask_manifest_decode(text, strlen(text), &file, &err));
@@ -134,6 +137,36 @@ static void test_compare(void **state)
     assert_int_equal(overrides, 3);
     assert_ok(cask_manifest_compare(&empty, &b, NULL, 0, &overrides, &err));
     assert_int_equal(overrides, 0);
+}
+
+/* Probes are equal within the tolerance of the precision; one that is not there says nothing. */
+static void test_compare_probes(void **state)
+{
+    (void)state;
+    struct cask_error err = {0};
+    int overrides;
+    struct cask_manifest a = fixture_manifest(100, 50, 8, 4, 16, CASK_EMBEDDING_F16), b = a;
+    for (int i = 0; i < CASK_PROBE_NUMBERS; i++) {
+        b.probe[i] += i % 2 ? 0.9e-4 : -0.9e-4;
+    }
+    assert_ok(cask_manifest_compare(&a, &b, NULL, 0, &overrides, &err));
+    b.probe[4] += 0.01; /* pairs (0,1) (0,2) (1,2) (0,3) (1,3) */
+    assert_refused(CASK_ERR_MISMATCH,
+                   "1 field: probe: expected cosine of pictures 1 and 3 = 0.2500000, found "
+                   "0.2599100 (tolerance 0.0001)",
+                   cask_manifest_compare(&a, &b, NULL, 0, &overrides, &err));
+    snprintf(a.precision, sizeof a.precision, "bf16");
+    snprintf(b.precision, sizeof b.precision, "bf16");
+    assert_ok(cask_manifest_compare(&a, &b, NULL, 0, &overrides, &err));
+    b.probe[CASK_PROBE_COSINES + CASK_PROBE_COMPONENTS + 2] = NAN;
+    assert_refused(CASK_ERR_MISMATCH, "component 2 of picture 1",
+                   cask_manifest_compare(&a, &b, NULL, 0, &overrides, &err));
+    assert_refused(CASK_ERR_RANGE, "probe is nan", cask_manifest_check(&b, &err));
+    b.probe_count = 0;
+    assert_ok(cask_manifest_compare(&a, &b, NULL, 0, &overrides, &err));
+    assert_ok(cask_manifest_compare(&b, &a, NULL, 0, &overrides, &err));
+    b.probe_count = 5;
+    assert_refused(CASK_ERR_RANGE, "probe_count is 5", cask_manifest_check(&b, &err));
 }
 
 /* Sizes at MS1MV2's and WebFace42M's scale; no number of a layout may overflow. */
@@ -193,7 +226,7 @@ static void test_journal(void **state)
                                  .embedding_error = 1e-8,
                                  .cosine_error = 0.1};
     assert_ok(cask_journal_append(path, &record, &err));
-    record.shard = CASK_RECORD_CENTERS;
+    record.shard = CASK_CACHE_CENTERS;
     assert_ok(cask_journal_append(path, &record, &err));
     assert_ok(cask_file_read_all(path, 4096, &text, &bytes, &err));
     size_t first = strcspn(text, "\n") + 1;
@@ -225,9 +258,10 @@ int main(void)
 {
     fixture_in_memory();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_writer_limits), cmocka_unit_test(test_compare),
-        cmocka_unit_test(test_large_layouts), cmocka_unit_test(test_journal),
+        cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_writer_limits),  cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_compare_probes), cmocka_unit_test(test_large_layouts),
+        cmocka_unit_test(test_journal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
