@@ -12,7 +12,7 @@
 #include "common/mem.h"
 #include "models/models.h"
 
-enum { KEPT = 2, FORMAT_VERSION = 1 };
+enum { KEPT = 2, FORMAT_VERSION = 2 }; /* 2: validation.state */
 
 enum cask_status cask_state_add(struct cask_state_list *list, const char *prefix, const char *name,
                                 enum cask_dtype dtype, int64_t count, void *memory,

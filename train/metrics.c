@@ -1,35 +1,41 @@
 #include "train/metrics.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/file.h"
 #include "common/json.h"
 #include "common/mem.h"
+#include "train/metrics_csv.h"
 
 enum { STEPS, TOTAL, ACCURACY, VALUES };
 static const size_t largest_file = (size_t)1 << 32;
 
 /* ---------------------------------------------------------------- open/close */
 
-/* Bytes of the lines whose step is at most `last`; a torn or foreign line ends the search. */
-static size_t lines_until(const char *text, size_t bytes, int64_t last)
+/* Bytes of the lines that are kept. A torn or foreign line ends the search, and so does the first
+ * one past a step: lines are in order, and a validation's comes behind its step's own. */
+static size_t lines_until(const char *text, size_t bytes, int64_t last, int64_t validated)
 {
     size_t kept = 0;
     while (kept < bytes) {
         const char *end = memchr(text + kept, '\n', bytes - kept);
         struct cask_json *line = NULL;
         struct cask_error ignored = {0};
-        int64_t step = -1;
+        int64_t step = -1, limit = last;
         if (end == NULL) {
             break;
         }
         size_t length = (size_t)(end - (text + kept));
         if (cask_json_parse(text + kept, length, &line, &ignored) == CASK_OK) {
             cask_json_as_int(cask_json_get(line, "step"), &step);
+            if (step == last && cask_json_get(line, "validation") != NULL) {
+                limit = validated;
+            }
             cask_json_free(line);
         }
-        if (step < 0 || step > last) {
+        if (step < 0 || step > limit) {
             break;
         }
         kept += length + 1;
@@ -37,54 +43,67 @@ static size_t lines_until(const char *text, size_t bytes, int64_t last)
     return kept;
 }
 
-static enum cask_status drop_lines_after(const char *path, int64_t step, struct cask_error *err)
+static enum cask_status go_back(const struct cask_metrics *metrics,
+                                const struct cask_metrics_options *options, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     char *text = NULL;
-    size_t bytes = 0;
-    if (!cask_path_exists(path)) {
-        return CASK_OK;
+    size_t bytes = 0, kept = 0;
+    if (cask_path_exists(metrics->path)) {
+        CASK_TRY(cask_file_read_all(metrics->path, largest_file, &text, &bytes, err));
+        kept = lines_until(text, bytes, options->first_step, options->validated_step);
     }
-    CASK_TRY(cask_file_read_all(path, largest_file, &text, &bytes, err));
-    size_t kept = lines_until(text, bytes, step);
     if (kept < bytes) {
-        CASK_TRY(cask_file_write_all(path, text, kept, err));
+        CASK_TRY(cask_file_write_all(metrics->path, text, kept, err));
     }
+    CASK_TRY(cask_metrics_csv_rebuild(metrics, text, kept, err));
 done:
     cask_free(text);
     return st;
 }
 
-enum cask_status cask_metrics_open(struct cask_metrics *metrics, const char *folder,
-                                   const struct cask_trainer *trainer, int64_t first_step,
-                                   int64_t stop_step, struct cask_error *err)
+enum cask_status cask_metrics_open(struct cask_metrics *metrics,
+                                   const struct cask_metrics_options *options,
+                                   struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    const struct cask_train_options *train = &trainer->config->train;
-    metrics->path = cask_format("%s/metrics.jsonl", folder);
-    if (metrics->path == NULL) {
+    const struct cask_train_options *train = options->train;
+    metrics->path = cask_format("%s/metrics.jsonl", options->folder);
+    metrics->training_csv = cask_format("%s/metrics.csv", options->folder);
+    metrics->validation_csv = cask_format("%s/validation.csv", options->folder);
+    if (metrics->path == NULL || metrics->training_csv == NULL || metrics->validation_csv == NULL) {
         CASK_TRY(cask_error_memory(err, 1, "path of metrics.jsonl"));
     }
-    CASK_TRY(drop_lines_after(metrics->path, first_step, err));
+    CASK_TRY(go_back(metrics, options, err));
+    CASK_TRY(cask_tensorboard_open(&metrics->board, options->folder, options->first_step,
+                                   options->validated_step, err));
     metrics->batch = train->batch;
     metrics->log_steps = train->log_steps;
-    metrics->steps_per_epoch = trainer->schedule.steps_per_epoch;
-    metrics->total_steps = trainer->schedule.total_steps;
-    metrics->line_step = first_step;
-    metrics->start = metrics->line_time = cask_now();
-    cask_progress_begin(&metrics->bar, "student", "images", first_step * train->batch,
-                        stop_step * train->batch);
+    metrics->steps_per_epoch = options->schedule->steps_per_epoch;
+    metrics->total_steps = options->schedule->total_steps;
+    metrics->epoch_lines = options->epoch_lines;
+    metrics->line_step = options->first_step;
+    metrics->line_time = cask_now();
+    metrics->shows_progress = options->shows_progress;
+    if (metrics->shows_progress) {
+        cask_progress_begin(&metrics->bar, "student", "images", options->first_step * train->batch,
+                            options->stop_step * train->batch);
+    }
 done:
     return st;
 }
 
 void cask_metrics_close(struct cask_metrics *metrics)
 {
-    if (metrics->path != NULL) {
+    if (metrics->shows_progress) {
         cask_progress_end(&metrics->bar);
     }
+    cask_tensorboard_close(&metrics->board);
     cask_free(metrics->path);
-    metrics->path = NULL;
+    cask_free(metrics->training_csv);
+    cask_free(metrics->validation_csv);
+    metrics->path = metrics->training_csv = metrics->validation_csv = NULL;
+    metrics->shows_progress = false;
 }
 
 enum cask_status cask_metrics_state(struct cask_metrics *metrics, struct cask_state_list *state,
@@ -125,6 +144,36 @@ void cask_metrics_set_coverage(struct cask_metrics *metrics, const struct cask_c
     metrics->has_coverage = true;
 }
 
+/* Takes over the line. */
+static enum cask_status append_line(struct cask_metrics *metrics, struct cask_json *line,
+                                    struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    char *text = cask_json_dump(line, CASK_JSON_COMPACT);
+    char *with_newline = text ? cask_format("%s\n", text) : NULL;
+    if (with_newline == NULL) {
+        CASK_TRY(cask_error_memory(err, 1, "a line of metrics.jsonl"));
+    }
+    CASK_TRY(cask_file_append(metrics->path, with_newline, strlen(with_newline), false, err));
+    CASK_TRY(cask_metrics_csv_append(metrics, line, err));
+    CASK_TRY(cask_tensorboard_add(&metrics->board, line, err));
+done:
+    cask_free(text);
+    cask_free(with_newline);
+    cask_json_free(line);
+    return st;
+}
+
+enum cask_status cask_metrics_add_validation(struct cask_metrics *metrics, int64_t steps_done,
+                                             struct cask_json *validation, struct cask_error *err)
+{
+    struct cask_json *line = cask_json_object();
+    cask_json_set_int(line, "step", steps_done);
+    cask_json_set_real(line, "epoch", (double)steps_done / (double)metrics->steps_per_epoch);
+    cask_json_set(line, "validation", validation);
+    return append_line(metrics, line, err);
+}
+
 static enum cask_status write_line(struct cask_metrics *metrics,
                                    const struct cask_step_report *report, double stall,
                                    struct cask_error *err)
@@ -154,16 +203,7 @@ static enum cask_status write_line(struct cask_metrics *metrics,
     }
     cask_json_set_real(line, "images_per_second", images / fmax(now - metrics->line_time, 1e-9));
     cask_json_set_real(line, "stall_seconds", stall - metrics->line_stall);
-    char *text = cask_json_dump(line, CASK_JSON_COMPACT);
-    cask_json_free(line);
-    char *with_newline = text ? cask_format("%s\n", text) : NULL;
-    cask_free(text);
-    if (with_newline == NULL) {
-        return cask_error_memory(err, 1, "a line of metrics.jsonl");
-    }
-    enum cask_status st =
-        cask_file_append(metrics->path, with_newline, strlen(with_newline), false, err);
-    cask_free(with_newline);
+    enum cask_status st = append_line(metrics, line, err);
     memset(metrics->sums, 0, sizeof metrics->sums);
     metrics->line_time = now;
     metrics->line_stall = stall;
@@ -177,6 +217,29 @@ bool cask_metrics_due(const struct cask_metrics *metrics, int64_t step, int64_t 
            (metrics->epoch_lines && (step + 1) % metrics->steps_per_epoch == 0);
 }
 
+/* "arcface 12.3, kd 0.45": means since the last line */
+static void format_terms(const struct cask_metrics *metrics, const struct cask_step_report *report,
+                         char *text, size_t bytes)
+{
+    size_t at = 0;
+    text[0] = 0;
+    for (int i = 0; i < report->term_count && i < CASK_METRICS_TERMS && at < bytes; i++) {
+        at += (size_t)snprintf(text + at, bytes - at, "%s%s %.4g", i > 0 ? ", " : "",
+                               report->terms[i].name,
+                               metrics->sums[VALUES + i] / metrics->sums[STEPS]);
+    }
+}
+
+static void show(struct cask_metrics *metrics, const struct cask_step_report *report)
+{
+    char terms[96];
+    format_terms(metrics, report, terms, sizeof terms);
+    cask_progress_update(&metrics->bar, (report->step + 1) * metrics->batch,
+                         "epoch %.2f  loss %.4g (%s)  accuracy %.1f %%  lr %.3g", report->epoch,
+                         metrics->sums[TOTAL] / metrics->sums[STEPS], terms,
+                         100 * metrics->sums[ACCURACY] / metrics->sums[STEPS], report->rate);
+}
+
 enum cask_status cask_metrics_add(struct cask_metrics *metrics,
                                   const struct cask_step_report *report, double stall_seconds,
                                   bool due, struct cask_error *err)
@@ -187,9 +250,8 @@ enum cask_status cask_metrics_add(struct cask_metrics *metrics,
     for (int i = 0; i < report->term_count && i < CASK_METRICS_TERMS; i++) {
         metrics->sums[VALUES + i] += report->terms[i].value;
     }
-    cask_progress_update(&metrics->bar, (report->step + 1) * metrics->batch,
-                         "epoch %.2f  loss %.3f  accuracy %.1f %%  lr %.3g", report->epoch,
-                         metrics->sums[TOTAL] / metrics->sums[STEPS],
-                         100 * metrics->sums[ACCURACY] / metrics->sums[STEPS], report->rate);
+    if (metrics->shows_progress) {
+        show(metrics, report);
+    }
     return due ? write_line(metrics, report, stall_seconds, err) : CASK_OK;
 }

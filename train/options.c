@@ -116,6 +116,26 @@ static const struct cask_config_row train_rows[] = {
 };
 #undef AT
 
+static const char *const flips[] = {"sum", "none", NULL}; /* in the order of enum cask_flip */
+
+#define AT(field) offsetof(struct cask_valid_options, field)
+static const struct cask_config_row valid_rows[] = {
+    {"pairs", CASK_CONFIG_TEXTS, AT(pairs), "[]", 0, 0, NULL, "FILES",
+     "verification sets to look at while training: pairs in LFW's format"},
+    {"images", CASK_CONFIG_TEXTS, AT(images), "[]", 0, 0, NULL, "DIRS",
+     "the folder of each valid.pairs; the last one serves those that follow"},
+    {"bin", CASK_CONFIG_TEXTS, AT(bins), "[]", 0, 0, NULL, "FILES",
+     "verification sets to look at: insightface .bin"},
+    {"every", CASK_CONFIG_INT, AT(every), "0", 0, 1e15, NULL, "N",
+     "steps between validations; 0: only at the end"},
+    {"flip", CASK_CONFIG_ENUM, AT(flip), "sum", 0, 0, flips, NULL,
+     "embedding of image plus mirror, or of the image alone"},
+    {"batch", CASK_CONFIG_INT, AT(batch), "32", 1, 4096, NULL, "N", "images a forward pass"},
+    {"patience", CASK_CONFIG_INT, AT(patience), "0", 0, 1e9, NULL, "N",
+     "end the run after so many validations without a new best mean accuracy; 0: never"},
+};
+#undef AT
+
 /* Keys with no say in the bits of the result. */
 static const char *const silent_keys[][2] = {
     {"config", ""},
@@ -127,9 +147,16 @@ static const char *const silent_keys[][2] = {
     {"train.checkpoint_steps", "0"},
     {"train.log_steps", "1"},
     {"train.save_head", "auto"},
+    {"valid.batch", "32"},
 };
 
-enum { OWN_SECTIONS = 3, MAX_SECTIONS = 64 };
+/* These have a say only where a validation may end the run. */
+static const char *const silent_without_patience[][2] = {
+    {"valid.pairs", "[]"}, {"valid.images", "[]"}, {"valid.bin", "[]"},
+    {"valid.every", "0"},  {"valid.flip", "sum"},
+};
+
+enum { OWN_SECTIONS = 4, MAX_SECTIONS = 64 };
 #define ROWS(table) (table), sizeof(table) / sizeof((table)[0])
 
 enum cask_status cask_train_config_create(struct cask_train_config **out, struct cask_error *err)
@@ -143,6 +170,7 @@ enum cask_status cask_train_config_create(struct cask_train_config **out, struct
         {"", ROWS(flag_rows), config},
         {"student.", ROWS(student_rows), &config->student},
         {"train.", ROWS(train_rows), &config->train},
+        {"valid.", ROWS(valid_rows), &config->valid},
     };
     CASK_TRY(cask_criterion_config_create(&config->criterion, err));
     size_t count = OWN_SECTIONS;
@@ -202,6 +230,33 @@ static enum cask_status check_sampler(const struct cask_train_options *train,
     return CASK_OK;
 }
 
+static enum cask_status check_valid(const struct cask_valid_options *valid, struct cask_error *err)
+{
+    const bool sets = valid->pairs.count + valid->bins.count > 0;
+    if (valid->pairs.count > 0 && valid->images.count == 0) {
+        return cask_error_set(err, CASK_ERR_USAGE, "valid.pairs: %s needs valid.images",
+                              valid->pairs.values[0]);
+    }
+    if (valid->images.count > valid->pairs.count) {
+        return cask_error_set(err, CASK_ERR_USAGE,
+                              "valid.images: expected at most one for each of valid.pairs, found "
+                              "%d for %d",
+                              valid->images.count, valid->pairs.count);
+    }
+    if (valid->patience > 0 && (!sets || valid->every == 0)) {
+        return cask_error_set(err, CASK_ERR_USAGE,
+                              "valid.patience: %lld needs valid.every and a set to look at "
+                              "(valid.pairs or valid.bin)",
+                              (long long)valid->patience);
+    }
+    if (valid->every > 0 && !sets) {
+        return cask_error_set(err, CASK_ERR_USAGE,
+                              "valid.every: %lld needs a set to look at (valid.pairs or valid.bin)",
+                              (long long)valid->every);
+    }
+    return CASK_OK;
+}
+
 enum cask_status cask_train_config_check(const struct cask_train_config *config,
                                          struct cask_error *err)
 {
@@ -234,6 +289,9 @@ enum cask_status cask_train_config_check(const struct cask_train_config *config,
         return cask_error_set(err, CASK_ERR_USAGE, "train.nesterov needs a train.momentum over 0");
     }
     enum cask_status st = check_sampler(train, err);
+    if (st == CASK_OK) {
+        st = check_valid(&config->valid, err);
+    }
     if (st != CASK_OK) {
         return st;
     }
@@ -245,15 +303,28 @@ enum cask_status cask_train_config_check(const struct cask_train_config *config,
     return st;
 }
 
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+
+static enum cask_status silence(struct cask_train_config *config, const char *const keys[][2],
+                                size_t count, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    for (size_t i = 0; i < count; i++) {
+        CASK_TRY(cask_config_set_value(config->rows, keys[i][0], keys[i][1], "identity", err));
+    }
+done:
+    return st;
+}
+
 enum cask_status cask_train_config_identity(const char *path, char **text, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_train_config *config = NULL;
     CASK_TRY(cask_train_config_create(&config, err));
     CASK_TRY(cask_config_load_file(config->rows, path, err));
-    for (size_t i = 0; i < sizeof silent_keys / sizeof silent_keys[0]; i++) {
-        CASK_TRY(cask_config_set_value(config->rows, silent_keys[i][0], silent_keys[i][1],
-                                       "identity", err));
+    CASK_TRY(silence(config, silent_keys, COUNT(silent_keys), err));
+    if (config->valid.patience == 0) {
+        CASK_TRY(silence(config, silent_without_patience, COUNT(silent_without_patience), err));
     }
     *text = cask_config_dump(config->rows);
     if (*text == NULL) {

@@ -55,10 +55,18 @@ struct cask_train_options {
     int save_head; /* enum cask_choice */
 };
 
+/* What is looked at during training (train/validation.h). */
+struct cask_valid_options {
+    struct cask_config_texts pairs, images, bins;
+    int64_t every, patience, batch;
+    int flip; /* enum cask_flip of eval/eval.h */
+};
+
 struct cask_train_config {
     const char *config_file, *cache, *data, *out; /* flags; "" where not given */
     struct cask_student_options student;
     struct cask_train_options train;
+    struct cask_valid_options valid;
     struct cask_criterion_config *criterion;
     struct cask_config *rows; /* owns the texts above */
 };

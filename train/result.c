@@ -4,32 +4,35 @@
 
 #include "common/file.h"
 #include "common/json.h"
+#include "common/log.h"
 #include "common/mem.h"
 #include "train/metrics.h"
 
 static const size_t largest_file = (size_t)1 << 32;
 
-/* The last line of metrics.jsonl as an object; NULL if there is none. */
+/* The last training line of metrics.jsonl as an object; NULL if there is none. */
 static enum cask_status last_metrics(const char *path, struct cask_json **line,
                                      struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     char *text = NULL;
-    size_t bytes = 0;
+    size_t end = 0;
     *line = NULL;
     if (!cask_path_exists(path)) {
         return CASK_OK;
     }
-    CASK_TRY(cask_file_read_all(path, largest_file, &text, &bytes, err));
-    while (bytes > 0 && text[bytes - 1] == '\n') {
-        bytes--;
-    }
-    size_t begin = bytes;
-    while (begin > 0 && text[begin - 1] != '\n') {
-        begin--;
-    }
-    if (bytes > begin) {
-        CASK_TRY(cask_json_parse(text + begin, bytes - begin, line, err));
+    CASK_TRY(cask_file_read_all(path, largest_file, &text, &end, err));
+    while (*line == NULL && end > 0) {
+        size_t begin = end - 1; /* before the newline */
+        while (begin > 0 && text[begin - 1] != '\n') {
+            begin--;
+        }
+        CASK_TRY(cask_json_parse(text + begin, end - begin, line, err));
+        if (cask_json_get(*line, "total") == NULL) { /* a validation line */
+            cask_json_free(*line);
+            *line = NULL;
+        }
+        end = begin;
     }
 done:
     cask_free(text);
@@ -64,6 +67,49 @@ static struct cask_json *cache_object(const struct cask_result *result)
     return object;
 }
 
+static struct cask_json *best_object(const struct cask_validation *validation)
+{
+    struct cask_json *object = cask_json_object();
+    cask_json_set_int(object, "step", (int64_t)validation->state[CASK_VALID_BEST_STEP]);
+    cask_json_set_real(object, "accuracy", validation->state[CASK_VALID_BEST]);
+    cask_json_set_text(object, "model", "student-best.safetensors");
+    return object;
+}
+
+static struct cask_json *validation_object(const struct cask_validation *validation)
+{
+    struct cask_json *object = cask_json_object(), *sets = cask_json_array();
+    cask_json_set_int(object, "settings", (int64_t)validation->settings);
+    cask_json_set_real(object, "accuracy", cask_validation_mean(validation));
+    for (int i = 0; i < validation->count; i++) {
+        const struct cask_set_result *result = &validation->results[i];
+        struct cask_json *set = cask_json_object();
+        cask_json_set_text(set, "name", result->name);
+        cask_json_set_text(set, "protocol", result->protocol);
+        cask_json_set_int(set, "pairs", result->pairs);
+        cask_json_set_real(set, "accuracy", result->kfold.accuracy);
+        cask_json_set_real(set, "std", result->kfold.std);
+        cask_json_append(sets, set);
+    }
+    cask_json_set(object, "sets", sets);
+    if (validation->state[CASK_VALID_BEST_STEP] > 0) {
+        cask_json_set(object, "best", best_object(validation));
+    }
+    return object;
+}
+
+static void add_times(struct cask_json *root, const struct cask_result *result)
+{
+    const double validation = result->validation->state[CASK_VALID_SECONDS],
+                 steps = (double)result->steps;
+    cask_json_set_real(root, "seconds", result->seconds);
+    cask_json_set_real(root, "validation_seconds", validation);
+    cask_json_set_real(root, "seconds_per_step",
+                       steps > 0 ? (result->seconds - validation) / steps : 0);
+    cask_json_set_real(root, "images_per_second",
+                       result->seconds > 0 ? steps * (double)result->batch / result->seconds : 0);
+}
+
 enum cask_status cask_result_write(const struct cask_run_folder *folder,
                                    const struct cask_result *result, struct cask_error *err)
 {
@@ -75,16 +121,21 @@ enum cask_status cask_result_write(const struct cask_run_folder *folder,
     cask_json_set_int(root, "steps", result->steps);
     cask_json_set_bool(root, "complete", result->complete);
     cask_json_set_real(root, "epochs", result->epochs);
-    cask_json_set_real(root, "seconds", result->seconds);
-    cask_json_set_real(
-        root, "images_per_second",
-        result->seconds > 0 ? (double)(result->steps * result->batch) / result->seconds : 0);
+    if (result->stopped_early) {
+        cask_json_set_bool(root, "stopped_early", true);
+    }
+    add_times(root, result);
+    cask_json_set_int(root, "batch", result->batch);
+    cask_json_set_int(root, "teacher_passes_saved", result->teacher_passes_saved);
     cask_json_set_text(root, "network", result->network);
     cask_json_set_text(root, "model", "student.safetensors");
     cask_json_set_text(root, "settings_sha256", folder->identity);
     cask_json_set_text(root, "device", result->device);
     if (result->teacher != NULL) {
         cask_json_set(root, "cache", cache_object(result));
+    }
+    if (result->validation->result_step == result->steps) {
+        cask_json_set(root, "validation", validation_object(result->validation));
     }
     if (final != NULL) {
         cask_json_set(root, "final", final);
@@ -107,26 +158,27 @@ done:
     return st;
 }
 
-enum cask_status cask_result_read(const struct cask_run_folder *folder, int64_t *steps,
-                                  bool *complete, struct cask_error *err)
+enum cask_status cask_result_read(const struct cask_run_folder *folder,
+                                  struct cask_result_summary *found, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_json *root = NULL;
     char *text = NULL;
     size_t bytes = 0;
-    *steps = -1;
-    *complete = false;
+    *found = (struct cask_result_summary){.steps = -1, .validation_settings = -1};
     if (!cask_path_exists(folder->result)) {
         return CASK_OK;
     }
     CASK_TRY(cask_file_read_all(folder->result, largest_file, &text, &bytes, err));
     CASK_TRY(cask_json_parse(text, bytes, &root, err));
-    if (!cask_json_as_int(cask_json_get(root, "steps"), steps) ||
-        !cask_json_as_bool(cask_json_get(root, "complete"), complete)) {
+    if (!cask_json_as_int(cask_json_get(root, "steps"), &found->steps) ||
+        !cask_json_as_bool(cask_json_get(root, "complete"), &found->complete)) {
         CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT,
                                 "expected \"steps\" and \"complete\"; remove the file to go on "
                                 "from the last checkpoint"));
     }
+    cask_json_as_real(cask_json_get(cask_json_get(root, "validation"), "settings"),
+                      &found->validation_settings);
 done:
     if (st != CASK_OK) {
         cask_error_prefix(err, "%s", folder->result);
@@ -134,4 +186,20 @@ done:
     cask_json_free(root);
     cask_free(text);
     return st;
+}
+
+void cask_result_write_failure(const struct cask_run_folder *folder, int64_t steps_done,
+                               const struct cask_error *why)
+{
+    struct cask_error err;
+    struct cask_json *root = cask_json_object();
+    cask_json_set_text(root, "status", cask_status_name(why->status));
+    cask_json_set_int(root, "step", steps_done);
+    cask_json_set_text(root, "message", why->message);
+    char *text = cask_json_dump(root, CASK_JSON_PRETTY);
+    cask_json_free(root);
+    if (text != NULL && cask_file_write_all(folder->failure, text, strlen(text), &err) != CASK_OK) {
+        cask_log_warn("%s", err.message);
+    }
+    cask_free(text);
 }

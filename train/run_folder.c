@@ -76,7 +76,8 @@ static enum cask_status refuse_foreign(const char *path, struct cask_error *err)
     enum cask_status st = cask_folder_list(path, &names, &count, err);
     const char *foreign = NULL;
     for (size_t i = 0; i < count && foreign == NULL; i++) {
-        foreign = strcmp(names[i], "lock") != 0 ? names[i] : NULL;
+        const bool ours = strcmp(names[i], "lock") == 0 || strcmp(names[i], "failure.json") == 0;
+        foreign = ours ? NULL : names[i];
     }
     if (st == CASK_OK && foreign != NULL) {
         st = cask_error_set(err, CASK_ERR_MISMATCH,
@@ -180,11 +181,15 @@ enum cask_status cask_run_folder_open(struct cask_run_folder *folder,
     folder->path = cask_strdup(config->out);
     folder->checkpoints = cask_format("%s/checkpoints", config->out);
     folder->student = cask_format("%s/student.safetensors", config->out);
+    folder->best = cask_format("%s/student-best.safetensors", config->out);
+    folder->evaluation = cask_format("%s/evaluation.json", config->out);
     folder->result = cask_format("%s/result.json", config->out);
+    folder->failure = cask_format("%s/failure.json", config->out);
     folder->metrics = cask_format("%s/metrics.jsonl", config->out);
     folder->settings = cask_config_dump(config->rows);
     if (!folder->settings || !folder->path || !folder->checkpoints || !folder->student ||
-        !folder->result || !folder->metrics) {
+        !folder->best || !folder->evaluation || !folder->result || !folder->failure ||
+        !folder->metrics) {
         CASK_TRY(cask_error_memory(err, 1, "paths of the run folder"));
     }
     CASK_TRY(cask_folder_create(folder->path, err));
@@ -204,7 +209,10 @@ void cask_run_folder_close(struct cask_run_folder *folder)
     cask_free(folder->path);
     cask_free(folder->checkpoints);
     cask_free(folder->student);
+    cask_free(folder->best);
+    cask_free(folder->evaluation);
     cask_free(folder->result);
+    cask_free(folder->failure);
     cask_free(folder->metrics);
     cask_free(folder->settings);
     *folder = (struct cask_run_folder){.lock = -1};

@@ -1,11 +1,17 @@
 /* train/run_folder.h - RUN: one folder, one run.
  *
- *   config.yaml          resolved settings, loads back to the same run
- *   metrics.jsonl        what happened (train/metrics.h)
- *   checkpoints/         the last two states (train/checkpoint.h)
- *   student.safetensors  the network, when the run has ended
- *   result.json          summary, written last: its presence means the run has ended
- *   lock                 held by the process that works here; empty, and freed by its death
+ *   config.yaml               resolved settings, loads back to the same run
+ *   metrics.jsonl             what happened (train/metrics.h)
+ *   metrics.csv               the same as tables: its training lines, and
+ *   validation.csv            its validation lines, if there are any
+ *   checkpoints/              the last two states (train/checkpoint.h)
+ *   student-best.safetensors  the best by validation so far (train/validation.h)
+ *   student.safetensors       the network, when the run has ended
+ *   evaluation.json           the final student on the validation sets (cask_report_json)
+ *   result.json               summary, written last: its presence means the run has ended
+ *   failure.json              why it could not go on: {"status", "step", "message"}; gone when the
+ *                             run is continued
+ *   lock                      held by the process that works here; empty, and freed by its death
  */
 #ifndef CASK_TRAIN_RUN_FOLDER_H
 #define CASK_TRAIN_RUN_FOLDER_H
@@ -15,7 +21,7 @@
 #include "train/options.h"
 
 struct cask_run_folder {
-    char *path, *checkpoints, *student, *result, *metrics; /* owned */
+    char *path, *checkpoints, *student, *best, *evaluation, *result, *failure, *metrics; /* owned */
     char identity[CASK_SHA256_HEX]; /* SHA-256 of the settings that shape the result */
     char *settings;                 /* owned: the text for config.yaml */
     int lock;                       /* file descriptor, or -1 */

@@ -10,6 +10,15 @@ static struct cask_train_config settings = {.train = {.batch = 4, .log_steps = 5
 static struct cask_trainer trainer = {.config = &settings,
                                       .schedule = {.steps_per_epoch = 8, .total_steps = 40}};
 
+static struct cask_metrics_options options_of(const char *folder, int64_t first_step)
+{
+    return (struct cask_metrics_options){.folder = folder,
+                                         .train = &settings.train,
+                                         .schedule = &trainer.schedule,
+                                         .first_step = first_step,
+                                         .stop_step = 40};
+}
+
 static char *read_lines(const char *folder)
 {
     struct cask_error err;
@@ -49,7 +58,8 @@ static void a_line_holds_means(void **state)
     struct cask_json *line = NULL;
     char folder[256];
     test_make_folder(folder);
-    assert_ok(cask_metrics_open(&metrics, folder, &trainer, 0, 40, &err));
+    const struct cask_metrics_options options = options_of(folder, 0);
+    assert_ok(cask_metrics_open(&metrics, &options, &err));
     for (int64_t step = 0; step < 7; step++) {
         add(&metrics, step, (double)step);
     }
@@ -92,7 +102,8 @@ static void an_epoch_ends_a_line_with_its_coverage(void **state)
     const struct cask_coverage drawn = {128, 60, 11, 68, 7, 2};
     char folder[256];
     test_make_folder(folder);
-    assert_ok(cask_metrics_open(&metrics, folder, &trainer, 0, 40, &err));
+    const struct cask_metrics_options options = options_of(folder, 0);
+    assert_ok(cask_metrics_open(&metrics, &options, &err));
     metrics.epoch_lines = true;
     for (int64_t step = 0; step < 10; step++) {
         if (step == 7) {
@@ -123,7 +134,8 @@ static void lines_past_the_checkpoint_go(void **state)
     test_make_folder(folder);
     snprintf(path, sizeof path, "%s/metrics.jsonl", folder);
     assert_ok(cask_file_write_all(path, left, sizeof left - 1, &err));
-    assert_ok(cask_metrics_open(&metrics, folder, &trainer, 12, 40, &err));
+    const struct cask_metrics_options options = options_of(folder, 12);
+    assert_ok(cask_metrics_open(&metrics, &options, &err));
     char *text = read_lines(folder);
     assert_string_equal(text, "{\"step\":5}\n{\"step\":10}\n");
     cask_free(text);
