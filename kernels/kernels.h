@@ -122,9 +122,47 @@ struct cask_batchnorm {
     /* Updated by train forward, with the UNBIASED variance (0 for a single value). */
     void *running_mean, *running_var;
     void *saved_mean, *saved_inv_std;
+    /* Chains only, see below. Written by reduce, read by gradient: the means over the batch of dz
+     * and of dz (x - mean) inv_std^2, where dz is the gradient before the activation. */
+    void *saved_mean_dz, *saved_pull;
 };
 struct cask_batchnorm_grads {
     void *gamma, *beta, *slope; /* added to; NULL where not wanted */
+};
+
+/* Chains: a batch normalisation without passes of its own. In training it is four passes over
+ * memory, and each can be done by a neighbour while the data is in cache anyway:
+ *     statistics   by the op that makes x, as it writes it
+ *     apply        by the ops that read y: y is never stored, they read x and compute f(BN(x))
+ *     reduce       by the op that completes dy, as it writes it
+ *     gradient     by the backward of the op that made x: dx is never stored, it reads x and dy
+ * A train forward is statistics, then apply; backward is reduce, then gradient. */
+
+/* What an op reads: x itself, or, if norm is not NULL, f(BN(x)) by the statistics saved there. */
+struct cask_operand {
+    const struct cask_tensor *x;
+    const struct cask_batchnorm *norm;
+};
+
+/* "The gradient that is being written is that of f(BN(x)), and complete": adds to grads and writes
+ * saved_mean_dz and saved_pull. */
+struct cask_reduction {
+    const struct cask_batchnorm *norm;
+    const struct cask_tensor *x;
+    struct cask_batchnorm_grads grads;
+};
+
+/* Backward of a convolution inside a chain. */
+struct cask_conv_chain {
+    struct cask_operand x;             /* as in forward */
+    const struct cask_batchnorm *norm; /* of y; NULL: dy is the gradient of y itself */
+    const struct cask_tensor *y;       /* read where norm is not NULL */
+    const struct cask_tensor *dy;      /* gradient of f(BN(y)), reduced before */
+    const struct cask_tensor *dx;      /* gradient of the operand; NULL: not wanted */
+    bool accumulate;
+    void *dweight, *dbias;                   /* added to; may be NULL */
+    const struct cask_reduction *reductions; /* made of dx */
+    int reduction_count;
 };
 
 /* C[m,n] = alpha * op(A) op(B) + beta * C, row-major. A is [m,k], or [k,m] if trans_a; B is [k,n],
@@ -168,6 +206,14 @@ struct cask_ops {
                                               const struct cask_tensor *dy, void *dweight,
                                               void *dbias, struct cask_error *);
     const char *(*conv_describe)(const struct cask_conv *);
+    /* The same inside a chain. statistics: NULL, or a batch norm whose statistics of y are taken.
+     * Equal to the calls they replace up to the rounding of what is no longer stored. */
+    enum cask_status (*conv_forward_chained)(struct cask_conv *, const struct cask_operand *x,
+                                             const struct cask_tensor *y,
+                                             const struct cask_batchnorm *statistics,
+                                             struct cask_error *);
+    enum cask_status (*conv_backward_chained)(struct cask_conv *, const struct cask_conv_chain *,
+                                              struct cask_error *);
 
     enum cask_status (*gemm)(struct cask_device *, const struct cask_gemm *, const void *a,
                              const void *b, void *c, struct cask_error *);
@@ -202,6 +248,22 @@ struct cask_ops {
                                            const struct cask_batchnorm_grads *,
                                            struct cask_error *);
 
+    /* The four passes, for those that no neighbour takes. y may be x. dx may be dy if not
+     * accumulate; reductions are made of dx. */
+    enum cask_status (*batchnorm_statistics)(struct cask_device *, const struct cask_batchnorm *,
+                                             const struct cask_tensor *x, struct cask_error *);
+    enum cask_status (*batchnorm_apply)(struct cask_device *, const struct cask_batchnorm *,
+                                        const struct cask_tensor *x, const struct cask_tensor *y,
+                                        struct cask_error *);
+    enum cask_status (*batchnorm_reduce)(struct cask_device *, const struct cask_reduction *,
+                                         const struct cask_tensor *dy, struct cask_error *);
+    enum cask_status (*batchnorm_gradient)(struct cask_device *, const struct cask_batchnorm *,
+                                           const struct cask_tensor *x,
+                                           const struct cask_tensor *dy,
+                                           const struct cask_tensor *dx, bool accumulate,
+                                           const struct cask_reduction *reductions,
+                                           int reduction_count, struct cask_error *);
+
     /* y may be x; dx may be dy if not accumulate. slope and dslope are read and added to by PRELU
      * only; dslope may be NULL. */
     enum cask_status (*activation_forward)(struct cask_device *, enum cask_activation,
@@ -217,6 +279,10 @@ struct cask_ops {
     enum cask_status (*add)(struct cask_device *, const struct cask_tensor *a,
                             const struct cask_tensor *b, const struct cask_tensor *y,
                             struct cask_error *);
+    /* Inside a chain; y may be the tensor of an operand. */
+    enum cask_status (*add_chained)(struct cask_device *, const struct cask_operand *a,
+                                    const struct cask_operand *b, const struct cask_tensor *y,
+                                    const struct cask_batchnorm *statistics, struct cask_error *);
     /* Every stride-th pixel from (0,0): [n,h,w,c] > [n,ceil(h/stride),ceil(w/stride),c]. */
     enum cask_status (*subsample_forward)(struct cask_device *, int stride,
                                           const struct cask_tensor *x, const struct cask_tensor *y,

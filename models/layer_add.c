@@ -21,8 +21,17 @@ int cask_graph_add_add(struct cask_graph *graph, int a, int b, const char *name)
 static enum cask_status forward(struct cask_plan *plan, const struct cask_step *step,
                                 struct cask_error *err)
 {
-    return plan->ops->add(plan->device, &plan->tensors[step->inputs[0]],
-                          &plan->tensors[step->inputs[1]], &plan->tensors[step->output], err);
+    struct cask_batchnorm norms[CASK_NODE_INPUTS], after;
+    const struct cask_tensor *y = &plan->tensors[step->output];
+    const struct cask_operand a = cask_step_operand(plan, step, 0, &norms[0]),
+                              b = cask_step_operand(plan, step, 1, &norms[1]);
+    if (a.norm == NULL && b.norm == NULL && step->feeds < 0) {
+        return plan->ops->add(plan->device, a.x, b.x, y, err);
+    }
+    if (step->feeds >= 0) {
+        after = cask_step_norm(plan, step->feeds);
+    }
+    return plan->ops->add_chained(plan->device, &a, &b, y, step->feeds >= 0 ? &after : NULL, err);
 }
 
 static enum cask_status backward(struct cask_plan *plan, const struct cask_step *step,

@@ -1,5 +1,5 @@
 /* models/layer_batchnorm.c - batch normalisation per channel, alone or with PReLU/ReLU behind it.
- */
+ * In training, what its neighbours do not take (plan_chain.c) is done here. */
 #include "models/plan.h"
 
 int cask_graph_add_batchnorm(struct cask_graph *graph, int x, const char *name, double eps,
@@ -33,26 +33,6 @@ int cask_graph_add_batchnorm(struct cask_graph *graph, int x, const char *name, 
     return cask_graph_append_output(graph, node, in.c, in.h, in.w);
 }
 
-static struct cask_batchnorm describe(const struct cask_plan *plan, const struct cask_step *step)
-{
-    struct cask_batchnorm bn = {
-        .eps = step->node->eps,
-        .momentum = step->node->momentum,
-        .activation = CASK_ACT_NONE,
-        .gamma = cask_net_slot(plan->net, step->node, CASK_SLOT_WEIGHT),
-        .beta = cask_net_slot(plan->net, step->node, CASK_SLOT_BIAS),
-        .running_mean = cask_net_slot(plan->net, step->node, CASK_SLOT_MEAN),
-        .running_var = cask_net_slot(plan->net, step->node, CASK_SLOT_VAR),
-        .saved_mean = step->saved_mean,
-        .saved_inv_std = step->saved_inv_std,
-    };
-    if (step->activation != NULL) {
-        bn.activation = step->activation->activation;
-        bn.slope = cask_net_slot(plan->net, step->activation, CASK_SLOT_WEIGHT);
-    }
-    return bn;
-}
-
 static enum cask_status open(struct cask_plan *plan, struct cask_step *step, struct cask_error *err)
 {
     const struct cask_tensor *x = &plan->tensors[step->inputs[0]];
@@ -65,38 +45,69 @@ static enum cask_status open(struct cask_plan *plan, struct cask_step *step, str
     if (step->saved_buffer >= 0) {
         const struct cask_plan_buffer *buffer = &plan->memory.buffers[step->saved_buffer];
         step->saved_mean = plan->allocation + buffer->offset;
-        step->saved_inv_std = plan->allocation + buffer->offset + buffer->bytes / 2;
+        step->saved_inv_std = plan->allocation + buffer->offset + buffer->bytes / 4;
+        step->saved_mean_dz = plan->allocation + buffer->offset + buffer->bytes / 2;
+        step->saved_pull = plan->allocation + buffer->offset + buffer->bytes / 4 * 3;
     }
     return CASK_OK;
+}
+
+static int index_of(const struct cask_plan *plan, const struct cask_step *step)
+{
+    return (int)(step - plan->steps);
+}
+
+static enum cask_status forward_train(struct cask_plan *plan, const struct cask_step *step,
+                                      const struct cask_batchnorm *bn, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    const struct cask_tensor *x = &plan->tensors[step->inputs[0]],
+                             *y = &plan->tensors[step->output];
+    cask_net_count_batch(plan->net, step->node);
+    if (!step->taken.statistics) {
+        CASK_TRY(plan->ops->batchnorm_statistics(plan->device, bn, x, err));
+    }
+    if (!step->taken.apply) {
+        CASK_TRY(plan->ops->batchnorm_apply(plan->device, bn, x, y, err));
+    }
+done:
+    return st;
 }
 
 static enum cask_status forward(struct cask_plan *plan, const struct cask_step *step,
                                 struct cask_error *err)
 {
-    const struct cask_batchnorm bn = describe(plan, step);
+    const struct cask_batchnorm bn = cask_step_norm(plan, index_of(plan, step));
     const struct cask_tensor *x = &plan->tensors[step->inputs[0]],
                              *y = &plan->tensors[step->output];
     if (plan->mode == CASK_MODE_EVAL) {
         return plan->ops->batchnorm_eval(plan->device, &bn, x, y, err);
     }
-    cask_net_count_batch(plan->net, step->node);
-    return plan->ops->batchnorm_train(plan->device, &bn, x, y, err);
+    return forward_train(plan, step, &bn, err);
 }
 
 static enum cask_status backward(struct cask_plan *plan, const struct cask_step *step,
                                  struct cask_error *err)
 {
-    const struct cask_batchnorm bn = describe(plan, step);
-    const struct cask_batchnorm_grads grads = {
-        .gamma = cask_net_slot_grad(plan->net, step->node, CASK_SLOT_WEIGHT),
-        .beta = cask_net_slot_grad(plan->net, step->node, CASK_SLOT_BIAS),
-        .slope = step->activation == NULL
-                     ? NULL
-                     : cask_net_slot_grad(plan->net, step->activation, CASK_SLOT_WEIGHT),
-    };
-    return plan->ops->batchnorm_backward(
-        plan->device, &bn, &plan->tensors[step->inputs[0]], &plan->gradients[step->output],
-        &plan->gradients[step->inputs[0]], step->gradients[0].accumulate, &grads, err);
+    enum cask_status st = CASK_OK;
+    const struct cask_batchnorm bn = cask_step_norm(plan, index_of(plan, step));
+    const struct cask_tensor *x = &plan->tensors[step->inputs[0]],
+                             *dy = &plan->gradients[step->output];
+    struct cask_batchnorm norms[CASK_STEP_REDUCES];
+    struct cask_reduction others[CASK_STEP_REDUCES];
+    if (!step->taken.reduce) {
+        const struct cask_reduction own = {
+            .norm = &bn, .x = x, .grads = cask_step_norm_grads(plan, index_of(plan, step))};
+        CASK_TRY(plan->ops->batchnorm_reduce(plan->device, &own, dy, err));
+    }
+    if (!step->taken.gradient) {
+        cask_step_reductions(plan, step, norms, others);
+        CASK_TRY(plan->ops->batchnorm_gradient(
+            plan->device, &bn, x, dy, &plan->gradients[step->inputs[0]],
+            step->gradients[0].accumulate, others, step->reduce_count, err));
+    }
+done:
+    return st;
 }
 
 const struct cask_layer cask_layer_batchnorm = {

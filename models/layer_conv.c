@@ -99,12 +99,20 @@ static enum cask_status open(struct cask_plan *plan, struct cask_step *step, str
 static enum cask_status forward(struct cask_plan *plan, const struct cask_step *step,
                                 struct cask_error *err)
 {
-    return plan->ops->conv_forward(step->conv, &plan->tensors[step->inputs[0]],
-                                   &plan->tensors[step->output], err);
+    struct cask_batchnorm before, after;
+    const struct cask_operand x = cask_step_operand(plan, step, 0, &before);
+    if (step->feeds < 0 && x.norm == NULL) {
+        return plan->ops->conv_forward(step->conv, x.x, &plan->tensors[step->output], err);
+    }
+    if (step->feeds >= 0) {
+        after = cask_step_norm(plan, step->feeds);
+    }
+    return plan->ops->conv_forward_chained(step->conv, &x, &plan->tensors[step->output],
+                                           step->feeds >= 0 ? &after : NULL, err);
 }
 
-static enum cask_status backward(struct cask_plan *plan, const struct cask_step *step,
-                                 struct cask_error *err)
+static enum cask_status backward_plain(struct cask_plan *plan, const struct cask_step *step,
+                                       struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     const struct cask_tensor *dy = &plan->gradients[step->output];
@@ -118,6 +126,33 @@ static enum cask_status backward(struct cask_plan *plan, const struct cask_step 
     }
 done:
     return st;
+}
+
+static enum cask_status backward(struct cask_plan *plan, const struct cask_step *step,
+                                 struct cask_error *err)
+{
+    if (plan->way.path != CASK_PATH_CHAINED) {
+        return backward_plain(plan, step, err);
+    }
+    struct cask_batchnorm before, after, norms[CASK_STEP_REDUCES];
+    struct cask_reduction reductions[CASK_STEP_REDUCES];
+    if (step->behind >= 0) {
+        after = cask_step_norm(plan, step->behind);
+    }
+    cask_step_reductions(plan, step, norms, reductions);
+    const struct cask_conv_chain chain = {
+        .x = cask_step_operand(plan, step, 0, &before),
+        .norm = step->behind >= 0 ? &after : NULL,
+        .y = &plan->tensors[step->output],
+        .dy = &plan->gradients[step->output],
+        .dx = step->gradients[0].wanted ? &plan->gradients[step->inputs[0]] : NULL,
+        .accumulate = step->gradients[0].accumulate,
+        .dweight = cask_net_slot_grad(plan->net, step->node, CASK_SLOT_WEIGHT),
+        .dbias = cask_net_slot_grad(plan->net, step->node, CASK_SLOT_BIAS),
+        .reductions = reductions,
+        .reduction_count = step->reduce_count,
+    };
+    return plan->ops->conv_backward_chained(step->conv, &chain, err);
 }
 
 const struct cask_layer cask_layer_conv = {

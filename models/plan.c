@@ -71,8 +71,9 @@ static enum cask_status open_steps(struct cask_plan *plan, struct cask_error *er
     return CASK_OK;
 }
 
-enum cask_status cask_plan_create_folded(struct cask_net *net, int batch, enum cask_mode mode,
-                                         bool fold, struct cask_plan **plan, struct cask_error *err)
+enum cask_status cask_plan_create_way(struct cask_net *net, int batch, enum cask_mode mode,
+                                      struct cask_plan_way way, struct cask_plan **plan,
+                                      struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_plan *p = cask_alloc(1, sizeof *p);
@@ -85,6 +86,7 @@ enum cask_status cask_plan_create_folded(struct cask_net *net, int batch, enum c
     p->ops = cask_device_ops(net->device);
     p->batch = batch;
     p->mode = mode;
+    p->way = way;
     p->pixel_buffer = p->embedding_buffer = -1;
     if (batch < 1 || batch > MOST_IMAGES) {
         CASK_TRY(cask_error_set(err, CASK_ERR_RANGE, "batch is %d; expected 1 to %d", batch,
@@ -96,7 +98,8 @@ enum cask_status cask_plan_create_folded(struct cask_net *net, int batch, enum c
                                 net->graph->name));
     }
     CASK_TRY(allocate_tables(p, err));
-    CASK_TRY(cask_plan_fuse(p, fold, err));
+    CASK_TRY(cask_plan_fuse(p, !way.unfolded, err));
+    CASK_TRY(cask_plan_chain(p, err));
     CASK_TRY(cask_plan_live(p, err));
     if (mode == CASK_MODE_TRAIN) {
         CASK_TRY(cask_plan_gradients(p, err));
@@ -113,7 +116,14 @@ done:
 enum cask_status cask_plan_create(struct cask_net *net, int batch, enum cask_mode mode,
                                   struct cask_plan **plan, struct cask_error *err)
 {
-    return cask_plan_create_folded(net, batch, mode, true, plan, err);
+    return cask_plan_create_way(net, batch, mode, (struct cask_plan_way){0}, plan, err);
+}
+
+enum cask_status cask_plan_create_folded(struct cask_net *net, int batch, enum cask_mode mode,
+                                         bool fold, struct cask_plan **plan, struct cask_error *err)
+{
+    return cask_plan_create_way(net, batch, mode, (struct cask_plan_way){.unfolded = !fold}, plan,
+                                err);
 }
 
 void cask_plan_free(struct cask_plan *plan)

@@ -1,6 +1,7 @@
 /* models/plan.h - the plan inside. Private to models/.
  *
- * A graph's nodes become steps (plan_fuse.c). Every value that a step writes, and in training the
+ * A graph's nodes become steps (plan_fuse.c); in training, batch norms give their passes to their
+ * neighbours (plan_chain.c). Every value that a step writes, and in training the
  * gradient of every value that has one, gets a buffer with a first and a last moment of use
  * (plan_live.c, plan_gradient.c). Buffers whose times do not overlap share memory
  * (plan_memory.c). Then the convolutions are opened and the steps can run (plan_run.c).
@@ -42,6 +43,13 @@ struct cask_step_gradient {
     bool shared;     /* dx and dy are the same memory: nothing to do (add) */
 };
 
+/* The four passes of a batch norm in training; true: a neighbour does it, see plan_chain.c. */
+struct cask_norm_taken {
+    bool statistics, apply, reduce, gradient;
+};
+
+enum { CASK_STEP_REDUCES = 2 };
+
 struct cask_step {
     const struct cask_node *node;
     const struct cask_node *folded;     /* CONV, LINEAR: the batch norm that lives in the weights */
@@ -49,9 +57,27 @@ struct cask_step {
     int inputs[CASK_NODE_INPUTS], output; /* values */
     struct cask_step_gradient gradients[CASK_NODE_INPUTS];
     struct cask_conv *conv; /* CONV, LINEAR */
-    int saved_buffer;       /* BATCHNORM in training: mean and 1/std of the batch */
-    void *saved_mean, *saved_inv_std;
+    int saved_buffer;       /* BATCHNORM in training: its statistics, by channel */
+    void *saved_mean, *saved_inv_std, *saved_mean_dz, *saved_pull;
+    /* Chains: BATCHNORM steps, -1 for none. */
+    struct cask_norm_taken taken;   /* BATCHNORM: what others do */
+    int reads[CASK_NODE_INPUTS];    /* CONV, ADD: input k is read through this one */
+    int feeds;                      /* CONV, ADD: forward takes the statistics of this one */
+    int behind;                     /* CONV: backward begins with the gradient of this one */
+    int reduces[CASK_STEP_REDUCES]; /* CONV, BATCHNORM: backward ends with their reductions */
+    int reduce_count;
     void *constants; /* AFFINE: device, owned */
+};
+
+/* How a plan is made; anything but the default is for tests and measurements. */
+enum cask_plan_path {
+    CASK_PATH_CHAINED, /* training: batch norms inside their neighbours */
+    CASK_PATH_FUSED,   /* batch norm and activation are one pass, everything else is its own */
+    CASK_PATH_PLAIN,   /* every node is a pass of its own over the whole batch */
+};
+struct cask_plan_way {
+    enum cask_plan_path path;
+    bool unfolded; /* eval: batch norms stay steps of their own */
 };
 
 struct cask_plan {
@@ -60,6 +86,7 @@ struct cask_plan {
     const struct cask_ops *ops;
     int batch;
     enum cask_mode mode;
+    struct cask_plan_way way;
     struct cask_step *steps;
     int step_count;
     struct cask_tensor *tensors, *gradients; /* by value; data NULL where it does not exist */
@@ -92,15 +119,33 @@ static inline int cask_moment_backward(const struct cask_plan *plan, int step)
     return 2 * plan->step_count + 2 - step;
 }
 
-/* cask_plan_create with a choice that only tests make: `fold` false keeps batch norms as steps of
- * their own in eval. */
+/* cask_plan_create with choices that only tests and measurements make. */
+enum cask_status cask_plan_create_way(struct cask_net *net, int batch, enum cask_mode mode,
+                                      struct cask_plan_way way, struct cask_plan **plan,
+                                      struct cask_error *err);
+/* The choice of the fold alone. */
 enum cask_status cask_plan_create_folded(struct cask_net *net, int batch, enum cask_mode mode,
                                          bool fold, struct cask_plan **plan,
                                          struct cask_error *err);
 
 enum cask_status cask_plan_fuse(struct cask_plan *plan, bool fold, struct cask_error *err);
+/* Gives passes of batch norms to their neighbours. `reduce` is decided by cask_plan_gradients. */
+enum cask_status cask_plan_chain(struct cask_plan *plan, struct cask_error *err);
 enum cask_status cask_plan_live(struct cask_plan *plan, struct cask_error *err);
 enum cask_status cask_plan_gradients(struct cask_plan *plan, struct cask_error *err);
+/* The value whose memory holds what input k of a step is made of: a batch norm's input where the
+ * step reads through one. */
+int cask_step_stored(const struct cask_plan *plan, const struct cask_step *step, int k);
+/* Batch norm step `norm` as the device wants it, and its gradients. */
+struct cask_batchnorm cask_step_norm(const struct cask_plan *plan, int norm);
+struct cask_batchnorm_grads cask_step_norm_grads(const struct cask_plan *plan, int norm);
+/* Input k of a step as it is read; `room` is for the norm. */
+struct cask_operand cask_step_operand(const struct cask_plan *plan, const struct cask_step *step,
+                                      int k, struct cask_batchnorm *room);
+/* The reductions of a step; `norms` is room for them. */
+void cask_step_reductions(const struct cask_plan *plan, const struct cask_step *step,
+                          struct cask_batchnorm norms[CASK_STEP_REDUCES],
+                          struct cask_reduction reductions[CASK_STEP_REDUCES]);
 /* Gives convolutions the net's present weights, folded where they are, if they hold older ones. */
 enum cask_status cask_plan_pack(struct cask_plan *plan, struct cask_error *err);
 

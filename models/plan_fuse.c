@@ -37,7 +37,7 @@ static const struct cask_node *foldable(const struct cask_plan *plan, const stru
 
 static const struct cask_node *fusable(const struct cask_plan *plan, const struct cask_node *node)
 {
-    if (node->kind != CASK_LAYER_BATCHNORM) {
+    if (node->kind != CASK_LAYER_BATCHNORM || plan->way.path == CASK_PATH_PLAIN) {
         return NULL;
     }
     const struct cask_node *next = sole_reader(plan->net->graph, node->output);
@@ -62,7 +62,12 @@ enum cask_status cask_plan_fuse(struct cask_plan *plan, bool fold, struct cask_e
             continue;
         }
         struct cask_step *step = &plan->steps[plan->step_count++];
-        *step = (struct cask_step){.node = node, .output = node->output, .saved_buffer = -1};
+        *step = (struct cask_step){.node = node,
+                                   .output = node->output,
+                                   .saved_buffer = -1,
+                                   .reads = {-1, -1},
+                                   .feeds = -1,
+                                   .behind = -1};
         for (int k = 0; k < CASK_NODE_INPUTS; k++) {
             step->inputs[k] = node->inputs[k];
         }

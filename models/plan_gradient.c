@@ -6,6 +6,9 @@
  *
  * Two gradients may share memory while nobody writes one before the other has been read: then the
  * sum's backward costs nothing, and batch norm works in place.
+ *
+ * The walk also sees which step completes the gradient of a batch norm's output; in a chain that
+ * step reduces it (plan_chain.c).
  */
 #include "models/plan.h"
 
@@ -51,6 +54,7 @@ struct walk {
     struct cask_plan *plan;
     bool *wanted;  /* by value */
     int *producer; /* by value: step */
+    int *writer;   /* by value: the step that has last written its gradient, -1 before */
 };
 
 /* May `value` live in `buffer` from backward of step `i` on? Steps run backward in falling order,
@@ -93,6 +97,35 @@ static void join(const struct walk *walk, int value, int buffer)
     }
 }
 
+/* Whoever shares the buffer of `value` sees what step `i` writes there. */
+static void mark_written(const struct walk *walk, int value, int i)
+{
+    const struct cask_plan *plan = walk->plan;
+    for (int other = 0; other < plan->net->graph->value_count; other++) {
+        if (plan->gradient_buffers[other] == plan->gradient_buffers[value]) {
+            walk->writer[other] = i;
+        }
+    }
+}
+
+/* The step that completed the gradient of a batch norm's output can reduce it on the way. */
+static void give_reduce(const struct walk *walk, int i)
+{
+    struct cask_plan *plan = walk->plan;
+    struct cask_step *norm = &plan->steps[i];
+    const int writer = walk->writer[norm->output];
+    if (norm->node->kind != CASK_LAYER_BATCHNORM || plan->way.path != CASK_PATH_CHAINED ||
+        writer < 0) {
+        return;
+    }
+    struct cask_step *step = &plan->steps[writer];
+    bool able = step->node->kind == CASK_LAYER_CONV || step->node->kind == CASK_LAYER_BATCHNORM;
+    if (able && step->reduce_count < CASK_STEP_REDUCES) {
+        step->reduces[step->reduce_count++] = i;
+        norm->taken.reduce = true;
+    }
+}
+
 static enum cask_status visit_input(const struct walk *walk, int i, int k, struct cask_error *err)
 {
     struct cask_plan *plan = walk->plan;
@@ -107,20 +140,28 @@ static enum cask_status visit_input(const struct walk *walk, int i, int k, struc
     }
     gradient->accumulate = plan->gradient_buffers[value] >= 0;
     if (gradient->accumulate) {
+        mark_written(walk, value, i);
         return CASK_OK;
     }
-    if (layer->gradient_shared && may_join(walk, value, dy, i)) {
+    /* In a chain the convolution in front finds dy where it looks for dx. */
+    if (step->taken.gradient || (layer->gradient_shared && may_join(walk, value, dy, i))) {
         gradient->shared = true;
         join(walk, value, dy);
+        walk->writer[value] = walk->writer[step->output];
         return CASK_OK;
     }
+    enum cask_status st = CASK_OK;
     if (layer->gradient_in_place && may_overwrite(walk, dy, i)) {
         join(walk, value, dy);
-        return CASK_OK;
+    } else {
+        st = cask_memory_add(
+            &plan->memory, cask_tensor_bytes(&plan->tensors[value]), cask_moment_backward(plan, i),
+            cask_moment_backward(plan, walk->producer[value]), &plan->gradient_buffers[value], err);
     }
-    return cask_memory_add(
-        &plan->memory, cask_tensor_bytes(&plan->tensors[value]), cask_moment_backward(plan, i),
-        cask_moment_backward(plan, walk->producer[value]), &plan->gradient_buffers[value], err);
+    if (st == CASK_OK) {
+        mark_written(walk, value, i);
+    }
+    return st;
 }
 
 static enum cask_status check_step(const struct cask_step *step, struct cask_error *err)
@@ -155,8 +196,12 @@ enum cask_status cask_plan_gradients(struct cask_plan *plan, struct cask_error *
     struct walk walk = {.plan = plan};
     walk.wanted = cask_alloc((size_t)graph->value_count, sizeof *walk.wanted);
     walk.producer = cask_alloc((size_t)graph->value_count, sizeof *walk.producer);
-    if (walk.wanted == NULL || walk.producer == NULL) {
+    walk.writer = cask_alloc((size_t)graph->value_count, sizeof *walk.writer);
+    if (walk.wanted == NULL || walk.producer == NULL || walk.writer == NULL) {
         CASK_TRY(cask_error_memory(err, (size_t)graph->value_count * sizeof(int), "plan"));
+    }
+    for (int v = 0; v < graph->value_count; v++) {
+        walk.writer[v] = -1;
     }
     find_wanted(plan, walk.wanted, walk.producer);
     CASK_TRY(cask_memory_add(&plan->memory, cask_tensor_bytes(&plan->tensors[graph->output]),
@@ -167,6 +212,7 @@ enum cask_status cask_plan_gradients(struct cask_plan *plan, struct cask_error *
         if (plan->gradient_buffers[plan->steps[i].output] < 0) {
             continue; /* nobody reads it, or nothing trained behind it */
         }
+        give_reduce(&walk, i);
         for (int k = 0; k < CASK_NODE_INPUTS; k++) {
             CASK_TRY(visit_input(&walk, i, k, err));
         }
@@ -175,5 +221,6 @@ enum cask_status cask_plan_gradients(struct cask_plan *plan, struct cask_error *
 done:
     cask_free(walk.wanted);
     cask_free(walk.producer);
+    cask_free(walk.writer);
     return st;
 }

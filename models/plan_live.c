@@ -2,6 +2,9 @@
  *
  * A value lives from the step that writes it to the last step that reads it, forward or backward.
  * Where a step may work in place and an input's buffer ends there, the output takes it over.
+ *
+ * In a chain the output of a batch norm has no buffer; its readers read the input instead, and the
+ * convolution in front of it reads its own output again in backward.
  */
 #include "models/plan.h"
 
@@ -11,8 +14,11 @@ static int last_use(const struct cask_plan *plan, int value)
     for (int i = 0; i < plan->step_count; i++) {
         const struct cask_step *step = &plan->steps[i];
         const struct cask_layer *layer = cask_layer(step->node->kind);
+        if (step->behind >= 0 && step->output == value) {
+            last = cask_moment_backward(plan, i);
+        }
         for (int k = 0; k < CASK_NODE_INPUTS; k++) {
-            if (step->inputs[k] != value) {
+            if (step->inputs[k] < 0 || cask_step_stored(plan, step, k) != value) {
                 continue;
             }
             bool again = plan->mode == CASK_MODE_TRAIN && layer->keeps[k];
@@ -40,10 +46,10 @@ static int dying_input(const struct cask_plan *plan, int i)
     const size_t bytes = cask_tensor_bytes(&plan->tensors[step->output]);
     for (int k = 0; k < CASK_NODE_INPUTS; k++) {
         int input = step->inputs[k];
-        if (input < 0 || cask_tensor_bytes(&plan->tensors[input]) != bytes) {
+        int buffer = input < 0 ? -1 : plan->value_buffers[input];
+        if (buffer < 0 || cask_tensor_bytes(&plan->tensors[input]) != bytes) {
             continue;
         }
-        int buffer = plan->value_buffers[input];
         if (plan->memory.buffers[buffer].last == cask_moment_forward(i)) {
             return buffer;
         }
@@ -51,16 +57,28 @@ static int dying_input(const struct cask_plan *plan, int i)
     return -1;
 }
 
-/* Mean and 1/std of the batch, kept from forward to backward. */
+static int producer_of(const struct cask_plan *plan, int value)
+{
+    for (int i = 0; i < plan->step_count; i++) {
+        if (plan->steps[i].output == value) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+/* Mean, 1/std and two more of the batch, kept from forward to backward. */
 static enum cask_status keep_statistics(struct cask_plan *plan, int i, struct cask_error *err)
 {
     struct cask_step *step = &plan->steps[i];
-    enum { ALIGNMENT = 64 };
+    enum { ALIGNMENT = 64, ARRAYS = 4 };
+    int maker = producer_of(plan, step->inputs[0]);
+    int first = step->taken.statistics ? maker : i, last = step->taken.gradient ? maker : i;
     size_t each = cask_dtype_size(cask_device_parameter_dtype(plan->device));
     size_t bytes = (size_t)plan->tensors[step->output].c * each;
     bytes = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    return cask_memory_add(&plan->memory, 2 * bytes, cask_moment_forward(i),
-                           cask_moment_backward(plan, i), &step->saved_buffer, err);
+    return cask_memory_add(&plan->memory, ARRAYS * bytes, cask_moment_forward(first),
+                           cask_moment_backward(plan, last), &step->saved_buffer, err);
 }
 
 static enum cask_status stage_host_copies(struct cask_plan *plan, struct cask_error *err)
@@ -87,6 +105,10 @@ enum cask_status cask_plan_live(struct cask_plan *plan, struct cask_error *err)
     for (int i = 0; i < plan->step_count; i++) {
         const struct cask_step *step = &plan->steps[i];
         int buffer = dying_input(plan, i);
+        if (step->taken.apply) {
+            CASK_TRY(keep_statistics(plan, i, err));
+            continue;
+        }
         if (buffer >= 0) {
             plan->value_buffers[step->output] = buffer;
             int last = last_use(plan, step->output);

@@ -13,6 +13,7 @@
 
 #include "common/mem.h"
 #include "kernels/cpu/depthwise.h"
+#include "kernels/cpu/norm.h"
 
 enum { GROUPS = 16 };
 
@@ -70,6 +71,10 @@ static enum cask_status grouped_open(struct cask_conv *conv, struct cask_error *
     }
     CASK_TRY(cask_cpu_reserve(cpu, cpu->block_scratch,
                               (size_t)(2 * g->x_count + g->y_count) * sizeof(float), err));
+    size_t element = cask_dtype_size(cpu->dtype);
+    CASK_TRY(cask_cpu_reserve(cpu, cpu->read_scratch,
+                              (size_t)d->h * (size_t)d->w * (size_t)d->in_c * element, err));
+    CASK_TRY(cask_cpu_reserve(cpu, cpu->gradient_scratch, (size_t)g->y_count * element, err));
     (void)snprintf(conv->description, sizeof conv->description, "grouped as %d depthwise %s",
                    g->rounds, cask_cpu_isa());
 done:
@@ -123,16 +128,35 @@ static enum cask_status grouped_set_weights(struct cask_conv *conv, const float 
 struct grouped_run {
     const struct cask_conv *conv;
     const struct cask_cpu_kernels *kernels;
-    const void *x, *dy;
+    const struct cask_source *x, *dy;
+    const struct cask_sink *sink;
     void *to;
     bool accumulate;
     float *partials, *dweight;
 };
 
-static const void *x_image(const struct grouped_run *run, int64_t image)
+static const void *x_image(const struct grouped_run *run, int64_t image, int thread)
 {
-    const struct cask_conv_desc *d = &run->conv->desc;
-    return cask_at(run->x, run->conv->cpu->dtype, image * d->h * d->w * d->in_c);
+    int64_t pixels = (int64_t)run->conv->desc.h * run->conv->desc.w;
+    return cask_source_rows(run->x, image * pixels, pixels,
+                            run->conv->cpu->read_scratch[thread].data);
+}
+
+static void dy_image(const struct grouped_run *run, int64_t image, int thread, float *dy)
+{
+    const struct grouped_conv *g = run->conv->state;
+    int64_t pixels = (int64_t)run->conv->out_h * run->conv->out_w;
+    const void *from = cask_source_rows(run->dy, image * pixels, pixels,
+                                        run->conv->cpu->gradient_scratch[thread].data);
+    run->kernels->elementwise->to_float(from, dy, g->y_count);
+}
+
+static void sink_image(const struct grouped_run *run, int64_t image, int thread, const void *rows,
+                       int64_t pixels)
+{
+    cask_sink_begin(run->sink, image, thread, rows);
+    cask_sink_rows(run->sink, image, thread, rows, image * pixels, pixels);
+    cask_sink_end(run->sink, image, thread);
 }
 
 static void forward_image(void *user, int64_t image, int thread)
@@ -141,15 +165,17 @@ static void forward_image(void *user, int64_t image, int thread)
     const struct grouped_conv *g = run->conv->state;
     const struct cask_conv_desc *d = &run->conv->desc;
     float *gathered = run->conv->cpu->block_scratch[thread].data, *y = gathered + g->x_count;
+    const void *x = x_image(run, image, thread);
     for (int round = 0; round < g->rounds; round++) {
-        run->kernels->depthwise->gather(x_image(run, image), d->in_c, g->source + round * d->out_c,
-                                        gathered, d->out_c, (int64_t)d->h * d->w);
+        run->kernels->depthwise->gather(x, d->in_c, g->source + round * d->out_c, gathered,
+                                        d->out_c, (int64_t)d->h * d->w);
         cask_depthwise_forward(&g->shape, g->weight + round * round_weights(g),
-                               round == 0 && d->bias ? g->bias : NULL, gathered, 0,
-                               run->conv->out_h, y, round > 0);
+                               round == 0 && d->bias ? g->bias : NULL,
+                               (struct cask_lines){gathered, 0}, 0, run->conv->out_h, y, round > 0);
     }
-    run->kernels->elementwise->from_float(
-        y, cask_at(run->to, run->conv->cpu->dtype, image * g->y_count), g->y_count);
+    void *to = cask_at(run->to, run->conv->cpu->dtype, image * g->y_count);
+    run->kernels->elementwise->from_float(y, to, g->y_count);
+    sink_image(run, image, thread, to, (int64_t)run->conv->out_h * run->conv->out_w);
 }
 
 static void data_image(void *user, int64_t image, int thread)
@@ -157,25 +183,24 @@ static void data_image(void *user, int64_t image, int thread)
     const struct grouped_run *run = user;
     const struct grouped_conv *g = run->conv->state;
     const struct cask_conv_desc *d = &run->conv->desc;
-    enum cask_dtype dtype = run->conv->cpu->dtype;
     float *part = run->conv->cpu->block_scratch[thread].data, *dx = part + g->x_count,
           *dy = dx + g->x_count;
     int64_t count = (int64_t)d->h * d->w * d->in_c;
-    void *to = cask_at(run->to, dtype, image * count);
-    run->kernels->elementwise->to_float(cask_at(run->dy, dtype, image * g->y_count), dy,
-                                        g->y_count);
+    void *to = cask_at(run->to, run->conv->cpu->dtype, image * count);
+    dy_image(run, image, thread, dy);
     if (run->accumulate) {
         run->kernels->elementwise->to_float(to, dx, count);
     } else {
         memset(dx, 0, (size_t)count * sizeof *dx);
     }
     for (int round = 0; round < g->rounds; round++) {
-        cask_depthwise_data(&g->shape, g->weight + round * round_weights(g), dy, 0, d->h, part,
-                            false);
+        cask_depthwise_data(&g->shape, g->weight + round * round_weights(g),
+                            (struct cask_lines){dy, 0}, 0, d->h, part, false);
         g->shape.kernels->depthwise->scatter(part, d->out_c, g->source + round * d->out_c, dx,
                                              d->in_c, (int64_t)d->h * d->w);
     }
     run->kernels->elementwise->from_float(dx, to, count);
+    sink_image(run, image, thread, to, (int64_t)d->h * d->w);
 }
 
 static void gradient_group(void *user, int64_t group, int thread)
@@ -189,13 +214,14 @@ static void gradient_group(void *user, int64_t group, int thread)
     memset(partial, 0, (size_t)count * sizeof *partial);
     for (int64_t image = group * d->n / g->image_groups;
          image < (group + 1) * d->n / g->image_groups; image++) {
-        run->kernels->elementwise->to_float(
-            cask_at(run->dy, run->conv->cpu->dtype, image * g->y_count), dy, g->y_count);
+        const void *x = x_image(run, image, thread);
+        dy_image(run, image, thread, dy);
         for (int round = 0; round < g->rounds; round++) {
-            run->kernels->depthwise->gather(x_image(run, image), d->in_c,
-                                            g->source + round * d->out_c, gathered, d->out_c,
-                                            (int64_t)d->h * d->w);
-            cask_depthwise_weights(&g->shape, gathered, dy, partial + round * round_weights(g));
+            run->kernels->depthwise->gather(x, d->in_c, g->source + round * d->out_c, gathered,
+                                            d->out_c, (int64_t)d->h * d->w);
+            cask_depthwise_weights(&g->shape, (struct cask_lines){gathered, 0},
+                                   (struct cask_lines){dy, 0}, 0, g->shape.out_h,
+                                   partial + round * round_weights(g));
         }
     }
 }
@@ -215,44 +241,48 @@ static void add_gradient(const struct grouped_run *run)
     }
 }
 
-static enum cask_status grouped_forward(struct cask_conv *conv, const void *x, void *y,
-                                        struct cask_error *err)
+static enum cask_status grouped_forward(struct cask_conv *conv, const struct cask_source *x,
+                                        void *y, struct cask_sink *sink, struct cask_error *err)
 {
-    struct grouped_run run = {
-        .conv = conv, .kernels = cask_cpu_kernels_of(conv->cpu, conv->cpu->dtype), .x = x, .to = y};
-    (void)err;
-    cask_cpu_for(conv->cpu, conv->desc.n, forward_image, &run);
-    return CASK_OK;
-}
-
-static enum cask_status grouped_backward_data(struct cask_conv *conv, const void *dy, void *dx,
-                                              bool accumulate, struct cask_error *err)
-{
-    struct grouped_run run = {.conv = conv,
-                              .kernels = cask_cpu_kernels_of(conv->cpu, conv->cpu->dtype),
-                              .dy = dy,
-                              .to = dx,
-                              .accumulate = accumulate};
-    (void)err;
-    cask_cpu_for(conv->cpu, conv->desc.n, data_image, &run);
-    return CASK_OK;
-}
-
-static enum cask_status grouped_backward_weights(struct cask_conv *conv, const void *x,
-                                                 const void *dy, float *dweight,
-                                                 struct cask_error *err)
-{
+    enum cask_status st = CASK_OK;
     struct grouped_run run = {.conv = conv,
                               .kernels = cask_cpu_kernels_of(conv->cpu, conv->cpu->dtype),
                               .x = x,
-                              .dy = dy,
-                              .partials = conv->cpu->shared.data,
-                              .dweight = dweight};
+                              .sink = sink,
+                              .to = y};
+    CASK_TRY(cask_sink_open(sink, conv->desc.n, err));
+    cask_cpu_for(conv->cpu, conv->desc.n, forward_image, &run);
+    cask_sink_finish(sink);
+done:
+    return st;
+}
+
+static enum cask_status grouped_backward(struct cask_conv *conv,
+                                         const struct cask_conv_gradient *what,
+                                         struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
     const struct grouped_conv *g = conv->state;
-    (void)err;
-    cask_cpu_for(conv->cpu, g->image_groups, gradient_group, &run);
-    add_gradient(&run);
-    return CASK_OK;
+    struct grouped_run run = {.conv = conv,
+                              .kernels = cask_cpu_kernels_of(conv->cpu, conv->cpu->dtype),
+                              .x = what->x,
+                              .dy = what->dy,
+                              .sink = what->sink,
+                              .to = what->dx,
+                              .accumulate = what->accumulate,
+                              .partials = conv->cpu->shared.data,
+                              .dweight = what->dweight};
+    if (what->dweight != NULL) {
+        cask_cpu_for(conv->cpu, g->image_groups, gradient_group, &run);
+        add_gradient(&run);
+    }
+    if (what->dx != NULL) {
+        CASK_TRY(cask_sink_open(what->sink, conv->desc.n, err));
+        cask_cpu_for(conv->cpu, conv->desc.n, data_image, &run);
+        cask_sink_finish(what->sink);
+    }
+done:
+    return st;
 }
 
 const struct cask_conv_kind cask_conv_grouped = {
@@ -261,6 +291,5 @@ const struct cask_conv_kind cask_conv_grouped = {
     .close = grouped_close,
     .set_weights = grouped_set_weights,
     .forward = grouped_forward,
-    .backward_data = grouped_backward_data,
-    .backward_weights = grouped_backward_weights,
+    .backward = grouped_backward,
 };

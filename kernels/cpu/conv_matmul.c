@@ -141,7 +141,9 @@ static enum cask_status matmul_open(struct cask_conv *conv, struct cask_error *e
     CASK_TRY(open_forward(conv, m, err));
     if (!d->inference) {
         CASK_TRY(open_data(conv, m, err));
-        CASK_TRY(cask_matmul_gradient_open(conv, &m->gradient, err));
+        bool pointwise = d->kernel_h * d->kernel_w == 1 && m->data_passes == 1;
+        CASK_TRY(cask_matmul_gradient_open(
+            conv, &m->gradient, pointwise && m->data[0].plain == NULL ? m->data : NULL, err));
     }
     (void)snprintf(conv->description, sizeof conv->description, "matmul %s, %lld x %lld rows",
                    cask_product_name(m->forward.write[0]), (long long)m->forward.chunks,
@@ -306,31 +308,62 @@ done:
 
 /* -------------------------------------------------------------------- run */
 
-static enum cask_status matmul_forward(struct cask_conv *conv, const void *x, void *y,
-                                       struct cask_error *err)
-{
-    const struct cask_matmul_conv *m = conv->state;
-    return cask_matmul_pass_run(conv->cpu, &m->forward, x, m->bias, y, false, err);
-}
-
-static enum cask_status matmul_backward_data(struct cask_conv *conv, const void *dy, void *dx,
-                                             bool accumulate, struct cask_error *err)
+static enum cask_status matmul_forward(struct cask_conv *conv, const struct cask_source *x, void *y,
+                                       struct cask_sink *sink, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     const struct cask_matmul_conv *m = conv->state;
-    for (int i = 0; i < m->data_passes; i++) {
-        CASK_TRY(cask_matmul_pass_run(conv->cpu, &m->data[i], dy, NULL, dx, accumulate, err));
+    bool fills = cask_matmul_pass_fills(&m->forward);
+    if (fills) {
+        CASK_TRY(cask_sink_open(sink, m->forward.chunks, err));
+    }
+    CASK_TRY(cask_matmul_pass_run(conv->cpu, &m->forward, x, m->bias, y, false, fills ? sink : NULL,
+                                  err));
+    if (fills) {
+        cask_sink_finish(sink);
+    } else {
+        CASK_TRY(cask_sink_whole(sink, y, err));
     }
 done:
     return st;
 }
 
-static enum cask_status matmul_backward_weights(struct cask_conv *conv, const void *x,
-                                                const void *dy, float *dweight,
-                                                struct cask_error *err)
+static enum cask_status backward_data(struct cask_conv *conv, const struct cask_conv_gradient *g,
+                                      struct cask_error *err)
 {
+    enum cask_status st = CASK_OK;
     const struct cask_matmul_conv *m = conv->state;
-    return cask_matmul_gradient_run(conv, &m->gradient, x, dy, dweight, err);
+    bool fills = m->data_passes == 1 && !is_linear(conv) && cask_matmul_pass_fills(&m->data[0]);
+    if (fills) {
+        CASK_TRY(cask_sink_open(g->sink, m->data[0].chunks, err));
+    }
+    for (int i = 0; i < m->data_passes; i++) {
+        CASK_TRY(cask_matmul_pass_run(conv->cpu, &m->data[i], g->dy, NULL, g->dx, g->accumulate,
+                                      fills ? g->sink : NULL, err));
+    }
+    if (fills) {
+        cask_sink_finish(g->sink);
+    } else {
+        CASK_TRY(cask_sink_whole(g->sink, g->dx, err));
+    }
+done:
+    return st;
+}
+
+static enum cask_status matmul_backward(struct cask_conv *conv, const struct cask_conv_gradient *g,
+                                        struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    const struct cask_matmul_conv *m = conv->state;
+    bool together = g->dx != NULL && g->dweight != NULL && m->gradient.data != NULL;
+    if (g->dweight != NULL) {
+        CASK_TRY(cask_matmul_gradient_run(conv, &m->gradient, g, together, err));
+    }
+    if (g->dx != NULL && !together) {
+        CASK_TRY(backward_data(conv, g, err));
+    }
+done:
+    return st;
 }
 
 const struct cask_conv_kind cask_conv_matmul = {
@@ -339,6 +372,5 @@ const struct cask_conv_kind cask_conv_matmul = {
     .close = matmul_close,
     .set_weights = matmul_set_weights,
     .forward = matmul_forward,
-    .backward_data = matmul_backward_data,
-    .backward_weights = matmul_backward_weights,
+    .backward = matmul_backward,
 };

@@ -3,6 +3,7 @@
 #define CASK_KERNELS_CPU_CONV_MATMUL_H
 
 #include "kernels/cpu/lowering.h"
+#include "kernels/cpu/norm.h"
 #include "kernels/cpu/onednn.h"
 
 /* One product over all rows of a lowering, in chunks of rows and blocks of columns. Forward is one
@@ -30,9 +31,11 @@ struct cask_matmul_gradient {
     bool input_as_is;
     int64_t rows, chunk, chunks;
     int tile_taps, tiles, groups;
-    bool swapped;                /* partial sums are [tap, in][out], not [out][tap, in] */
-    struct cask_product *sum[2]; /* of full chunks, of the last one */
-    size_t partial_bytes;        /* of one tile and group */
+    bool swapped;                        /* partial sums are [tap, in][out], not [out][tap, in] */
+    struct cask_product *sum[2];         /* of full chunks, of the last one */
+    size_t partial_bytes;                /* of one tile and group */
+    const struct cask_matmul_pass *data; /* 1x1 kernels: whose packed weights give dx, or NULL */
+    struct cask_product *write[2], *add[2];
 };
 
 struct cask_matmul_conv {
@@ -45,13 +48,16 @@ struct cask_matmul_conv {
     float *bias; /* NULL: none */
 };
 
+/* data: the backward-data pass of a 1x1 kernel, else NULL. */
 enum cask_status cask_matmul_gradient_open(struct cask_conv *conv,
                                            struct cask_matmul_gradient *gradient,
+                                           const struct cask_matmul_pass *data,
                                            struct cask_error *err);
 void cask_matmul_gradient_close(struct cask_matmul_gradient *gradient);
+/* dW, and for 1x1 kernels (`with_data`) dx of the same chunks while they are in cache. */
 enum cask_status cask_matmul_gradient_run(struct cask_conv *conv,
                                           const struct cask_matmul_gradient *gradient,
-                                          const void *x, const void *dy, float *dweight,
+                                          const struct cask_conv_gradient *what, bool with_data,
                                           struct cask_error *err);
 
 enum cask_status cask_matmul_pass_open(struct cask_cpu *cpu, struct cask_matmul_pass *pass,
@@ -60,8 +66,17 @@ void cask_matmul_pass_close(struct cask_matmul_pass *pass);
 /* Packs one column block from the plain weight. False: oneDNN failed. */
 bool cask_matmul_pass_pack(const struct cask_matmul_pass *pass, int thread, int64_t block,
                            const void *plain);
+/* True if result rows come chunk by chunk, each once: then a sink can be filled on the way. */
+bool cask_matmul_pass_fills(const struct cask_matmul_pass *pass);
+/* sink: NULL, or open for pass->chunks parts. */
 enum cask_status cask_matmul_pass_run(struct cask_cpu *cpu, const struct cask_matmul_pass *pass,
-                                      const void *src, const float *bias, void *dst,
-                                      bool accumulate, struct cask_error *err);
+                                      const struct cask_source *src, const float *bias, void *dst,
+                                      bool accumulate, const struct cask_sink *sink,
+                                      struct cask_error *err);
+/* Source rows [row, row + rows) of a lowering as the product wants them: [rows][taps * src_c]. Made
+ * in a thread's scratch unless they lie like that. */
+const void *cask_lowered_rows(struct cask_cpu *cpu, int thread,
+                              const struct cask_lowering *lowering, const struct cask_source *src,
+                              int64_t row, int64_t rows, int first_tap, int taps, void *room);
 
 #endif

@@ -77,6 +77,11 @@ enum cask_status cask_matmul_pass_open(struct cask_cpu *cpu, struct cask_matmul_
     CASK_TRY(cask_cpu_reserve(cpu, cpu->block_scratch,
                               (size_t)pass->chunk * (size_t)(pass->k + pass->n) * element + 128,
                               err));
+    CASK_TRY(
+        cask_cpu_reserve(cpu, cpu->read_scratch,
+                         (size_t)cask_lowering_widest(&pass->lowering, pass->rows, pass->chunk) *
+                             (size_t)pass->lowering.src_c * element,
+                         err));
     if (pass->plain != NULL) {
         goto done;
     }
@@ -108,11 +113,35 @@ bool cask_matmul_pass_pack(const struct cask_matmul_pass *pass, int thread, int6
                              (char *)pass->weights + (size_t)block * pass->block_bytes);
 }
 
+bool cask_matmul_pass_fills(const struct cask_matmul_pass *pass)
+{
+    return pass->dense && pass->blocks == 1 && pass->rows > 0 && pass->k > 0;
+}
+
+const void *cask_lowered_rows(struct cask_cpu *cpu, int thread, const struct cask_lowering *l,
+                              const struct cask_source *src, int64_t row, int64_t rows,
+                              int first_tap, int taps, void *room)
+{
+    bool as_is = cask_lowering_is_input(l) && taps == l->kernel_h * l->kernel_w;
+    struct cask_span span = {0, 0};
+    const void *pixels = src->data;
+    if (as_is || src->through) {
+        span = cask_lowering_span(l, row, rows);
+        pixels = cask_source_rows(src, span.first, span.pixels, cpu->read_scratch[thread].data);
+    }
+    if (!as_is) {
+        cask_lowering_gather(l, pixels, span.first, row, rows, first_tap, taps, room);
+        pixels = room;
+    }
+    return pixels;
+}
+
 struct pass_run {
     struct cask_cpu *cpu;
     const struct cask_matmul_pass *pass;
     const struct cask_cpu_kernels *kernels;
-    const void *src;
+    const struct cask_source *src;
+    const struct cask_sink *sink;
     const float *bias;
     void *dst;
     bool accumulate, failed;
@@ -127,12 +156,8 @@ static void run_chunk(void *user, int64_t index, int thread)
     int64_t rows = pass->rows - row < pass->chunk ? pass->rows - row : pass->chunk;
     int which = rows == pass->chunk ? 0 : 1;
     char *scratch = run->cpu->block_scratch[thread].data;
-    const void *src = cask_at(run->src, dtype, row * pass->k);
-    if (!pass->input_as_is) {
-        cask_lowering_gather(&pass->lowering, run->src, row, rows, 0,
-                             pass->lowering.kernel_h * pass->lowering.kernel_w, scratch);
-        src = scratch;
-    }
+    const void *src = cask_lowered_rows(run->cpu, thread, &pass->lowering, run->src, row, rows, 0,
+                                        pass->lowering.kernel_h * pass->lowering.kernel_w, scratch);
     int64_t used = (pass->chunk * pass->k * (int64_t)cask_dtype_size(dtype) + 63) / 64 * 64;
     void *dst = pass->dense ? cask_at(run->dst, dtype, row * pass->n + block * pass->block_n)
                             : scratch + used;
@@ -150,15 +175,26 @@ static void run_chunk(void *user, int64_t index, int thread)
         cask_placing_put(&pass->placing, &pass->lowering, run->kernels, dst, row, rows, run->dst,
                          run->accumulate);
     }
+    if (run->sink != NULL) {
+        cask_sink_begin(run->sink, chunk, thread, dst);
+        cask_sink_rows(run->sink, chunk, thread, dst, row, rows);
+        cask_sink_end(run->sink, chunk, thread);
+    }
 }
 
 enum cask_status cask_matmul_pass_run(struct cask_cpu *cpu, const struct cask_matmul_pass *pass,
-                                      const void *src, const float *bias, void *dst,
-                                      bool accumulate, struct cask_error *err)
+                                      const struct cask_source *src, const float *bias, void *dst,
+                                      bool accumulate, const struct cask_sink *sink,
+                                      struct cask_error *err)
 {
-    struct pass_run run = {cpu,        pass, cask_cpu_kernels_of(cpu, pass->lowering.dtype),
-                           src,        bias, dst,
-                           accumulate, false};
+    struct pass_run run = {.cpu = cpu,
+                           .pass = pass,
+                           .kernels = cask_cpu_kernels_of(cpu, pass->lowering.dtype),
+                           .src = src,
+                           .sink = sink,
+                           .bias = bias,
+                           .dst = dst,
+                           .accumulate = accumulate};
     if (pass->rows > 0 && pass->k == 0) { /* pixels that no tap reaches */
         cask_placing_put(&pass->placing, &pass->lowering, run.kernels, NULL, 0, pass->rows, dst,
                          accumulate);

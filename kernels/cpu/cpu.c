@@ -44,7 +44,12 @@ static void cpu_close(struct cask_device *device)
     cask_dnnl_close(cpu->dnnl);
     free_scratch(cpu->primitive_scratch, cpu->threads);
     free_scratch(cpu->block_scratch, cpu->threads);
+    free_scratch(cpu->read_scratch, cpu->threads);
+    free_scratch(cpu->gradient_scratch, cpu->threads);
+    free_scratch(cpu->sum_scratch, cpu->threads);
     cask_free(cpu->shared.data);
+    cask_free(cpu->norms.data);
+    cask_free(cpu->norm_sums.data);
     cask_free(cpu);
     device->state = NULL;
 }
@@ -63,7 +68,11 @@ static enum cask_status cpu_open(const struct cask_device_options *options,
     CASK_TRY(choose_dtype(options->precision, cpu->isa, &cpu->dtype, err));
     cpu->primitive_scratch = cask_alloc((size_t)cpu->threads, sizeof *cpu->primitive_scratch);
     cpu->block_scratch = cask_alloc((size_t)cpu->threads, sizeof *cpu->block_scratch);
-    if (cpu->primitive_scratch == NULL || cpu->block_scratch == NULL) {
+    cpu->read_scratch = cask_alloc((size_t)cpu->threads, sizeof *cpu->read_scratch);
+    cpu->gradient_scratch = cask_alloc((size_t)cpu->threads, sizeof *cpu->gradient_scratch);
+    cpu->sum_scratch = cask_alloc((size_t)cpu->threads, sizeof *cpu->sum_scratch);
+    if (cpu->primitive_scratch == NULL || cpu->block_scratch == NULL || cpu->read_scratch == NULL ||
+        cpu->gradient_scratch == NULL || cpu->sum_scratch == NULL) {
         CASK_TRY(cask_error_memory(err, (size_t)cpu->threads * sizeof *cpu->block_scratch,
                                    "scratch of threads"));
     }
@@ -96,6 +105,8 @@ const struct cask_ops cask_cpu_ops = {
     .conv_backward_data = cask_cpu_conv_backward_data,
     .conv_backward_weights = cask_cpu_conv_backward_weights,
     .conv_describe = cask_cpu_conv_describe,
+    .conv_forward_chained = cask_cpu_conv_forward_chained,
+    .conv_backward_chained = cask_cpu_conv_backward_chained,
     .gemm = cask_cpu_gemm,
     .parallel = cask_cpu_parallel,
     .product_open = cask_cpu_product_open,
@@ -106,9 +117,14 @@ const struct cask_ops cask_cpu_ops = {
     .batchnorm_train = cask_cpu_batchnorm_train,
     .batchnorm_eval = cask_cpu_batchnorm_eval,
     .batchnorm_backward = cask_cpu_batchnorm_backward,
+    .batchnorm_statistics = cask_cpu_batchnorm_statistics,
+    .batchnorm_apply = cask_cpu_batchnorm_apply,
+    .batchnorm_reduce = cask_cpu_batchnorm_reduce,
+    .batchnorm_gradient = cask_cpu_batchnorm_gradient,
     .activation_forward = cask_cpu_activation_forward,
     .activation_backward = cask_cpu_activation_backward,
     .add = cask_cpu_add,
+    .add_chained = cask_cpu_add_chained,
     .subsample_forward = cask_cpu_subsample_forward,
     .subsample_backward = cask_cpu_subsample_backward,
     .average_pool_forward = cask_cpu_average_pool_forward,

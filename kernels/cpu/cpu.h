@@ -42,6 +42,10 @@ struct cask_cpu {
      */
     struct cask_scratch *primitive_scratch, *block_scratch;
     struct cask_scratch shared;
+    /* The same for chains (norm.h): rows made for reading, gradients made for reading, sums; the
+     * parameters and the sums of an op's batch norms. */
+    struct cask_scratch *read_scratch, *gradient_scratch, *sum_scratch;
+    struct cask_scratch norms, norm_sums;
 };
 
 static inline struct cask_cpu *cask_cpu_of(const struct cask_device *device)
@@ -92,18 +96,29 @@ static inline int64_t cask_tensor_rows(const struct cask_tensor *tensor)
 
 /* ---------------------------------------------------------------- convolution */
 
+struct cask_source; /* norm.h: the rows an op reads, and what is summed of those it writes */
+struct cask_sink;
+
+/* Either of dx and dweight may be NULL: not wanted. The sink is of dx. */
+struct cask_conv_gradient {
+    const struct cask_source *x, *dy;
+    void *dx;
+    bool accumulate;
+    float *dweight;
+    struct cask_sink *sink;
+};
+
 struct cask_conv_kind {
     const char *name;
     enum cask_status (*open)(struct cask_conv *conv, struct cask_error *err);
     void (*close)(struct cask_conv *conv); /* also after a failed open */
     enum cask_status (*set_weights)(struct cask_conv *conv, const float *weight, const float *bias,
                                     struct cask_error *err);
-    enum cask_status (*forward)(struct cask_conv *conv, const void *x, void *y,
-                                struct cask_error *err);
-    enum cask_status (*backward_data)(struct cask_conv *conv, const void *dy, void *dx,
-                                      bool accumulate, struct cask_error *err);
-    enum cask_status (*backward_weights)(struct cask_conv *conv, const void *x, const void *dy,
-                                         float *dweight, struct cask_error *err);
+    /* Both leave the sink finished. */
+    enum cask_status (*forward)(struct cask_conv *conv, const struct cask_source *x, void *y,
+                                struct cask_sink *sink, struct cask_error *err);
+    enum cask_status (*backward)(struct cask_conv *conv, const struct cask_conv_gradient *gradient,
+                                 struct cask_error *err);
 };
 
 struct cask_conv {
@@ -136,6 +151,11 @@ CASK_OP(conv_backward_weights)
 (struct cask_conv *, const struct cask_tensor *, const struct cask_tensor *, void *, void *,
  struct cask_error *);
 const char *cask_cpu_conv_describe(const struct cask_conv *);
+CASK_OP(conv_forward_chained)
+(struct cask_conv *, const struct cask_operand *, const struct cask_tensor *,
+ const struct cask_batchnorm *, struct cask_error *);
+CASK_OP(conv_backward_chained)
+(struct cask_conv *, const struct cask_conv_chain *, struct cask_error *);
 
 CASK_OP(gemm)
 (struct cask_device *, const struct cask_gemm *, const void *, const void *, void *,
@@ -160,6 +180,19 @@ CASK_OP(batchnorm_backward)
 (struct cask_device *, const struct cask_batchnorm *, const struct cask_tensor *,
  const struct cask_tensor *, const struct cask_tensor *, bool, const struct cask_batchnorm_grads *,
  struct cask_error *);
+CASK_OP(batchnorm_statistics)
+(struct cask_device *, const struct cask_batchnorm *, const struct cask_tensor *,
+ struct cask_error *);
+CASK_OP(batchnorm_apply)
+(struct cask_device *, const struct cask_batchnorm *, const struct cask_tensor *,
+ const struct cask_tensor *, struct cask_error *);
+CASK_OP(batchnorm_reduce)
+(struct cask_device *, const struct cask_reduction *, const struct cask_tensor *,
+ struct cask_error *);
+CASK_OP(batchnorm_gradient)
+(struct cask_device *, const struct cask_batchnorm *, const struct cask_tensor *,
+ const struct cask_tensor *, const struct cask_tensor *, bool, const struct cask_reduction *, int,
+ struct cask_error *);
 CASK_OP(activation_forward)
 (struct cask_device *, enum cask_activation, const void *, const struct cask_tensor *,
  const struct cask_tensor *, struct cask_error *);
@@ -169,6 +202,9 @@ CASK_OP(activation_backward)
 CASK_OP(add)
 (struct cask_device *, const struct cask_tensor *, const struct cask_tensor *,
  const struct cask_tensor *, struct cask_error *);
+CASK_OP(add_chained)
+(struct cask_device *, const struct cask_operand *, const struct cask_operand *,
+ const struct cask_tensor *, const struct cask_batchnorm *, struct cask_error *);
 CASK_OP(subsample_forward)
 (struct cask_device *, int, const struct cask_tensor *, const struct cask_tensor *,
  struct cask_error *);

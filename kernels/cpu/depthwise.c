@@ -37,11 +37,18 @@ void cask_depthwise_pack(const struct cask_depthwise *s, const float *weight, bo
     }
 }
 
+/* Pixel (h, w) of an image that has `width` of them in a row. */
+static const void *pixel_at(const struct cask_depthwise *s, struct cask_lines lines, int width,
+                            int h, int w)
+{
+    return cask_at(lines.data, s->dtype, ((int64_t)(h - lines.first) * width + w) * s->c);
+}
+
 /* ---------------------------------------------------------------- forward */
 
 /* One output pixel from the taps that fall inside the image. */
 static void one_pixel(const struct cask_depthwise *s, const float *weight, const float *bias,
-                      const void *x, int oh, int ow, void *to, bool accumulate)
+                      struct cask_lines x, int oh, int ow, void *to, bool accumulate)
 {
     struct cask_depthwise_tap taps[TAPS];
     int count = 0;
@@ -58,22 +65,20 @@ static void one_pixel(const struct cask_depthwise *s, const float *weight, const
                 accumulate = true;
                 count = 0;
             }
-            taps[count++] =
-                (struct cask_depthwise_tap){cask_at(x, s->dtype, ((int64_t)h * s->w + w) * s->c),
-                                            weight + (int64_t)(kh * s->kernel_w + kw) * s->c};
+            taps[count++] = (struct cask_depthwise_tap){
+                pixel_at(s, x, s->w, h, w), weight + (int64_t)(kh * s->kernel_w + kw) * s->c};
         }
     }
     s->kernels->depthwise->pixel(taps, count, s->c, bias, to, accumulate);
 }
 
 static void four_pixels(const struct cask_depthwise *s, const float *weight, const float *bias,
-                        const void *x, int oh, int ow, void *to, bool accumulate)
+                        struct cask_lines x, int oh, int ow, void *to, bool accumulate)
 {
     const void *rows[3];
     for (int kh = 0; kh < 3; kh++) {
         int h = oh * s->stride - s->top + kh, w = ow * s->stride - s->left;
-        rows[kh] =
-            h >= 0 && h < s->h ? cask_at(x, s->dtype, ((int64_t)h * s->w + w) * s->c) : s->zeros;
+        rows[kh] = h >= 0 && h < s->h ? pixel_at(s, x, s->w, h, w) : s->zeros;
     }
     s->kernels->depthwise->quad(s->stride, rows, s->c, weight, bias, to, accumulate);
 }
@@ -89,7 +94,7 @@ static void inner_columns(const struct cask_depthwise *s, int *begin, int *end)
 }
 
 void cask_depthwise_forward(const struct cask_depthwise *s, const float *weight, const float *bias,
-                            const void *x, int first, int rows, void *y, bool accumulate)
+                            struct cask_lines x, int first, int rows, void *y, bool accumulate)
 {
     int begin, end;
     inner_columns(s, &begin, &end);
@@ -120,8 +125,8 @@ void cask_depthwise_forward(const struct cask_depthwise *s, const float *weight,
 /* ---------------------------------------------------------- backward data */
 
 /* dx[h][w] = sum over taps with (h + top - kh), (w + left - kw) multiples of stride, inside dy */
-static void one_input_pixel(const struct cask_depthwise *s, const float *weight, const void *dy,
-                            int h, int w, void *to, bool accumulate)
+static void one_input_pixel(const struct cask_depthwise *s, const float *weight,
+                            struct cask_lines dy, int h, int w, void *to, bool accumulate)
 {
     struct cask_depthwise_tap taps[TAPS];
     int count = 0;
@@ -140,15 +145,15 @@ static void one_input_pixel(const struct cask_depthwise *s, const float *weight,
                 accumulate = true;
                 count = 0;
             }
-            taps[count++] = (struct cask_depthwise_tap){
-                cask_at(dy, s->dtype, ((int64_t)oh * s->out_w + ow) * s->c),
-                weight + (int64_t)(kh * s->kernel_w + kw) * s->c};
+            taps[count++] =
+                (struct cask_depthwise_tap){pixel_at(s, dy, s->out_w, oh, ow),
+                                            weight + (int64_t)(kh * s->kernel_w + kw) * s->c};
         }
     }
     s->kernels->depthwise->pixel(taps, count, s->c, NULL, to, accumulate);
 }
 
-void cask_depthwise_data(const struct cask_depthwise *s, const float *weight, const void *dy,
+void cask_depthwise_data(const struct cask_depthwise *s, const float *weight, struct cask_lines dy,
                          int first, int rows, void *dx, bool accumulate)
 {
     for (int h = first; h < first + rows; h++) {
@@ -162,8 +167,8 @@ void cask_depthwise_data(const struct cask_depthwise *s, const float *weight, co
 /* ------------------------------------------------------- backward weights */
 
 /* One tap over outputs [begin, end) of one row, channels from `channel` on. */
-static void one_tap(const struct cask_depthwise *s, const void *x, const void *dy, int oh, int tap,
-                    int begin, int end, int channel, float *dw)
+static void one_tap(const struct cask_depthwise *s, struct cask_lines x, struct cask_lines dy,
+                    int oh, int tap, int begin, int end, int channel, float *dw)
 {
     int h = oh * s->stride - s->top + tap / s->kernel_w, shift = tap % s->kernel_w - s->left;
     while (begin < end && begin * s->stride + shift < 0) {
@@ -175,41 +180,40 @@ static void one_tap(const struct cask_depthwise *s, const void *x, const void *d
     if (h < 0 || h >= s->h || begin >= end) {
         return;
     }
-    s->kernels->depthwise->weight_one(
-        cask_at(x, s->dtype, ((int64_t)h * s->w + begin * s->stride + shift) * s->c),
-        (int64_t)s->stride * s->c, cask_at(dy, s->dtype, ((int64_t)oh * s->out_w + begin) * s->c),
-        s->c, end - begin, channel, s->c, dw + (int64_t)tap * s->c);
+    s->kernels->depthwise->weight_one(pixel_at(s, x, s->w, h, begin * s->stride + shift),
+                                      (int64_t)s->stride * s->c,
+                                      pixel_at(s, dy, s->out_w, oh, begin), s->c, end - begin,
+                                      channel, s->c, dw + (int64_t)tap * s->c);
 }
 
-static void nine_taps(const struct cask_depthwise *s, const void *x, const void *dy, int oh,
-                      int begin, int end, float *dw)
+static void nine_taps(const struct cask_depthwise *s, struct cask_lines x, struct cask_lines dy,
+                      int oh, int begin, int end, float *dw)
 {
     const void *rows[3];
     for (int kh = 0; kh < 3; kh++) {
         int h = oh * s->stride - s->top + kh, w = begin * s->stride - s->left;
-        rows[kh] = h >= 0 && h < s->h ? cask_at(x, s->dtype, ((int64_t)h * s->w + w) * s->c) : NULL;
+        rows[kh] = h >= 0 && h < s->h ? pixel_at(s, x, s->w, h, w) : NULL;
     }
     bool inside = rows[0] != NULL && rows[1] != NULL && rows[2] != NULL;
     if (inside) {
-        s->kernels->depthwise->weight_nine(
-            rows, (int64_t)s->stride * s->c,
-            cask_at(dy, s->dtype, ((int64_t)oh * s->out_w + begin) * s->c), s->c, end - begin, s->c,
-            dw);
+        s->kernels->depthwise->weight_nine(rows, (int64_t)s->stride * s->c,
+                                           pixel_at(s, dy, s->out_w, oh, begin), s->c, end - begin,
+                                           s->c, dw);
     }
     for (int tap = 0; tap < 9 && !inside; tap++) {
         one_tap(s, x, dy, oh, tap, begin, end, 0, dw);
     }
 }
 
-void cask_depthwise_weights(const struct cask_depthwise *s, const void *x, const void *dy,
-                            float *dw)
+void cask_depthwise_weights(const struct cask_depthwise *s, struct cask_lines x,
+                            struct cask_lines dy, int first, int rows, float *dw)
 {
     int taps = s->kernel_h * s->kernel_w, begin, end;
     inner_columns(s, &begin, &end);
     if (!is_fast(s)) {
         begin = end = 0;
     }
-    for (int oh = 0; oh < s->out_h; oh++) {
+    for (int oh = first; oh < first + rows; oh++) {
         if (begin < end) {
             nine_taps(s, x, dy, oh, begin, end, dw);
         }

@@ -21,18 +21,25 @@ struct cask_depthwise cask_depthwise_transposed(const struct cask_depthwise *sha
 void cask_depthwise_pack(const struct cask_depthwise *shape, const float *weight, bool flip,
                          float *packed);
 
-/* Output rows [first, first + rows) of one image. */
+/* Rows of one image that are in memory: `data` begins with row `first`. What is read of an image
+ * may be in memory only where it is needed. */
+struct cask_lines {
+    const void *data;
+    int first;
+};
+
+/* Output rows [first, first + rows) of one image; y is the image. */
 void cask_depthwise_forward(const struct cask_depthwise *shape, const float *weight,
-                            const float *bias, const void *x, int first, int rows, void *y,
+                            const float *bias, struct cask_lines x, int first, int rows, void *y,
                             bool accumulate);
 
 /* Input rows [first, first + rows) of dx; any stride. For stride 1 the transposed forward is
  * faster. */
-void cask_depthwise_data(const struct cask_depthwise *shape, const float *weight, const void *dy,
-                         int first, int rows, void *dx, bool accumulate);
+void cask_depthwise_data(const struct cask_depthwise *shape, const float *weight,
+                         struct cask_lines dy, int first, int rows, void *dx, bool accumulate);
 
-/* dw[tap][c] += over one image */
-void cask_depthwise_weights(const struct cask_depthwise *shape, const void *x, const void *dy,
-                            float *dw);
+/* dw[tap][c] += over output rows [first, first + rows) */
+void cask_depthwise_weights(const struct cask_depthwise *shape, struct cask_lines x,
+                            struct cask_lines dy, int first, int rows, float *dw);
 
 #endif

@@ -2,9 +2,9 @@
 #include <assert.h>
 #include <string.h>
 
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/norm.h"
 
-enum { BLOCK_ELEMENTS = 16 * 1024, ANY_NUMBER = 1 << 30 };
+enum { BLOCK_ELEMENTS = 16 * 1024, SUM_BLOCKS = 256, ANY_NUMBER = 1 << 30 };
 
 struct element_run {
     const struct cask_cpu_kernels *kernels;
@@ -34,6 +34,69 @@ CASK_OP(add)
     (void)err;
     cask_cpu_for(cpu, run.blocks.count, add_block, &run);
     return CASK_OK;
+}
+
+struct chain_run {
+    const struct cask_cpu *cpu;
+    struct cask_source a, b;
+    struct cask_blocks blocks;
+    const struct cask_tensor *y;
+    const struct cask_sink *sink;
+};
+
+static void add_rows(void *user, int64_t index, int thread)
+{
+    const struct chain_run *run = user;
+    int64_t first = cask_block_begin(&run->blocks, index),
+            rows = cask_block_rows(&run->blocks, index);
+    const void *a = cask_source_rows(&run->a, first, rows, run->cpu->read_scratch[thread].data);
+    const void *b = cask_source_rows(&run->b, first, rows, run->cpu->gradient_scratch[thread].data);
+    void *y = cask_at(run->y->data, run->y->dtype, first * run->y->c);
+    run->a.kernels->elementwise->add(a, b, y, rows * run->y->c);
+    cask_sink_begin(run->sink, index, thread, y);
+    cask_sink_rows(run->sink, index, thread, y, first, rows);
+    cask_sink_end(run->sink, index, thread);
+}
+
+static struct cask_source source_of(const struct cask_cpu *cpu, const struct cask_operand *operand,
+                                    int slot)
+{
+    struct cask_source source = cask_source_plain(cpu, operand->x);
+    if (operand->norm != NULL) {
+        source.through = true;
+        source.block = cask_norm_block(cpu, slot, operand->x->c, operand->norm, operand->x->c);
+    }
+    return source;
+}
+
+CASK_OP(add_chained)
+(struct cask_device *device, const struct cask_operand *a, const struct cask_operand *b,
+ const struct cask_tensor *y, const struct cask_batchnorm *statistics, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    struct cask_cpu *cpu = cask_cpu_of(device);
+    struct cask_sink sink = {.cpu = cpu,
+                             .kernels = cask_cpu_kernels_of(cpu, y->dtype),
+                             .dtype = y->dtype,
+                             .c = y->c,
+                             .rows = cask_tensor_rows(y),
+                             .statistics = statistics};
+    struct chain_run run = {
+        .cpu = cpu,
+        .blocks = cask_blocks_of(cask_tensor_rows(y), y->c, BLOCK_ELEMENTS, SUM_BLOCKS),
+        .y = y,
+        .sink = &sink};
+    size_t bytes = (size_t)run.blocks.per_block * (size_t)y->c * cask_dtype_size(y->dtype);
+    CASK_TRY(cask_norms_begin(cpu, y->c, err));
+    CASK_TRY(cask_cpu_reserve(cpu, cpu->read_scratch, bytes, err));
+    CASK_TRY(cask_cpu_reserve(cpu, cpu->gradient_scratch, bytes, err));
+    CASK_TRY(cask_sink_open(&sink, run.blocks.count, err));
+    run.a = source_of(cpu, a, 0);
+    run.b = source_of(cpu, b, 1);
+    cask_cpu_for(cpu, run.blocks.count, add_rows, &run);
+    cask_sink_finish(&sink);
+done:
+    return st;
 }
 
 /* ---------------------------------------------------------------- convert */

@@ -37,9 +37,10 @@ static void step_on(const struct cask_lowering *l, struct place *place)
 }
 
 /* Taps [first, first + count) of one kernel row: neighbours in the kernel are neighbours in the
- * input, so what lies inside the image is one copy. */
-static char *gather_run(const struct cask_lowering *l, const char *image, int h, int w, int count,
-                        char *to)
+ * input, so what lies inside the image is one copy. image: pixels from src to the image's first,
+ * which may lie before src. */
+static char *gather_run(const struct cask_lowering *l, const char *src, int64_t image, int h, int w,
+                        int count, char *to)
 {
     size_t pixel = (size_t)l->src_c * cask_dtype_size(l->dtype);
     int begin = w < 0 ? -w : 0, end = w + count > l->src_w ? l->src_w - w : count;
@@ -49,27 +50,53 @@ static char *gather_run(const struct cask_lowering *l, const char *image, int h,
     }
     memset(to, 0, (size_t)begin * pixel);
     memcpy(to + (size_t)begin * pixel,
-           image + ((size_t)h * (size_t)l->src_w + (size_t)(w + begin)) * pixel,
+           src + (image + (int64_t)h * l->src_w + w + begin) * (int64_t)pixel,
            (size_t)(end - begin) * pixel);
     memset(to + (size_t)end * pixel, 0, (size_t)(count - end) * pixel);
     return to + (size_t)count * pixel;
 }
 
-void cask_lowering_gather(const struct cask_lowering *l, const void *src, int64_t row, int64_t rows,
-                          int first_tap, int taps, void *to)
+static int clamp(int value, int size)
+{
+    return value < 0 ? 0 : value >= size ? size - 1 : value;
+}
+
+struct cask_span cask_lowering_span(const struct cask_lowering *l, int64_t row, int64_t rows)
+{
+    if (cask_lowering_is_input(l)) {
+        int64_t pixels = (int64_t)l->kernel_h * l->kernel_w;
+        return (struct cask_span){row * pixels, rows * pixels};
+    }
+    struct place from = place_of(l, row), to = place_of(l, row + rows - 1);
+    int64_t first = from.image * l->src_h + clamp(from.h * l->stride - l->top, l->src_h);
+    int64_t last =
+        to.image * l->src_h + clamp(to.h * l->stride - l->top + l->kernel_h - 1, l->src_h);
+    return (struct cask_span){first * l->src_w, (last - first + 1) * l->src_w};
+}
+
+int64_t cask_lowering_widest(const struct cask_lowering *l, int64_t rows, int64_t chunk)
+{
+    int64_t widest = 0;
+    for (int64_t row = 0; row < rows; row += chunk) {
+        struct cask_span span = cask_lowering_span(l, row, rows - row < chunk ? rows - row : chunk);
+        widest = span.pixels > widest ? span.pixels : widest;
+    }
+    return widest;
+}
+
+void cask_lowering_gather(const struct cask_lowering *l, const void *src, int64_t src_first,
+                          int64_t row, int64_t rows, int first_tap, int taps, void *to)
 {
     struct place place = place_of(l, row);
-    size_t image_bytes =
-        (size_t)l->src_h * (size_t)l->src_w * (size_t)l->src_c * cask_dtype_size(l->dtype);
     char *next = to;
     for (int64_t i = 0; i < rows; i++, step_on(l, &place)) {
-        const char *image = (const char *)src + (size_t)place.image * image_bytes;
+        int64_t image = place.image * l->src_h * l->src_w - src_first;
         int h = place.h * l->stride - l->top, w = place.w * l->stride - l->left;
         for (int tap = first_tap; tap < first_tap + taps;) {
             int kh = tap / l->kernel_w, kw = tap % l->kernel_w;
             int run = l->kernel_w - kw < first_tap + taps - tap ? l->kernel_w - kw
                                                                 : first_tap + taps - tap;
-            next = gather_run(l, image, h + kh, w + kw, run, next);
+            next = gather_run(l, src, image, h + kh, w + kw, run, next);
             tap += run;
         }
     }

@@ -21,9 +21,19 @@ struct cask_lowering {
  * input. */
 bool cask_lowering_is_input(const struct cask_lowering *lowering);
 
-/* Taps [first_tap, first_tap + taps) of rows [row, row + rows) to to[rows][taps * src_c]. */
-void cask_lowering_gather(const struct cask_lowering *lowering, const void *src, int64_t row,
-                          int64_t rows, int first_tap, int taps, void *to);
+/* Which source pixels, counted over the whole batch, rows [row, row + rows) may see. */
+struct cask_span {
+    int64_t first, pixels;
+};
+struct cask_span cask_lowering_span(const struct cask_lowering *lowering, int64_t row,
+                                    int64_t rows);
+/* The most pixels in the span of any chunk. */
+int64_t cask_lowering_widest(const struct cask_lowering *lowering, int64_t rows, int64_t chunk);
+
+/* Taps [first_tap, first_tap + taps) of rows [row, row + rows) to to[rows][taps * src_c]. `src`
+ * begins with source pixel src_first of the batch. */
+void cask_lowering_gather(const struct cask_lowering *lowering, const void *src, int64_t src_first,
+                          int64_t row, int64_t rows, int first_tap, int taps, void *to);
 
 /* Where rows (image, a, b) of a product go when they are not dense: to pixel (phase_h + a*step,
  * phase_w + b*step) of an image dst_h x dst_w. */

@@ -62,9 +62,9 @@ static void follow(void *running, int c, double momentum, double batch)
     *value = (real)((1 - momentum) * (double)*value + momentum * batch);
 }
 
-enum cask_status REF(batchnorm_train)(struct cask_device *device, const struct cask_batchnorm *bn,
-                                      const struct cask_tensor *x, const struct cask_tensor *y,
-                                      struct cask_error *err)
+enum cask_status REF(batchnorm_statistics)(struct cask_device *device,
+                                           const struct cask_batchnorm *bn,
+                                           const struct cask_tensor *x, struct cask_error *err)
 {
     double m = (double)ref_rows(x);
     (void)device;
@@ -72,15 +72,54 @@ enum cask_status REF(batchnorm_train)(struct cask_device *device, const struct c
     for (int c = 0; c < x->c; c++) {
         double mean, variance;
         statistics(x, c, &mean, &variance);
-        struct channel ch = read_channel(bn, c, mean, 1 / sqrt(variance + bn->eps));
-        forward_channel(bn, &ch, c, x, y);
         ((real *)bn->saved_mean)[c] = (real)mean;
-        ((real *)bn->saved_inv_std)[c] = (real)ch.inv_std;
+        ((real *)bn->saved_inv_std)[c] = (real)(1 / sqrt(variance + bn->eps));
         follow(bn->running_mean, c, bn->momentum, mean);
         /* PyTorch normalises with the biased variance and remembers the unbiased one. */
         follow(bn->running_var, c, bn->momentum, m > 1 ? variance * m / (m - 1) : 0);
     }
     return CASK_OK;
+}
+
+static struct channel saved_channel(const struct cask_batchnorm *bn, int c)
+{
+    return read_channel(bn, c, (double)((const real *)bn->saved_mean)[c],
+                        (double)((const real *)bn->saved_inv_std)[c]);
+}
+
+double REF(operand_value)(const struct cask_operand *operand, size_t j)
+{
+    const struct cask_batchnorm *bn = operand->norm;
+    double x = (double)((const real *)operand->x->data)[j];
+    if (bn == NULL) {
+        return x;
+    }
+    struct channel ch = saved_channel(bn, (int)(j % (size_t)operand->x->c));
+    return REF(activation_value)(bn->activation, ch.slope, ch.gamma * hat(&ch, x) + ch.beta);
+}
+
+enum cask_status REF(batchnorm_apply)(struct cask_device *device, const struct cask_batchnorm *bn,
+                                      const struct cask_tensor *x, const struct cask_tensor *y,
+                                      struct cask_error *err)
+{
+    (void)device;
+    (void)err;
+    for (int c = 0; c < x->c; c++) {
+        struct channel ch = saved_channel(bn, c);
+        forward_channel(bn, &ch, c, x, y);
+    }
+    return CASK_OK;
+}
+
+enum cask_status REF(batchnorm_train)(struct cask_device *device, const struct cask_batchnorm *bn,
+                                      const struct cask_tensor *x, const struct cask_tensor *y,
+                                      struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    CASK_TRY(REF(batchnorm_statistics)(device, bn, x, err));
+    CASK_TRY(REF(batchnorm_apply)(device, bn, x, y, err));
+done:
+    return st;
 }
 
 enum cask_status REF(batchnorm_eval)(struct cask_device *device, const struct cask_batchnorm *bn,
@@ -102,35 +141,89 @@ enum cask_status REF(batchnorm_eval)(struct cask_device *device, const struct ca
  *     dbeta = sum dz_j,   dgamma = sum dz_j hat_j,   dslope = sum over z_j <= 0 of z_j dy_j
  *     dx_j = gamma inv_std (dz_j - dbeta / m - hat_j dgamma / m)
  */
-static void backward_channel(const struct cask_batchnorm *bn, const struct channel *ch, int c,
-                             const struct cask_tensor *x, const struct cask_tensor *dy,
-                             const struct cask_tensor *dx, bool accumulate,
-                             const struct cask_batchnorm_grads *grads)
+struct sums {
+    double dgamma, dbeta, dslope;
+};
+
+static struct sums reduce_channel(const struct cask_batchnorm *bn, const struct channel *ch, int c,
+                                  const struct cask_tensor *x, const struct cask_tensor *dy)
+{
+    const real *from = x->data, *gradient = dy->data;
+    struct sums sums = {0, 0, 0};
+    for (size_t j = (size_t)c; j < cask_tensor_count(x); j += (size_t)x->c) {
+        double h = hat(ch, (double)from[j]), z = ch->gamma * h + ch->beta;
+        double dz = REF(activation_gradient)(bn->activation, ch->slope, z, (double)gradient[j]);
+        sums.dbeta += dz;
+        sums.dgamma += dz * h;
+        sums.dslope += z > 0 ? 0 : z * (double)gradient[j];
+    }
+    return sums;
+}
+
+/* mean_dz = dbeta / m, pull = dgamma inv_std / m */
+static void gradient_channel(const struct cask_batchnorm *bn, const struct channel *ch, int c,
+                             double mean_dz, double pull, const struct cask_tensor *x,
+                             const struct cask_tensor *dy, const struct cask_tensor *dx,
+                             bool accumulate)
 {
     const real *from = x->data, *gradient = dy->data;
     real *to = dx->data;
-    double m = (double)ref_rows(x), dgamma = 0, dbeta = 0, dslope = 0;
     for (size_t j = (size_t)c; j < cask_tensor_count(x); j += (size_t)x->c) {
-        double h = hat(ch, (double)from[j]), z = ch->gamma * h + ch->beta;
+        double d = (double)from[j] - ch->mean, z = ch->gamma * ch->inv_std * d + ch->beta;
         double dz = REF(activation_gradient)(bn->activation, ch->slope, z, (double)gradient[j]);
-        dbeta += dz;
-        dgamma += dz * h;
-        dslope += z > 0 ? 0 : z * (double)gradient[j];
+        ref_give(&to[j], accumulate, ch->gamma * ch->inv_std * (dz - mean_dz - d * pull));
     }
-    for (size_t j = (size_t)c; j < cask_tensor_count(x); j += (size_t)x->c) {
-        double h = hat(ch, (double)from[j]), z = ch->gamma * h + ch->beta;
-        double dz = REF(activation_gradient)(bn->activation, ch->slope, z, (double)gradient[j]);
-        ref_give(&to[j], accumulate, ch->gamma * ch->inv_std * (dz - dbeta / m - h * dgamma / m));
-    }
+}
+
+static void add_sums(const struct cask_batchnorm_grads *grads, int c, const struct sums *sums)
+{
     if (grads->gamma != NULL) {
-        ref_give((real *)grads->gamma + c, true, dgamma);
+        ref_give((real *)grads->gamma + c, true, sums->dgamma);
     }
     if (grads->beta != NULL) {
-        ref_give((real *)grads->beta + c, true, dbeta);
+        ref_give((real *)grads->beta + c, true, sums->dbeta);
     }
     if (grads->slope != NULL) {
-        ref_give((real *)grads->slope + c, true, dslope);
+        ref_give((real *)grads->slope + c, true, sums->dslope);
     }
+}
+
+enum cask_status REF(batchnorm_reduce)(struct cask_device *device,
+                                       const struct cask_reduction *reduction,
+                                       const struct cask_tensor *dy, struct cask_error *err)
+{
+    const struct cask_batchnorm *bn = reduction->norm;
+    double m = (double)ref_rows(dy);
+    (void)device;
+    (void)err;
+    for (int c = 0; c < dy->c; c++) {
+        struct channel ch = saved_channel(bn, c);
+        struct sums sums = reduce_channel(bn, &ch, c, reduction->x, dy);
+        add_sums(&reduction->grads, c, &sums);
+        ((real *)bn->saved_mean_dz)[c] = (real)(sums.dbeta / m);
+        ((real *)bn->saved_pull)[c] = (real)(ch.inv_std * sums.dgamma / m);
+    }
+    return CASK_OK;
+}
+
+enum cask_status REF(batchnorm_gradient)(struct cask_device *device,
+                                         const struct cask_batchnorm *bn,
+                                         const struct cask_tensor *x, const struct cask_tensor *dy,
+                                         const struct cask_tensor *dx, bool accumulate,
+                                         const struct cask_reduction *reductions,
+                                         int reduction_count, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    for (int c = 0; c < x->c; c++) {
+        struct channel ch = saved_channel(bn, c);
+        gradient_channel(bn, &ch, c, (double)((const real *)bn->saved_mean_dz)[c],
+                         (double)((const real *)bn->saved_pull)[c], x, dy, dx, accumulate);
+    }
+    for (int i = 0; i < reduction_count; i++) {
+        CASK_TRY(REF(batchnorm_reduce)(device, &reductions[i], dx, err));
+    }
+done:
+    return st;
 }
 
 enum cask_status REF(batchnorm_backward)(struct cask_device *device,
@@ -140,12 +233,15 @@ enum cask_status REF(batchnorm_backward)(struct cask_device *device,
                                          const struct cask_batchnorm_grads *grads,
                                          struct cask_error *err)
 {
+    double m = (double)ref_rows(x);
     (void)device;
     (void)err;
     for (int c = 0; c < x->c; c++) {
-        struct channel ch = read_channel(bn, c, (double)((const real *)bn->saved_mean)[c],
-                                         (double)((const real *)bn->saved_inv_std)[c]);
-        backward_channel(bn, &ch, c, x, dy, dx, accumulate, grads);
+        struct channel ch = saved_channel(bn, c);
+        struct sums sums = reduce_channel(bn, &ch, c, x, dy);
+        gradient_channel(bn, &ch, c, sums.dbeta / m, ch.inv_std * sums.dgamma / m, x, dy, dx,
+                         accumulate);
+        add_sums(grads, c, &sums);
     }
     return CASK_OK;
 }

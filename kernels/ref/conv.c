@@ -8,31 +8,33 @@
 #include <string.h>
 
 #include "common/mem.h"
-#include "kernels/ref/ref.h"
+#include "kernels/ref/conv.h"
 #include "kernels/shapes.h"
-
-struct cask_conv {
-    struct cask_conv_desc desc;
-    real *weight; /* [out_c][in_c/groups][kernel_h][kernel_w] */
-    real *bias;   /* zeros where there is none */
-};
 
 enum cask_status REF(conv_open)(struct cask_device *device, const struct cask_conv_desc *desc,
                                 struct cask_conv **conv, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_conv *opened = NULL;
-    (void)device;
     *conv = NULL;
     CASK_TRY(cask_conv_check(desc, err));
     opened = cask_alloc(1, sizeof *opened);
     if (opened == NULL) {
         CASK_TRY(cask_error_memory(err, sizeof *opened, "a convolution"));
     }
+    opened->device = device;
     opened->desc = *desc;
     opened->weight = cask_alloc(cask_conv_weight_count(desc), sizeof(real));
     opened->bias = cask_alloc((size_t)desc->out_c, sizeof(real));
-    if (opened->weight == NULL || opened->bias == NULL) {
+    if (!desc->inference) {
+        opened->operand = cask_alloc(
+            (size_t)desc->n * (size_t)desc->h * (size_t)desc->w * (size_t)desc->in_c, sizeof(real));
+        opened->gradient = cask_alloc((size_t)desc->n * (size_t)cask_conv_out_h(desc) *
+                                          (size_t)cask_conv_out_w(desc) * (size_t)desc->out_c,
+                                      sizeof(real));
+    }
+    if (opened->weight == NULL || opened->bias == NULL ||
+        (!desc->inference && (opened->operand == NULL || opened->gradient == NULL))) {
         CASK_TRY(cask_error_memory(err, cask_conv_weight_count(desc) * sizeof(real),
                                    "the weights of a convolution"));
     }
@@ -48,6 +50,8 @@ void REF(conv_close)(struct cask_conv *conv)
     if (conv != NULL) {
         cask_free(conv->weight);
         cask_free(conv->bias);
+        cask_free(conv->operand);
+        cask_free(conv->gradient);
         cask_free(conv);
     }
 }

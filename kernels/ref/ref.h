@@ -85,6 +85,32 @@ enum cask_status REF(batchnorm_backward)(struct cask_device *, const struct cask
                                          const struct cask_tensor *dx, bool accumulate,
                                          const struct cask_batchnorm_grads *, struct cask_error *);
 
+enum cask_status REF(batchnorm_statistics)(struct cask_device *, const struct cask_batchnorm *,
+                                           const struct cask_tensor *x, struct cask_error *);
+enum cask_status REF(batchnorm_apply)(struct cask_device *, const struct cask_batchnorm *,
+                                      const struct cask_tensor *x, const struct cask_tensor *y,
+                                      struct cask_error *);
+enum cask_status REF(batchnorm_reduce)(struct cask_device *, const struct cask_reduction *,
+                                       const struct cask_tensor *dy, struct cask_error *);
+enum cask_status REF(batchnorm_gradient)(struct cask_device *, const struct cask_batchnorm *,
+                                         const struct cask_tensor *x, const struct cask_tensor *dy,
+                                         const struct cask_tensor *dx, bool accumulate,
+                                         const struct cask_reduction *reductions,
+                                         int reduction_count, struct cask_error *);
+/* Element j of an operand. */
+double REF(operand_value)(const struct cask_operand *operand, size_t j);
+
+/* chain.c */
+enum cask_status REF(conv_forward_chained)(struct cask_conv *, const struct cask_operand *x,
+                                           const struct cask_tensor *y,
+                                           const struct cask_batchnorm *statistics,
+                                           struct cask_error *);
+enum cask_status REF(conv_backward_chained)(struct cask_conv *, const struct cask_conv_chain *,
+                                            struct cask_error *);
+enum cask_status REF(add_chained)(struct cask_device *, const struct cask_operand *a,
+                                  const struct cask_operand *b, const struct cask_tensor *y,
+                                  const struct cask_batchnorm *statistics, struct cask_error *);
+
 /* activation.c */
 enum cask_status REF(activation_forward)(struct cask_device *, enum cask_activation,
                                          const void *slope, const struct cask_tensor *x,
