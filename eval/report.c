@@ -1,83 +1,102 @@
+/* eval/report.c - results as a table for people. */
+#include <math.h>
 #include <string.h>
 
-#include "common/mem.h"
 #include "eval/eval.h"
 
-void cask_protocol_line(int folds, enum cask_flip flip, const struct cask_preprocess *preprocess,
-                        char *buffer, size_t bytes)
+static const char *interval_text(struct cask_interval i, char buffer[48])
 {
-    char pixels[64];
-    cask_preprocess_format(preprocess, pixels);
-    snprintf(buffer, bytes, "insightface %d-fold, d^2 < t (0.01 steps), %s, %s", folds,
-             flip == CASK_FLIP_SUM ? "flip-sum" : "no flip", pixels);
+    snprintf(buffer, 48, isnan(i.low) ? "-" : "%.2f .. %.2f", i.low, i.high);
+    return buffer;
 }
 
-enum cask_status cask_evaluate_set(const struct cask_pairs *pairs,
-                                   const struct cask_embed_options *options,
-                                   struct cask_set_result *out, struct cask_error *err)
+static void print_rows(const struct cask_set_result *set, FILE *stream)
 {
-    enum cask_status st = CASK_OK;
-    double *rows = NULL;
-    int64_t count = cask_pairs_count(pairs);
-    size_t dim = (size_t)cask_graph_embedding(cask_net_graph(options->net));
-    double *distances = cask_alloc((size_t)count, sizeof *distances);
-    bool *same = cask_alloc((size_t)count, sizeof *same);
-    if (distances == NULL || same == NULL) {
-        CASK_TRY(cask_error_memory(err, (size_t)count * sizeof *distances, "pair distances"));
-    }
-    CASK_TRY(cask_embed_pairs(pairs, options, &rows, err));
-    for (int64_t i = 0; i < count; i++) {
-        const struct cask_pair *pair = cask_pairs_at(pairs, i);
-        const double *a = rows + (size_t)pair->a * dim, *b = rows + (size_t)pair->b * dim;
-        for (size_t d = 0; d < dim; d++) {
-            distances[i] += (a[d] - b[d]) * (a[d] - b[d]);
+    char interval[48];
+    for (int p = 0; p < set->protocol_count; p++) {
+        const struct cask_protocol_result *result = &set->protocols[p];
+        fprintf(stream, "%-16s %-11s %7lld %8.2f%%  %-16s %5.2f ", p == 0 ? set->name : "",
+                cask_protocol_name(result->protocol), (long long)set->pairs, result->kfold.accuracy,
+                interval_text(result->accuracy_interval, interval), result->kfold.std);
+        for (int f = 0; f < result->kfold.folds; f++) {
+            fprintf(stream, " %.2f", result->kfold.fold_accuracy[f]);
         }
-        same[i] = pair->same;
+        fprintf(stream, "\n");
     }
-    *out = (struct cask_set_result){.pairs = count, .images = cask_pairs_image_count(pairs)};
-    snprintf(out->name, sizeof out->name, "%s", cask_pairs_name(pairs));
-    CASK_TRY(cask_verify_kfold(distances, same, count, cask_pairs_folds(pairs), &out->kfold, err));
-    cask_protocol_line(out->kfold.folds, options->flip, &options->preprocess, out->protocol,
-                       sizeof out->protocol);
-done:
-    cask_free(rows);
-    cask_free(distances);
-    cask_free(same);
-    return st;
+    for (int p = 0; p < set->protocol_count; p++) {
+        const struct cask_protocol_result *result = &set->protocols[p];
+        fprintf(stream, "  protocol: %s\n", result->line);
+        if (!isnan(result->val)) {
+            fprintf(stream, "  val@FAR %.2f +- %.2f %% (%s) at a measured FAR of %.5f\n",
+                    result->val, result->val_std, interval_text(result->val_interval, interval),
+                    result->val_far);
+        }
+    }
+}
+
+/* Targets that not one impostor pair in the set can resolve are left to the JSON. */
+static void print_roc(const struct cask_set_result *set, FILE *stream)
+{
+    char interval[48];
+    fprintf(stream, "  cosine of all %lld genuine and %lld impostor pairs: AUC %.3f %%",
+            (long long)set->genuine, (long long)set->impostor, set->auc);
+    fprintf(stream, ", EER %.2f %% (%s)\n", set->eer, interval_text(set->eer_interval, interval));
+    for (int i = 0; i < CASK_ROC_TARGETS && set->operating[i].allowed >= 1; i++) {
+        const struct cask_operating_point *at = &set->operating[i];
+        fprintf(stream, "  TPR %.2f %% (%s) at FPR <= %g%s\n", at->tpr,
+                interval_text(at->interval, interval), at->target,
+                at->allowed < 10 ? "; fewer than 10 impostor pairs decide this" : "");
+    }
+}
+
+static void print_oddities(const struct cask_set_result *set, FILE *stream)
+{
+    if (set->bad_images > 0) {
+        fprintf(stream, "  EXCLUDED: %lld pairs with %lld bad images; the first: %s\n",
+                (long long)set->bad_pairs, (long long)set->bad_images, set->first_bad);
+    }
+    if (set->duplicates > 0) {
+        fprintf(stream,
+                "  note: %lld pairs repeat an earlier pair, %lld of them with the other "
+                "label; the first: %s\n",
+                (long long)set->duplicates, (long long)set->conflicts, set->first_duplicate);
+    }
+    if (set->duplicates_excluded > 0) {
+        fprintf(stream, "  EXCLUDED: %lld of these repeats\n", (long long)set->duplicates_excluded);
+    }
+    if (set->selves > 0) {
+        fprintf(stream, "  note: %lld pairs hold the same image twice\n", (long long)set->selves);
+    }
 }
 
 void cask_report_table(const struct cask_set_result *sets, int count, FILE *stream)
 {
-    fprintf(stream, "%-16s %7s %9s %7s  %s\n", "set", "pairs", "accuracy", "std", "folds");
+    fprintf(stream, "%-16s %-11s %7s %9s  %-16s %5s  %s\n", "set", "mode", "pairs", "accuracy",
+            "95 % interval", "std", "folds");
     for (int i = 0; i < count; i++) {
-        const struct cask_set_result *set = &sets[i];
-        fprintf(stream, "%-16s %7lld %8.2f%% %7.2f ", set->name, (long long)set->pairs,
-                set->kfold.accuracy, set->kfold.std);
-        for (int f = 0; f < set->kfold.folds; f++) {
-            fprintf(stream, " %.2f", set->kfold.fold_accuracy[f]);
+        print_rows(&sets[i], stream);
+        print_roc(&sets[i], stream);
+        if (sets[i].interval_line[0] != 0) {
+            fprintf(stream, "  interval: %s\n", sets[i].interval_line);
         }
-        fprintf(stream, "\n  protocol: %s\n", set->protocol);
+        print_oddities(&sets[i], stream);
     }
 }
 
-struct cask_json *cask_report_json(const char *model, const struct cask_set_result *sets, int count)
+void cask_report_paired(const struct cask_paired *paired, int count, FILE *stream)
 {
-    struct cask_json *root = cask_json_object(), *list = cask_json_array();
-    cask_json_set_text(root, "model", model);
+    char interval[48];
+    fprintf(stream, "%-16s %-11s %8s %8s %6s  %-16s %7s %7s %10s %10s\n", "set", "mode", "A", "B",
+            "A - B", "95 % interval", "only A", "only B", "McNemar p", "draws' p");
     for (int i = 0; i < count; i++) {
-        struct cask_json *set = cask_json_object(), *folds = cask_json_array();
-        cask_json_set_text(set, "name", sets[i].name);
-        cask_json_set_text(set, "protocol", sets[i].protocol);
-        cask_json_set_int(set, "pairs", sets[i].pairs);
-        cask_json_set_int(set, "images", sets[i].images);
-        cask_json_set_real(set, "accuracy", sets[i].kfold.accuracy);
-        cask_json_set_real(set, "std", sets[i].kfold.std);
-        for (int f = 0; f < sets[i].kfold.folds; f++) {
-            cask_json_append_real(folds, sets[i].kfold.fold_accuracy[f]);
-        }
-        cask_json_set(set, "folds", folds);
-        cask_json_append(list, set);
+        const struct cask_paired *p = &paired[i];
+        fprintf(stream, "%-16s %-11s %7.2f%% %7.2f%% %6.2f  %-16s %7lld %7lld %10.4g", p->set,
+                cask_protocol_name(p->protocol), p->a, p->b, p->difference,
+                interval_text(p->interval, interval), (long long)p->only_a, (long long)p->only_b,
+                p->mcnemar);
+        fprintf(stream, isnan(p->bootstrap) ? "          -\n" : " %10.4g\n", p->bootstrap);
     }
-    cask_json_set(root, "sets", list);
-    return root;
+    fprintf(stream,
+            "  only A, only B: pairs that one model alone calls right. McNemar's p takes pairs as "
+            "independent; the draws do not.\n");
 }

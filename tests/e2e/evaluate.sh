@@ -18,15 +18,15 @@ evaluate() { "$bin/evaluate" --model "$model" --precision fp32 "$@"; }
 
 . "$(dirname "$0")/../support/refused.sh"
 
-# stdout is the table alone: a head, a line for each set, and its protocol
+# stdout is the table alone: a head, a line for each set, and what belongs to the number
 evaluate --pairs "$work/pairs.txt" --images "$work/faces" --json "$work/a.json" >"$work/table" 2>"$work/log" || {
     cat "$work/log"
     fail "evaluate"
 }
-[ "$(wc -l <"$work/table")" -eq 3 ] || fail "the table: $(cat "$work/table")"
-head -n 1 "$work/table" | grep -q "set .*pairs .*accuracy .*std .*folds" || fail "the head: $(cat "$work/table")"
-sed -n 2p "$work/table" | grep -Eq '^pairs +240 +[0-9]+\.[0-9]{2}% +[0-9.]+  ([0-9]+\.[0-9]{2} ?){10}$' || fail "the line: $(cat "$work/table")"
+head -n 1 "$work/table" | grep -q "set .*mode .*pairs .*accuracy .*interval .*std .*folds" || fail "the head: $(cat "$work/table")"
+sed -n 2p "$work/table" | grep -Eq '^pairs +insightface +240 +[0-9]+\.[0-9]{2}%  [0-9.]+ \.\. [0-9.]+ +[0-9.]+  ([0-9]+\.[0-9]{2} ?){10}$' || fail "the line: $(cat "$work/table")"
 grep -q "protocol: insightface 10-fold, d^2 < t (0.01 steps), flip-sum, rgb:127.5:127.5" "$work/table" || fail "the protocol: $(cat "$work/table")"
+grep -q "interval: 95 %: bootstrap over 24 persons, 1000 draws, seed 1" "$work/table" || fail "the interval: $(cat "$work/table")"
 
 # no flip is another protocol and says so; threads and batch change nothing
 evaluate --pairs "$work/pairs.txt" --images "$work/faces" --flip none 2>/dev/null | grep -q "no flip" || fail "--flip none"
@@ -72,7 +72,7 @@ PYTHON
     refused 3 "torn.bin image 77" evaluate --bin "$work/torn.bin"
     # a set that fails does not take the finished ones with it
     refused 3 "torn" evaluate --pairs "$work/pairs.txt" --images "$work/faces" --bin "$work/torn.bin"
-    grep -q "^pairs  *240" "$work/log" || fail "the finished set was lost: $(cat "$work/log")"
+    grep -q "^pairs  *insightface  *240" "$work/log" || fail "the finished set was lost: $(cat "$work/log")"
     head -c 3000 "$work/pairs.bin" >"$work/cut.bin"
     refused 3 "cut.bin" evaluate --bin "$work/cut.bin"
 else
