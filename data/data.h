@@ -52,6 +52,9 @@ void cask_dataset_name(const struct cask_dataset *dataset, int64_t index, char *
 enum cask_status cask_dataset_read(const struct cask_dataset *dataset, int64_t index,
                                    struct cask_encoded *encoded, struct cask_error *err);
 void cask_encoded_release(struct cask_encoded *encoded);
+/* A whole image file, at most 64 MB. */
+enum cask_status cask_encoded_read_file(struct cask_encoded *encoded, const char *path,
+                                        struct cask_error *err);
 /* SHA-256 over (index, label, length, CRC32 of bytes) of every image; reads all, in threads. */
 enum cask_status cask_dataset_fingerprint(const struct cask_dataset *dataset, int threads,
                                           char hex[CASK_SHA256_HEX], struct cask_error *err);

@@ -43,8 +43,5 @@ bool cask_name_is_image(const char *name);
 /* Makes room for `bytes`; what was in the buffer is lost. */
 enum cask_status cask_encoded_reserve(struct cask_encoded *encoded, size_t bytes,
                                       struct cask_error *err);
-/* A whole image file, at most 64 MB. */
-enum cask_status cask_encoded_read_file(struct cask_encoded *encoded, const char *path,
-                                        struct cask_error *err);
 
 #endif
