@@ -46,6 +46,26 @@ static void size_from_pixels(int pixels, struct cask_detected *d)
     d->height = 16 * (pixels / w);
 }
 
+static bool is_registered(const char *name)
+{
+    for (int i = 0; cask_graph_network(i) != NULL; i++) {
+        if (strcmp(cask_graph_network(i), name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Blocks of the four stages "layer1." .. "layer4.". */
+static void count_units(const struct cask_checkpoint *c, int units[4])
+{
+    for (int s = 0; s < 4; s++) {
+        char before[16];
+        snprintf(before, sizeof before, "layer%d.", s + 1);
+        units[s] = count_keys(c, before, ".bn1.weight");
+    }
+}
+
 static void detect_iresnet(const struct cask_checkpoint *c, struct cask_detected *d)
 {
     static const struct {
@@ -57,11 +77,7 @@ static void detect_iresnet(const struct cask_checkpoint *c, struct cask_detected
                   {"ir100", {3, 13, 30, 3}},
                   {"ir200", {6, 26, 60, 6}}};
     int units[4];
-    for (int s = 0; s < 4; s++) {
-        char before[16];
-        snprintf(before, sizeof before, "layer%d.", s + 1);
-        units[s] = count_keys(c, before, ".bn1.weight");
-    }
+    count_units(c, units);
     d->family = "insightface IResNet";
     d->embedding = size_of(c, "fc.weight", 0);
     size_from_pixels(size_of(c, "fc.weight", 1) / 512, d);
@@ -72,50 +88,102 @@ static void detect_iresnet(const struct cask_checkpoint *c, struct cask_detected
     }
 }
 
-static void detect_mobilefacenet(const struct cask_checkpoint *c, struct cask_detected *d)
+static void detect_resnet(const struct cask_checkpoint *c, struct cask_detected *d)
+{
+    static const int shallow[4] = {2, 2, 2, 2}, deep[4] = {3, 4, 6, 3};
+    const bool bottleneck = has(c, "layer1.0.conv3.weight");
+    int units[4];
+    count_units(c, units);
+    d->family = "torchvision ResNet (no PReLU)";
+    d->embedding = size_of(c, "fc.weight", 0);
+    const bool is_deep = memcmp(units, deep, sizeof units) == 0;
+    if (has(c, "bn_o1.weight")) {
+        d->family = "face.evoLVe ResNet (batch norm and flattening before its fc)";
+    } else if (is_deep || (!bottleneck && memcmp(units, shallow, sizeof units) == 0)) {
+        snprintf(d->network, sizeof d->network, "%s",
+                 !is_deep     ? "resnet18"
+                 : bottleneck ? "resnet50"
+                              : "resnet34");
+    }
+}
+
+/* A depthwise kernel as large as the last map gives the size of the picture. */
+static void detect_mobilefacenet(const struct cask_checkpoint *c, const char *name,
+                                 const char *family, const char *depthwise, const char *linear,
+                                 struct cask_detected *d)
+{
+    snprintf(d->network, sizeof d->network, "%s", name);
+    d->family = family;
+    d->embedding = size_of(c, linear, 0);
+    d->height = 16 * size_of(c, depthwise, 2);
+    d->width = 16 * size_of(c, depthwise, 3);
+}
+
+/* One topology, three sets of keys. */
+static void detect_classic(const struct cask_checkpoint *c, struct cask_detected *d)
 {
     if (!has(c, "output_layer.conv_6_dw.conv.weight")) {
-        d->family = "MobileFaceNet as FaceX-Zoo and TreB1eN write it (conv_6_dw and linear at the "
-                    "top level)";
+        detect_mobilefacenet(c, "facex_mobilefacenet", "FaceX-Zoo or TreB1eN MobileFaceNet",
+                             "conv_6_dw.conv.weight", "linear.weight", d);
         return;
     }
-    if (has(c, "output_layer.bn.weight")) {
-        d->family = "cavaface MobileFaceNet (its last batch norm has weights; TFace's has none)";
-        return;
-    }
-    d->family = "TFace MobileFaceNet";
-    snprintf(d->network, sizeof d->network, "mobilefacenet");
-    d->embedding = size_of(c, "output_layer.linear.weight", 0);
-    d->height = 16 * size_of(c, "output_layer.conv_6_dw.conv.weight", 2);
-    d->width = 16 * size_of(c, "output_layer.conv_6_dw.conv.weight", 3);
+    const bool affine = has(c, "output_layer.bn.weight");
+    detect_mobilefacenet(c, affine ? "cavaface_mobilefacenet" : "mobilefacenet",
+                         affine ? "cavaface MobileFaceNet" : "TFace MobileFaceNet",
+                         "output_layer.conv_6_dw.conv.weight", "output_layer.linear.weight", d);
 }
 
 static void detect_mbf(const struct cask_checkpoint *c, struct cask_detected *d)
 {
-    d->family = "insightface MobileFaceNet";
-    snprintf(d->network, sizeof d->network, "%s",
-             size_of(c, "layers.0.layers.0.weight", 0) == 256 ? "mbf_large" : "mbf");
-    d->embedding = size_of(c, "features.layers.2.weight", 0);
-    d->height = 16 * size_of(c, "features.layers.0.layers.0.weight", 2);
-    d->width = 16 * size_of(c, "features.layers.0.layers.0.weight", 3);
+    const bool large = size_of(c, "layers.0.layers.0.weight", 0) == 256;
+    detect_mobilefacenet(c, large ? "mbf_large" : "mbf", "insightface MobileFaceNet",
+                         "features.layers.0.layers.0.weight", "features.layers.2.weight", d);
 }
 
 /* The older IR family: flat blocks "body.N". */
-static const char *ir_family(const struct cask_checkpoint *c)
+static void detect_ir(const struct cask_checkpoint *c, struct cask_detected *d)
 {
-    if (has(c, "body.0.res_layer.8.running_mean")) {
-        return "TFace IR_152 or IR_200 (bottleneck blocks)";
+    static const int depths[][2] = {{8, 18}, {16, 34}, {24, 50}, {49, 101}, {50, 152}, {66, 200}};
+    const int blocks = count_keys(c, "body.", ".res_layer.0.weight");
+    const bool deep = has(c, "body.0.res_layer.8.running_mean");
+    const bool squeeze =
+        has(c, "body.0.res_layer.se_block.fc1.weight") || has(c, "body.0.res_layer.5.fc1.weight");
+    const bool named = has(c, "fc.weight") || has(c, "features.weight");
+    const char *owner = named ? "cavaface" : "evolve", *linear = "output_layer.3.weight";
+    d->family = named ? "cavaface IR (layout D: no batch norm between convolution and PReLU)"
+                      : "face.evoLVe, FaceX-Zoo or CurricularFace IR (layout C: no batch norm "
+                        "between convolution and PReLU)";
+    if (deep || has(c, "body.0.res_layer.5.running_mean")) {
+        owner = "tface";
+        d->family = deep ? "TFace IR_152 or IR_200 (bottleneck blocks)"
+                         : "TFace IR (layout B: first shortcut without weights)";
     }
-    if (has(c, "body.0.res_layer.se_block.fc1.weight") || has(c, "body.0.res_layer.5.fc1.weight")) {
-        return "IR_SE (blocks with squeeze-and-excitation)";
+    d->family = squeeze ? "IR_SE (blocks with squeeze-and-excitation)" : d->family;
+    linear = named ? "fc.weight" : linear;
+    d->embedding = size_of(c, linear, 0);
+    size_from_pixels(size_of(c, linear, 1) / (deep ? 2048 : 512), d);
+    for (size_t i = 0; i < sizeof depths / sizeof *depths; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "%s_ir%s%d", owner, squeeze ? "_se" : "", depths[i][1]);
+        if (blocks == depths[i][0] && is_registered(name)) {
+            snprintf(d->network, sizeof d->network, "%s", name);
+        }
     }
-    if (has(c, "body.0.res_layer.5.running_mean")) {
-        return "TFace IR (layout B: first shortcut without weights)";
+}
+
+static void detect_features(const struct cask_checkpoint *c, struct cask_detected *d)
+{
+    if (has(c, "features.1.block.0.0.weight") &&
+        has(c, "output_layer.features.0.layers.0.weight")) {
+        detect_mobilefacenet(c, "yakhyo_mobilenetv3_large", "yakhyo MobileNetV3-Large",
+                             "output_layer.features.0.layers.0.weight", "output_layer.fc.0.weight",
+                             d);
+    } else if (has(c, "features.1.conv.0.weight") && has(c, "output_layer.conv_6_dw.conv.weight")) {
+        detect_mobilefacenet(c, "mobilenetv3_large", "cavaface MobileNetV3-Large",
+                             "output_layer.conv_6_dw.conv.weight", "output_layer.linear.weight", d);
+    } else {
+        d->family = "a MobileNetV2-like network";
     }
-    return has(c, "features.weight") || has(c, "features.running_mean")
-               ? "cavaface IR (layout D: no batch norm between convolution and PReLU)"
-               : "face.evoLVe, FaceX-Zoo or CurricularFace IR (layout C: no batch norm between "
-                 "convolution and PReLU)";
 }
 
 static int metadata_int(const struct cask_checkpoint *c, const char *key, int otherwise)
@@ -131,18 +199,19 @@ void cask_detect(const struct cask_checkpoint *c, struct cask_detected *d)
     if (has(c, "layer1.0.bn1.weight") && has(c, "layer1.0.prelu.weight")) {
         detect_iresnet(c, d);
     } else if (has(c, "layer1.0.bn1.weight")) {
-        d->family = "torchvision ResNet (no PReLU)";
+        detect_resnet(c, d);
     } else if (has(c, "conv_23.conv.conv.weight")) {
-        detect_mobilefacenet(c, d);
+        detect_classic(c, d);
     } else if (has(c, "layers.0.layers.0.weight")) {
         detect_mbf(c, d);
     } else if (has(c, "body.0.res_layer.1.weight")) {
-        d->family = ir_family(c);
+        detect_ir(c, d);
     } else if (has(c, "blocks.0.conv.0.weight") && has(c, "dw_conv1.conv.weight")) {
-        d->family = "Xiaoccer MobileFaceNet";
-    } else if (has(c, "features.0.conv.0.0.weight") || has(c, "features.0.conv.0.weight") ||
-               has(c, "features.1.conv.0.weight")) {
-        d->family = "a MobileNetV2-like network";
+        detect_mobilefacenet(c, "xiaoccer_mobilefacenet", "Xiaoccer MobileFaceNet",
+                             "linear7.conv.weight", "linear1.conv.weight", d);
+    } else if (has(c, "features.0.0.weight") || has(c, "features.0.conv.0.0.weight") ||
+               has(c, "features.0.conv.0.weight") || has(c, "features.1.conv.0.weight")) {
+        detect_features(c, d);
     }
     const char *net = cask_checkpoint_metadata(c, "net");
     if (net != NULL && strlen(net) < sizeof d->network) {

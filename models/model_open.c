@@ -6,6 +6,7 @@
 
 #include "models/checkpoint.h"
 #include "models/detect.h"
+#include "models/difference.h"
 #include "models/graph.h"
 
 static enum cask_status is_onnx(const char *path, bool *onnx, struct cask_error *err)
@@ -85,12 +86,14 @@ static enum cask_status choose_network(const struct cask_checkpoint *c, const ch
     }
     if (detected->network[0] == '\0') {
         const char *first = c->tensors.count > 0 ? c->tensors.items[0].name : "nothing";
+        char nearest[1200];
+        cask_describe_nearest(c, nearest, sizeof nearest);
         return cask_error_set(
             err, CASK_ERR_UNSUPPORTED,
             "%s: cannot tell the network from its %d tensors (first: %.100s)%s%s; "
-            "name it, or export it to ONNX",
+            "name it, or export it to ONNX%s",
             c->path, c->tensors.count, first, detected->family != NULL ? "; it looks like " : "",
-            detected->family != NULL ? detected->family : "");
+            detected->family != NULL ? detected->family : "", nearest);
     }
     return CASK_OK;
 }

@@ -58,6 +58,8 @@ void cask_graph_free(struct cask_graph *graph); /* accepts NULL */
 /* The registry's names, and a line about each; NULL past the last. */
 const char *cask_graph_network(int index);
 const char *cask_graph_network_about(int index);
+/* `usage` with a line about every network behind it; the caller frees it. NULL: no memory. */
+char *cask_graph_network_help(const char *usage);
 
 const char *cask_graph_name(const struct cask_graph *graph);
 int cask_graph_embedding(const struct cask_graph *graph);

@@ -1,86 +1,12 @@
 /* A net from a checkpoint, by name. All that does not fit is collected first, so that one message
  * shows what is wrong and what the file seems to be. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "models/checkpoint.h"
-#include "models/classifier.h"
 #include "models/detect.h"
+#include "models/difference.h"
 #include "models/graph.h"
-
-enum { SHOWN = 4 };
-
-/* "missing 12: a, b, c, d, ..." */
-struct key_list {
-    const char *title;
-    int count;
-    char text[400];
-    size_t used;
-};
-
-static void note(struct key_list *list, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void note(struct key_list *list, const char *format, ...)
-{
-    if (++list->count > SHOWN || list->used >= sizeof list->text) {
-        return;
-    }
-    va_list args;
-    va_start(args, format);
-    list->used += (size_t)snprintf(list->text + list->used, sizeof list->text - list->used, "%s",
-                                   list->count > 1 ? ", " : "");
-    if (list->used < sizeof list->text) {
-        list->used += (size_t)vsnprintf(list->text + list->used, sizeof list->text - list->used,
-                                        format, args);
-    }
-    va_end(args);
-}
-
-static bool same_shape(const struct cask_param_info *want, const struct cask_file_tensor *have)
-{
-    if (want->role == CASK_PARAM_BN_COUNT) {
-        return have->count == 1;
-    }
-    bool same = want->rank == have->rank;
-    for (int i = 0; same && i < want->rank; i++) {
-        same = want->shape[i] == have->shape[i];
-    }
-    return same;
-}
-
-static void compare(const struct cask_graph *graph, const struct cask_checkpoint *c,
-                    struct key_list *missing, struct key_list *unknown, struct key_list *wrong)
-{
-    for (int i = 0; i < graph->param_count; i++) {
-        const struct cask_param_info *want = &graph->params[i];
-        const struct cask_file_tensor *have = cask_checkpoint_find(c, want->name);
-        if (have == NULL && want->role != CASK_PARAM_BN_COUNT) {
-            note(missing, "%.80s", want->name);
-        } else if (have != NULL && !same_shape(want, have)) {
-            char expected[80], found[160];
-            cask_shape_format(want->shape, want->rank, expected, sizeof expected);
-            cask_shape_format(have->shape, have->rank, found, sizeof found);
-            note(wrong, "%.80s (expected %s, found %.60s)", want->name, expected, found);
-        }
-    }
-    for (int i = 0; i < c->tensors.count; i++) {
-        const char *name = c->tensors.items[i].name;
-        if (cask_graph_find_param(graph, name) < 0 && !cask_is_classifier_name(name)) {
-            note(unknown, "%.80s", name);
-        }
-    }
-}
-
-static void append_list(char *text, size_t bytes, const struct key_list *list)
-{
-    size_t used = strlen(text);
-    if (list->count > 0) {
-        snprintf(text + used, bytes - used, "; %d %s: %s%s", list->count, list->title, list->text,
-                 list->count > SHOWN ? " and others" : "");
-    }
-}
 
 /* What the file is, when it is something else. */
 static void append_hint(char *text, size_t bytes, const struct cask_graph *graph,
@@ -92,11 +18,14 @@ static void append_hint(char *text, size_t bytes, const struct cask_graph *graph
     if (d.network[0] != '\0' && strcmp(d.network, graph->name) != 0) {
         snprintf(text + used, bytes - used, ". The file looks like \"%s\": name that network",
                  d.network);
-    } else if (d.network[0] != '\0') {
-        snprintf(text + used, bytes - used,
-                 ". The file is a \"%s\" with embedding %d for pictures of %d x %d", d.network,
-                 d.embedding, d.width, d.height);
-    } else if (d.family != NULL) {
+    } else if (d.network[0] != '\0' && d.embedding > 0) {
+        char size[64] = "";
+        if (d.width > 0) {
+            snprintf(size, sizeof size, " for pictures of %d x %d", d.width, d.height);
+        }
+        snprintf(text + used, bytes - used, ". The file is a \"%s\" with embedding %d%s", d.network,
+                 d.embedding, size);
+    } else if (d.network[0] == '\0' && d.family != NULL) {
         snprintf(text + used, bytes - used,
                  ". The file looks like %s, which is not in the registry: export it to ONNX and "
                  "use that as a teacher",
@@ -107,16 +36,10 @@ static void append_hint(char *text, size_t bytes, const struct cask_graph *graph
 static enum cask_status check(const struct cask_graph *graph, const struct cask_checkpoint *c,
                               struct cask_error *err)
 {
-    struct key_list missing = {.title = "missing"}, unknown = {.title = "unknown"};
-    struct key_list wrong = {.title = "of another shape"};
-    compare(graph, c, &missing, &unknown, &wrong);
-    if (missing.count + unknown.count + wrong.count == 0) {
+    char text[CASK_ERROR_MESSAGE - 300] = "";
+    if (!cask_key_difference(graph, c, text, sizeof text)) {
         return CASK_OK;
     }
-    char text[CASK_ERROR_MESSAGE - 300] = "";
-    append_list(text, sizeof text, &missing);
-    append_list(text, sizeof text, &unknown);
-    append_list(text, sizeof text, &wrong);
     append_hint(text, sizeof text, graph, c);
     return cask_error_set(err, CASK_ERR_MISMATCH, "%.200s: these are not weights of %s%s", c->path,
                           graph->name, text);

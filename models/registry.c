@@ -108,3 +108,14 @@ enum cask_status cask_graph_build(const char *network, const struct cask_graph_o
     }
     return found->build(network, embedding, height, width, graph, err);
 }
+
+char *cask_graph_network_help(const char *usage)
+{
+    char *text = cask_strdup(usage);
+    for (int i = 0; i < NETWORKS && text != NULL; i++) {
+        char *longer = cask_format("%s  %-25s %s\n", text, networks[i].name, networks[i].about);
+        cask_free(text);
+        text = longer;
+    }
+    return text;
+}

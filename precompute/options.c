@@ -8,8 +8,7 @@ static const char *const precision_names[] = {"auto", "fp32", "bf16", NULL};
 #define ROW(field) offsetof(struct precompute_options, field)
 const struct cask_config_row precompute_rows[] = {
     {"teacher", CASK_CONFIG_TEXT, ROW(teacher), "", 0, 0, NULL, "NAME",
-     "ir18, ir34, ir50, ir100, ir200, mobilefacenet, mbf, mbf_large, onnx, or auto (from the "
-     "file)"},
+     "one of the teachers above, onnx, or auto (from the file)"},
     {"weights", CASK_CONFIG_TEXT, ROW(weights), "", 0, 0, NULL, "FILE",
      "the teacher: .pth, .pt, .ckpt, .safetensors or .onnx"},
     {"data", CASK_CONFIG_TEXT, ROW(data), "", 0, 0, NULL, "PATH",

@@ -32,7 +32,7 @@ static const struct cask_config_row flag_rows[] = {
 #define AT(field) offsetof(struct cask_student_options, field)
 static const struct cask_config_row student_rows[] = {
     {"net", CASK_CONFIG_TEXT, AT(net), "mobilefacenet", 0, 0, NULL, "NAME",
-     "network to train: mobilefacenet, mbf, ir18, ir50, ..."},
+     "network to train, one of those above"},
     {"embedding", CASK_CONFIG_INT, AT(embedding), "0", 0, 65536, NULL, "N",
      "numbers in an embedding; 0: the network's own"},
     {"init", CASK_CONFIG_TEXT, AT(init), "", 0, 0, NULL, "FILE",

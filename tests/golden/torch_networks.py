@@ -232,6 +232,52 @@ class YakhyoV3(nn.Module):
         return self.output_layer(self.features(x))
 
 
+class XiaoccerUnit(nn.Module):
+    def __init__(self, inside, out, kernel, stride=1, pad=0, groups=1, active=True):
+        super().__init__()
+        self.conv = nn.Conv2d(inside, out, kernel, stride, pad, groups=groups, bias=False)
+        self.bn = nn.BatchNorm2d(out)
+        if active:
+            self.prelu = nn.PReLU(out)
+
+    def forward(self, x):
+        x = self.bn(self.conv(x))
+        return self.prelu(x) if hasattr(self, "prelu") else x
+
+
+class XiaoccerBlock(nn.Module):
+    def __init__(self, inside, out, expansion, stride):
+        super().__init__()
+        wide = inside * expansion
+        self.conv = nn.Sequential(nn.Conv2d(inside, wide, 1, bias=False), nn.BatchNorm2d(wide), nn.PReLU(wide),
+                                  nn.Conv2d(wide, wide, 3, stride, 1, groups=wide, bias=False), nn.BatchNorm2d(wide),
+                                  nn.PReLU(wide), nn.Conv2d(wide, out, 1, bias=False), nn.BatchNorm2d(out))
+        self.residual = stride == 1 and inside == out
+
+    def forward(self, x):
+        return self.conv(x) + x if self.residual else self.conv(x)
+
+
+class Xiaoccer(nn.Module):
+    """112 x 96 pixels."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.dw_conv1 = XiaoccerUnit(3, 64, 3, 2, 1), XiaoccerUnit(64, 64, 3, 1, 1, 64)
+        units, inside = [], 64
+        for expansion, out, count, stride in [(2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1)]:
+            for i in range(count):
+                units.append(XiaoccerBlock(inside, out, expansion, stride if i == 0 else 1))
+                inside = out
+        self.blocks = nn.Sequential(*units)
+        self.conv2 = XiaoccerUnit(128, 512, 1)
+        self.linear7 = XiaoccerUnit(512, 512, (7, 6), groups=512, active=False)
+        self.linear1 = XiaoccerUnit(512, 128, 1, active=False)
+
+    def forward(self, x):
+        return self.linear1(self.linear7(self.conv2(self.blocks(self.dw_conv1(self.conv1(x)))))).flatten(1)
+
+
 IR_BLOCKS = {"18": (2, 2, 2, 2), "34": (3, 4, 6, 3), "50": (3, 4, 14, 3), "101": (3, 13, 30, 3), "152": (3, 8, 36, 3)}
 
 
@@ -243,4 +289,5 @@ def build(name, size):
         return IR(family, IR_BLOCKS[depth], family == "tface" and depth == "152", squeeze, size)
     return {"resnet18": lambda: ResNet((2, 2, 2, 2), 1), "resnet34": lambda: ResNet((3, 4, 6, 3), 1),
             "resnet50": lambda: ResNet((3, 4, 6, 3), 4), "mobilenetv3_large": lambda: CavafaceV3(size),
-            "yakhyo_mobilenetv3_large": lambda: YakhyoV3(size)}.get(name, lambda: None)()
+            "yakhyo_mobilenetv3_large": lambda: YakhyoV3(size),
+            "xiaoccer_mobilefacenet": Xiaoccer}.get(name, lambda: None)()

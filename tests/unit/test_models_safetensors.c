@@ -293,7 +293,7 @@ static void known_families(void **state)
         {{"body.0.res_layer.1.weight", "body.0.res_layer.5.fc1.weight"}, "IR_SE"},
         {{"body.0.res_layer.1.weight", "body.0.res_layer.8.running_mean"}, "bottleneck"},
         {{"layer1.0.bn1.weight", "layer1.0.conv1.weight"}, "torchvision ResNet"},
-        {{"conv_23.conv.conv.weight", "conv_6_dw.conv.weight"}, "FaceX-Zoo"},
+        {{"conv_23.conv.conv.weight", "conv_6_dw.conv.weight"}, "facex_mobilefacenet"},
         {{"layer1.0.bn1.weight", "layer1.0.prelu.weight"}, "these are not weights of ir18"},
     };
     struct cask_error err;
