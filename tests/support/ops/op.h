@@ -17,7 +17,7 @@
 
 /* ---------------------------------------------------------------- a case */
 
-enum { OP_WORDS = 20, OP_OPERANDS = 16 };
+enum { OP_WORDS = 20, OP_OPERANDS = 32 };
 
 struct op_word {
     char name[16];
@@ -68,11 +68,13 @@ struct op_operand {
 
     double length; /* terms summed into one element: sets the error bound; 0 counts as 1 */
     double gain;   /* by how much the formula amplifies the error of a sum; 0 counts as 1 */
+    double coarse; /* the same for the error of a bf16 in between; 0 counts as 1 */
 };
 
 struct op_spec {
     struct op_operand operands[OP_OPERANDS];
     int count;
+    bool fp32_only; /* what a bf16 device rounds in between may pass a kink */
 };
 
 size_t op_count(const struct op_operand *operand);         /* elements */
@@ -95,6 +97,7 @@ struct op_run {
     const struct cask_ops *ops;
     struct op_buffer buffers[OP_OPERANDS];
     struct cask_conv *conv; /* for the family */
+    void *user;             /* the same */
     bool any_threads; /* the bits must not depend on the thread count; families may clear it */
 };
 
@@ -184,9 +187,9 @@ extern const char *const op_cases[];      /* ends with NULL */
 extern const char *const op_tiny_cases[]; /* small enough to difference every element */
 extern const struct op_family *const op_families[];
 
-extern const struct op_family op_family_conv, op_family_gemm, op_family_batchnorm,
-    op_family_batchnorm_eval, op_family_activation, op_family_add, op_family_scale,
-    op_family_convert, op_family_subsample, op_family_average_pool, op_family_max_pool, op_family_l2norm,
-    op_family_softmax, op_family_sgd, op_family_sum_squares;
+extern const struct op_family op_family_chain, op_family_add_chain, op_family_conv, op_family_gemm,
+    op_family_batchnorm, op_family_batchnorm_eval, op_family_activation, op_family_add,
+    op_family_scale, op_family_convert, op_family_subsample, op_family_average_pool,
+    op_family_max_pool, op_family_l2norm, op_family_softmax, op_family_sgd, op_family_sum_squares;
 
 #endif
