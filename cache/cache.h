@@ -33,7 +33,7 @@ enum {
     CASK_PROBE_COMPONENTS = 8, /* of each picture; 0 past a shorter embedding's end */
     CASK_PROBE_NUMBERS = CASK_PROBE_COSINES + CASK_PROBE_PICTURES * CASK_PROBE_COMPONENTS
 };
-#define CASK_PROBE_TOLERANCE_FP32 1e-4
+#define CASK_PROBE_TOLERANCE_FP32 2e-5
 #define CASK_PROBE_TOLERANCE_BF16 2e-2
 
 enum cask_embedding_type { CASK_EMBEDDING_F16, CASK_EMBEDDING_INT8 };

@@ -37,7 +37,7 @@ int64_t build_shard_count(const struct build *b, int64_t shard);
 /* Images in shards that are published; in shards of this run that are not. */
 int64_t build_written(const struct build *b);
 int64_t build_missing(const struct build *b);
-bool build_all_there(const struct build *b);
+bool build_all_there(const struct build *b); /* centres too */
 
 /* build_plan.c: fills b->mine from --shards and --only, and marks what is to be built anew. */
 enum cask_status build_plan(struct build *b, struct cask_error *err);

@@ -37,7 +37,8 @@ int64_t build_missing(const struct build *b)
 
 bool build_all_there(const struct build *b)
 {
-    return build_written(b) == b->manifest.images;
+    return build_written(b) == b->manifest.images &&
+           cask_cache_writer_has(b->writer, CASK_CACHE_CENTERS);
 }
 
 /* ---------------------------------------------------------------- options */

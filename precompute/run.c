@@ -229,7 +229,7 @@ enum cask_status precompute_run(const struct precompute_options *options, struct
     CASK_TRY(build_check_options(options, err));
     CASK_TRY(open_build(&b, err));
     CASK_TRY(open_writer(&b, threads, err));
-    if (b.complete && build_all_there(&b) && cask_cache_writer_has(b.writer, CASK_CACHE_CENTERS)) {
+    if (b.complete && build_all_there(&b)) {
         CASK_TRY(leave_complete(&b, err));
     } else {
         CASK_TRY(build_cache(&b, threads, err));

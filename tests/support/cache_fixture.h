@@ -151,6 +151,20 @@ static inline enum cask_status fixture_shard(struct fixture *fixture,
     return st;
 }
 
+static inline enum cask_status fixture_centers(struct cask_cache_writer *writer,
+                                               const struct cask_manifest *manifest,
+                                               struct cask_error *err)
+{
+    size_t count = (size_t)manifest->classes * (size_t)manifest->embedding;
+    float *centers = calloc(count, sizeof *centers);
+    for (size_t i = 0; i < count; i++) {
+        centers[i] = (float)cask_rng_uniform(3, 0, i) - 0.5f;
+    }
+    enum cask_status st = cask_cache_writer_centers(writer, centers, err);
+    free(centers);
+    return st;
+}
+
 /* Every missing shard, centres where the manifest names their origin, the final manifest. */
 static inline enum cask_status fixture_build(const char *folder,
                                              const struct cask_manifest *manifest,
@@ -164,13 +178,7 @@ static inline enum cask_status fixture_build(const char *folder,
         st = cask_cache_writer_has(writer, i) ? CASK_OK : fixture_shard(&fixture, writer, i, err);
     }
     if (st == CASK_OK && manifest->centers_origin[0] != '\0') {
-        size_t count = (size_t)manifest->classes * (size_t)manifest->embedding;
-        float *centers = calloc(count, sizeof *centers);
-        for (size_t i = 0; i < count; i++) {
-            centers[i] = (float)cask_rng_uniform(3, 0, i) - 0.5f;
-        }
-        st = cask_cache_writer_centers(writer, centers, err);
-        free(centers);
+        st = fixture_centers(writer, manifest, err);
     }
     st = st == CASK_OK ? cask_cache_writer_finish(writer, err) : st;
     cask_cache_writer_close(writer);

@@ -147,13 +147,13 @@ static void test_compare_probes(void **state)
     int overrides;
     struct cask_manifest a = fixture_manifest(100, 50, 8, 4, 16, CASK_EMBEDDING_F16), b = a;
     for (int i = 0; i < CASK_PROBE_NUMBERS; i++) {
-        b.probe[i] += i % 2 ? 0.9e-4 : -0.9e-4;
+        b.probe[i] += i % 2 ? 1.9e-5 : -1.9e-5;
     }
     assert_ok(cask_manifest_compare(&a, &b, NULL, 0, &overrides, &err));
     b.probe[4] += 0.01; /* pairs (0,1) (0,2) (1,2) (0,3) (1,3) */
     assert_refused(CASK_ERR_MISMATCH,
                    "1 field: probe: expected cosine of pictures 1 and 3 = 0.2500000, found "
-                   "0.2599100 (tolerance 0.0001)",
+                   "0.2599810 (tolerance 2e-05)",
                    cask_manifest_compare(&a, &b, NULL, 0, &overrides, &err));
     snprintf(a.precision, sizeof a.precision, "bf16");
     snprintf(b.precision, sizeof b.precision, "bf16");
