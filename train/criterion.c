@@ -15,8 +15,9 @@ struct cask_criterion {
     const struct cask_engine_api *api;
     struct cask_engine *engine;
     struct cask_device *device;
-    struct cask_pool *pool;
     int head_rows;
+    struct cask_sgd update; /* of class rows, where it is fused; rate 0 until it is set */
+    bool fused;
     uint64_t step;                              /* the next one's number */
     int term_loss[CASK_MAX_LOSSES], term_count; /* term t is config->losses[term_loss[t]] */
     double temperatures[CASK_CONFIG_LIST];
@@ -52,7 +53,6 @@ static enum cask_status create_engine(struct cask_criterion *criterion,
     }
     const struct cask_engine_options engine = {
         .device = options->device,
-        .pool = criterion->pool,
         .facts = {.classes = options->classes,
                   .batch = options->batch,
                   .dim = options->dim,
@@ -65,6 +65,7 @@ static enum cask_status create_engine(struct cask_criterion *criterion,
         .head = &config->head,
         .terms = terms,
         .term_count = criterion->term_count,
+        .fused = options->fused,
         .seed = options->seed,
     };
     return criterion->api->create(&engine, &criterion->engine, err);
@@ -80,6 +81,7 @@ enum cask_status cask_criterion_create(const struct cask_criterion_config *confi
         return cask_error_memory(err, sizeof *criterion, "criterion");
     }
     criterion->config = config;
+    criterion->fused = options->fused;
     criterion->device = options->device;
     criterion->api = cask_engine_for(options->device);
     if (criterion->api->real_bytes != sizeof(float)) {
@@ -104,7 +106,6 @@ enum cask_status cask_criterion_create(const struct cask_criterion_config *confi
         CASK_TRY(cask_error_memory(err, (size_t)options->batch * sizeof *criterion->lse,
                                    "log-sum-exps"));
     }
-    CASK_TRY(cask_pool_create(cask_device_threads(options->device), &criterion->pool, err));
     CASK_TRY(create_engine(criterion, options, err));
     log_size(criterion, options);
     *out = criterion;
@@ -120,7 +121,6 @@ void cask_criterion_free(struct cask_criterion *criterion)
         return;
     }
     criterion->api->free(criterion->engine);
-    cask_pool_free(criterion->pool);
     cask_free(criterion->lse);
     cask_free(criterion);
 }
@@ -180,6 +180,7 @@ enum cask_status cask_criterion_step(struct cask_criterion *criterion, const flo
                                       .embedding = embedding,
                                       .weights = weights,
                                       .measure = measure,
+                                      .update = criterion->fused ? &criterion->update : NULL,
                                       .d_embedding = d_embedding};
     if (teacher != NULL) {
         input.teacher_unit = teacher->unit;
@@ -206,6 +207,11 @@ done:
 void cask_criterion_set_step(struct cask_criterion *criterion, int64_t step)
 {
     criterion->step = (uint64_t)step;
+}
+
+void cask_criterion_set_update(struct cask_criterion *criterion, const struct cask_sgd *sgd)
+{
+    criterion->update = *sgd;
 }
 
 void cask_criterion_set_head_rows(struct cask_criterion *criterion, int rows)
@@ -237,6 +243,9 @@ double cask_criterion_gradient_squares(const struct cask_criterion *criterion)
     int n = criterion->api->parameters(criterion->engine, found, CASK_CONFIG_LIST);
     for (int i = 0; i < n; i++) {
         double squares;
+        if (found[i].gradient == NULL) {
+            return NAN; /* fused: it was never whole */
+        }
         if (cask_device_ops(criterion->device)
                 ->sum_squares(criterion->device, (size_t)(found[i].rows * found[i].columns),
                               found[i].gradient, &squares, &err) != CASK_OK) {

@@ -51,6 +51,11 @@ struct cask_criterion_options {
     int dim;       /* D of the student */
     int batch;     /* largest B */
     uint64_t seed; /* init of W */
+    /* W is updated inside cask_criterion_step, a chunk of classes at a time, by the rule of
+     * cask_criterion_set_update(); no gradient of W is ever in memory. The bits are those of a step
+     * and an update after it. Not for those who must know W's gradient first (clipping over all).
+     */
+    bool fused;
     /* the teacher's facts, from the cache's manifest; teacher_dim 0: there is no teacher */
     int teacher_dim, teacher_topk;
     bool teacher_has_centers;
@@ -114,8 +119,10 @@ double cask_criterion_accuracy(const struct cask_criterion *criterion);
 /* Mean teacher mass, at the T of the last class loss, inside what the teacher was known at: 1 in
  * exact mode; NaN without a class loss or without its LSE. */
 double cask_criterion_captured(const struct cask_criterion *criterion);
-/* Squared norm of the last step's gradient for what the criterion trains (W, linear maps), and the
- * update that consumes it. */
+/* Fused only: how the next step updates W. Until it is called W stays. */
+void cask_criterion_set_update(struct cask_criterion *criterion, const struct cask_sgd *sgd);
+/* Squared norm of the last step's gradient for what the criterion trains (W, linear maps; NaN if
+ * fused), and the update that consumes it. Fused: the update of linear maps alone. */
 double cask_criterion_gradient_squares(const struct cask_criterion *criterion);
 enum cask_status cask_criterion_update(struct cask_criterion *criterion, const struct cask_sgd *sgd,
                                        struct cask_error *err);

@@ -85,6 +85,14 @@ static const struct cask_config_row head_rows[] = {
      .offset = HEAD(frozen),
      .value = "false",
      .help = "class rows are the teacher's centres and do not learn"},
+    {.key = "keep_mb",
+     .type = CASK_CONFIG_REAL,
+     .offset = HEAD(keep_mb),
+     .value = "96",
+     .min = 0,
+     .max = 1e9,
+     .help = "megabytes of class cosines that a step keeps between its passes over the classes, "
+             "the student's first; what does not fit is computed again in each"},
 };
 
 #define SHARE(field) offsetof(struct cask_loss_share, field)

@@ -37,6 +37,20 @@ static enum cask_status global_norm(struct cask_net *net, struct cask_device *de
     return CASK_OK;
 }
 
+bool cask_optimizer_wants_head(const struct cask_train_options *options)
+{
+    return options->clip > 0 && options->clip_over == CASK_CLIP_ALL;
+}
+
+struct cask_sgd cask_optimizer_head(const struct cask_train_options *options, double rate)
+{
+    return (struct cask_sgd){.rate = rate,
+                             .momentum = options->momentum,
+                             .decay = options->weight_decay,
+                             .gradient_scale = 1,
+                             .nesterov = options->nesterov};
+}
+
 enum cask_status cask_optimizer_step(struct cask_net *net, struct cask_device *device,
                                      struct cask_criterion *criterion,
                                      const struct cask_train_options *options, double rate,
@@ -67,9 +81,9 @@ enum cask_status cask_optimizer_step(struct cask_net *net, struct cask_device *d
                                                    cask_net_momentum(net, i), err));
     }
     cask_net_changed(net);
-    sgd.decay = options->weight_decay;
-    sgd.gradient_scale = options->clip_over == CASK_CLIP_ALL ? sgd.gradient_scale : 1;
-    CASK_TRY(cask_criterion_update(criterion, &sgd, err));
+    struct cask_sgd head = cask_optimizer_head(options, rate);
+    head.gradient_scale = options->clip_over == CASK_CLIP_ALL ? sgd.gradient_scale : 1;
+    CASK_TRY(cask_criterion_update(criterion, &head, err));
 done:
     return st;
 }

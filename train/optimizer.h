@@ -7,6 +7,11 @@
 #include "train/criterion.h"
 #include "train/options.h"
 
+/* Does clipping ask for the gradient of the class rows before they are updated? If not, the
+ * criterion updates them inside its step, by the second. */
+bool cask_optimizer_wants_head(const struct cask_train_options *options);
+struct cask_sgd cask_optimizer_head(const struct cask_train_options *options, double rate);
+
 /* Clips if asked, updates every trained parameter at `rate`, and tells the plans. *norm is the
  * global gradient norm before clipping, NaN if clipping is off (it is not computed then). A norm
  * that is not finite is CASK_ERR_RANGE, before anything is changed. */

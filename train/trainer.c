@@ -81,6 +81,7 @@ static enum cask_status create_criterion(struct cask_trainer *trainer,
         .dim = trainer->dim,
         .batch = (int)trainer->config->train.batch,
         .seed = (uint64_t)trainer->config->train.seed,
+        .fused = !cask_optimizer_wants_head(&trainer->config->train),
     };
     if (teacher != NULL) {
         options.teacher_dim = teacher->embedding;
@@ -182,6 +183,8 @@ enum cask_status cask_trainer_step(struct cask_trainer *trainer, int64_t step,
 
     CASK_TRY(
         cask_plan_forward(trainer->plan, batch->pixels, batch->count, trainer->embedding, err));
+    const struct cask_sgd head = cask_optimizer_head(&trainer->config->train, report->rate);
+    cask_criterion_set_update(trainer->criterion, &head);
     cask_criterion_set_step(trainer->criterion, step);
     CASK_TRY(cask_criterion_step(trainer->criterion, trainer->embedding, batch->labels,
                                  batch->count, teacher, at, measure, trainer->d_embedding,

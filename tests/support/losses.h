@@ -104,7 +104,6 @@ struct losses_rig {
     struct cask_criterion_config *settings;
     struct cask_config *config;
     struct cask_device *device;
-    struct cask_pool *pool;
     const struct cask_engine_api *api;
     struct cask_engine *engine;
     double weights[CASK_MAX_LOSSES];
@@ -117,7 +116,6 @@ static inline void losses_rig_close(struct losses_rig *rig)
         rig->api->free(rig->engine);
     }
     cask_device_close(rig->device);
-    cask_pool_free(rig->pool);
     cask_config_free(rig->config);
     cask_criterion_config_free(rig->settings);
     memset(rig, 0, sizeof *rig);
@@ -148,16 +146,14 @@ static inline enum cask_status losses_rig_open(struct losses_rig *rig, const cha
         }
     }
     CASK_TRY(cask_device_open(&device, &rig->device, err));
-    CASK_TRY(cask_pool_create(threads, &rig->pool, err));
     rig->api = cask_engine_for(rig->device);
     const struct cask_engine_options options = {
         .device = rig->device,
-        .pool = rig->pool,
         .head = &rig->settings->head,
         .terms = terms,
         .term_count = rig->terms,
         .seed = 7,
-        .teacher_chunk = chunk,
+        .chunk = chunk,
         .facts = {.classes = b->classes,
                   .batch = LOSSES_B,
                   .dim = b->dim,

@@ -28,7 +28,12 @@ static void check_row(int kind, int64_t label)
 {
     double *x = cask_alloc(C, sizeof *x), mass = 0, before = 0;
     struct candidate *sorted = cask_alloc(C, sizeof *sorted);
-    struct ranking r = {.x = x, .count = C, .label = label, .with_label = true};
+    /* one array, or runs of 1000 as chunks lie; here they lie side by side */
+    struct ranking r = rank_array(x, C, NULL);
+    r.width = label < 0 ? C : 1000;
+    r.step = label < 0 ? 0 : 1000;
+    r.label = label;
+    r.with_label = true;
     static const int64_t ks[] = {1, 2, 7, 70000, 149998, C};
     r.label_value = 0.3;
     r.scratch = cask_alloc(RANK_SCRATCH, sizeof *r.scratch);

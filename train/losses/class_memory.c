@@ -1,37 +1,76 @@
-/* train/losses/class_memory.c - what the B x C work needs: class rows, cosines, chunks; all of it
- * allocated once, counted, and logged by the criterion.
+/* train/losses/class_memory.c - what the B x C work needs: class rows, cosines that are kept,
+ * chunks of threads, sums of lanes, planned products. All of it is allocated once, counted, and
+ * logged by the criterion; products are planned again when the batch size changes.
  */
 #include "common/mem.h"
 #include "common/rng.h"
 #include "train/losses/engine_inside.h"
 
 enum {
-    /* Teacher cosines of all classes are kept if they fit in this, as at B = 128, C = 85742: one
-     * matrix for all losses, and its product is not computed twice. */
-    KEEP_BYTES = 48 * 1024 * 1024,
-    CHUNK_BYTES = 4 * 1024 * 1024,
+    ROWS_BYTES = 512 * 1024,       /* class rows of a chunk: with its cosines, half of a 1 MB L2 */
+    LANES_BYTES = 8 * 1024 * 1024, /* of the lanes' d_unit */
+    LEAST_LANES = 8,
+    MOST_LANES = 32,
+    KEEP_MB = 96, /* without a head, whose option says so otherwise */
 };
 
-static int64_t fit(int64_t classes, int batch, int64_t bytes)
+/* ------------------------------------------------------------------- sizes */
+
+static int64_t between(int64_t value, int64_t least, int64_t most)
 {
-    int64_t width = bytes / (batch * (int64_t)sizeof(real)) / TILE * TILE;
-    width = width < TILE ? TILE : width;
-    return width < classes ? width : classes;
+    return value < least ? least : value > most ? most : value;
 }
 
-static int64_t chunk_width(const struct cask_engine_options *options)
+static void set_sizes(struct cask_engine *engine, const struct cask_engine_options *options,
+                      bool whole_rows)
 {
-    int64_t classes = options->facts.classes;
-    if (options->teacher_chunk > 0) {
-        return options->teacher_chunk < classes ? options->teacher_chunk : classes;
+    const struct cask_engine_facts *facts = &engine->facts;
+    const int64_t dim = facts->dim > facts->teacher_dim ? facts->dim : facts->teacher_dim;
+    const int64_t fitting = ROWS_BYTES / (dim * (int64_t)sizeof(real)) / 64 * 64;
+    int64_t width = options->chunk > 0 ? options->chunk : between(fitting, 64, TILE);
+    width = between(width, 1, facts->classes < TILE ? facts->classes : TILE);
+    const double keep_mb = options->head != NULL ? options->head->keep_mb : KEEP_MB;
+    const double chunk_mb = (double)(facts->batch * width * (int64_t)sizeof(real)) / 1e6;
+    const int64_t fits = (int64_t)fmin(floor(keep_mb / chunk_mb), 1e15);
+    struct cosines *x = &engine->x;
+    *x = (struct cosines){.batch = facts->batch, .classes = facts->classes, .width = width};
+    x->chunks = (facts->classes + width - 1) / width;
+    engine->y = *x;
+    x->kept = fits < x->chunks && !whole_rows ? fits : x->chunks;
+    /* the teacher's as a whole or not at all */
+    engine->y.kept =
+        engine->rule_count > 0 && facts->centers && fits >= 2 * x->chunks ? x->chunks : 0;
+    engine->lane_count =
+        (int)between(LANES_BYTES / ((int64_t)facts->batch * facts->dim * (int64_t)sizeof(real)),
+                     LEAST_LANES, MOST_LANES);
+    engine->lane_count = (int)between(engine->lane_count, 1, x->chunks);
+}
+
+/* ------------------------------------------------------------------ memory */
+
+struct init {
+    struct cask_engine *engine;
+    int64_t rows_per_task;
+};
+
+/* N(0, 0.01), insightface */
+static void init_rows(void *user, int64_t task, int thread)
+{
+    const struct init *init = user;
+    const struct cask_engine *engine = init->engine;
+    const int64_t first = task * init->rows_per_task, left = engine->facts.classes - first;
+    const int64_t count = (left < init->rows_per_task ? left : init->rows_per_task);
+    const int64_t from = first * engine->facts.dim, end = from + count * engine->facts.dim;
+    (void)thread;
+    for (int64_t j = from; j < end; j++) {
+        engine->weight[j] = (real)(0.01 * cask_rng_normal(engine->seed, 0x57, (uint64_t)j));
     }
-    int64_t kept = fit(classes, options->facts.batch, KEEP_BYTES);
-    return kept == classes ? classes : fit(classes, options->facts.batch, CHUNK_BYTES);
 }
 
 static enum cask_status create_weight(struct cask_engine *engine, struct cask_error *err)
 {
     const size_t count = (size_t)engine->facts.classes * (size_t)engine->facts.dim;
+    struct init init = {engine, 1024};
     enum cask_status st = CASK_OK;
     if (engine->head_options.frozen || engine->head_options.kind == CASK_HEAD_MARGIN_DISTILLATION) {
         engine->head_options.frozen = true;
@@ -49,36 +88,84 @@ static enum cask_status create_weight(struct cask_engine *engine, struct cask_er
     CASK_TRY(engine_alloc(engine, count, sizeof(real), false, "class rows", &engine->weight, err));
     CASK_TRY(engine_alloc(engine, count, sizeof(real), false, "momentum of class rows",
                           &engine->momentum, err));
-    CASK_TRY(engine_alloc(engine, count, sizeof(real), false, "gradient of class rows",
-                          &engine->d_weight, err));
-    for (size_t j = 0; j < count; j++) {
-        engine->weight[j] =
-            (real)(0.01 * cask_rng_normal(engine->seed, 0x57, j)); /* N(0, 0.01), insightface */
+    if (!engine->fused) {
+        CASK_TRY(engine_alloc(engine, count, sizeof(real), false, "gradient of class rows",
+                              &engine->d_weight, err));
     }
+    loss_parallel(engine->device, (engine->facts.classes + 1023) / 1024, init_rows, &init);
     CASK_TRY(engine_alloc(engine, (size_t)engine->facts.classes, sizeof(real), true,
                           "norms of class rows", &engine->column_scale, err));
 done:
     return st;
 }
 
-static enum cask_status create_teacher(struct cask_engine *engine,
-                                       const struct cask_engine_options *options,
-                                       struct cask_error *err)
+static enum cask_status create_workspaces(struct cask_engine *engine, struct cask_error *err)
 {
-    const size_t batch = (size_t)engine->facts.batch;
-    bool selects = false;
+    const size_t threads = (size_t)engine->facts.threads, width = (size_t)engine->x.width;
+    const size_t cells = (size_t)engine->facts.batch * width;
+    const size_t rows = width * (size_t)engine->facts.dim;
     enum cask_status st = CASK_OK;
-    for (int r = 0; r < engine->rule_count; r++) {
-        selects |= engine->rules[r]->set == SET_CUT && !engine->rules[r]->by_teacher;
+    CASK_TRY(engine_alloc(engine, threads, sizeof *engine->workspaces, true, "chunks",
+                          &engine->workspaces, err));
+    for (size_t t = 0; t < threads; t++) {
+        struct workspace *w = &engine->workspaces[t];
+        CASK_TRY(engine_alloc(engine, cells, sizeof(real), true, "cosines", &w->x, err));
+        CASK_TRY(engine_alloc(engine, cells, sizeof(real), true, "cosines", &w->y, err));
+        CASK_TRY(engine_alloc(engine, cells, sizeof(real), true, "gradient", &w->gradient, err));
+        CASK_TRY(engine_alloc(engine, rows, sizeof(real), true, "gradient", &w->d_rows, err));
+        if (engine->half) {
+            const size_t teacher = width * (size_t)(engine->facts.teacher_dim + 1);
+            CASK_TRY(engine_alloc(engine, rows, 2, true, "rounded rows", &w->rows16, err));
+            CASK_TRY(engine_alloc(engine, teacher, 2, true, "rounded rows", &w->teacher16, err));
+            CASK_TRY(engine_alloc(engine, cells, 2, true, "gradient", &w->gradient16, err));
+        }
     }
-    engine->teacher.capacity = chunk_width(options);
-    CASK_TRY(engine_alloc(engine, batch * (size_t)engine->teacher.capacity, sizeof(real), true,
-                          "chunk of teacher cosines", &engine->teacher.chunk, err));
-    if (selects) {
-        size_t threads = (size_t)engine->facts.threads;
-        CASK_TRY(engine_alloc(engine, threads * (size_t)rank_scratch(engine->facts.classes),
-                              sizeof *engine->scratch, true, "candidates of the selection",
-                              &engine->scratch, err));
+done:
+    return st;
+}
+
+static enum cask_status create_lanes(struct cask_engine *engine, struct cask_error *err)
+{
+    const size_t batch = (size_t)engine->facts.batch, rules = (size_t)engine->rule_count;
+    enum cask_status st = CASK_OK;
+    CASK_TRY(engine_alloc(engine, (size_t)engine->lane_count, sizeof *engine->lanes, true, "lanes",
+                          &engine->lanes, err));
+    for (int l = 0; l < engine->lane_count; l++) {
+        struct lane *lane = &engine->lanes[l];
+        CASK_TRY(engine_alloc(engine, batch * (size_t)engine->facts.dim, sizeof(real), true,
+                              "gradient of a lane", &lane->d_unit, err));
+        CASK_TRY(engine_alloc(engine, batch, sizeof *lane->ce, true, "sums", &lane->ce, err));
+        CASK_TRY(engine_alloc(engine, batch * rules, sizeof *lane->sums, true, "sums", &lane->sums,
+                              err));
+    }
+done:
+    return st;
+}
+
+static enum cask_status keep(struct cask_engine *engine, struct cosines *cosines,
+                             struct cask_error *err)
+{
+    const size_t cells = (size_t)(cosines->kept * cosines->batch * cosines->width);
+    return cells == 0 ? CASK_OK
+                      : engine_alloc(engine, cells, sizeof(real), true, "class cosines",
+                                     &cosines->memory, err);
+}
+
+static enum cask_status create_rows(struct cask_engine *engine, struct cask_error *err)
+{
+    const size_t batch = (size_t)engine->facts.batch, dim = (size_t)engine->facts.dim;
+    enum cask_status st = CASK_OK;
+    CASK_TRY(
+        engine_alloc(engine, batch, sizeof *engine->labels, true, "labels", &engine->labels, err));
+    CASK_TRY(engine_alloc(engine, batch, sizeof *engine->ce, true, "rows", &engine->ce, err));
+    CASK_TRY(engine_alloc(engine, batch, sizeof *engine->margins, true, "margins", &engine->margins,
+                          err));
+    CASK_TRY(engine_alloc(engine, batch, sizeof *engine->teacher_cosine, true, "label cosines",
+                          &engine->teacher_cosine, err));
+    if (engine->half) {
+        const size_t teacher = batch * (size_t)(engine->facts.teacher_dim + 1);
+        CASK_TRY(engine_alloc(engine, batch * dim, 2, true, "unit rows", &engine->unit16, err));
+        CASK_TRY(engine_alloc(engine, teacher, 2, true, "unit rows", &engine->teacher_unit16, err));
     }
 done:
     return st;
@@ -87,12 +174,14 @@ done:
 enum cask_status class_create(struct cask_engine *engine, const struct cask_engine_options *options,
                               struct cask_error *err)
 {
-    const size_t batch = (size_t)engine->facts.batch;
+    bool selects = false;
     enum cask_status st = CASK_OK;
     engine->has_head = options->head != NULL;
     if (!engine->has_head && engine->rule_count == 0) {
         return CASK_OK;
     }
+    engine->half = cask_device_activation_dtype(engine->device) == CASK_BF16;
+    engine->fused = options->fused;
     if (engine->has_head) {
         engine->head_options = *options->head;
         engine->head = cask_head_of(options->head);
@@ -103,39 +192,107 @@ enum cask_status class_create(struct cask_engine *engine, const struct cask_engi
         }
         CASK_TRY(create_weight(engine, err));
     }
-    CASK_TRY(engine_alloc(engine, batch * (size_t)engine->facts.classes, sizeof(real), true,
-                          "class cosines", &engine->x, err));
-    CASK_TRY(
-        engine_alloc(engine, batch, sizeof *engine->labels, true, "labels", &engine->labels, err));
-    CASK_TRY(engine_alloc(engine, batch, sizeof *engine->ce, true, "rows", &engine->ce, err));
-    CASK_TRY(engine_alloc(engine, batch, sizeof *engine->margins, true, "margins", &engine->margins,
-                          err));
-    CASK_TRY(engine_alloc(engine, batch, sizeof *engine->teacher_cosine, true, "label cosines",
-                          &engine->teacher_cosine, err));
-    if (engine->rule_count > 0) {
-        CASK_TRY(create_teacher(engine, options, err));
+    for (int r = 0; r < engine->rule_count; r++) {
+        selects |= engine->rules[r]->set == SET_CUT && !engine->rules[r]->by_teacher;
     }
-    engine->measure_width = fit(engine->facts.classes, engine->facts.batch, CHUNK_BYTES);
-    CASK_TRY(engine_alloc(engine, batch * (size_t)engine->measure_width, sizeof(real), true,
-                          "chunk of gradients", &engine->gradient_chunk, err));
+    set_sizes(engine, options, selects);
+    CASK_TRY(create_rows(engine, err));
+    CASK_TRY(create_workspaces(engine, err));
+    CASK_TRY(create_lanes(engine, err));
+    CASK_TRY(keep(engine, &engine->x, err));
+    CASK_TRY(keep(engine, &engine->y, err));
+    if (selects) {
+        CASK_TRY(engine_alloc(
+            engine, (size_t)(engine->facts.threads * rank_scratch(engine->facts.classes)),
+            sizeof *engine->scratch, true, "candidates of the selection", &engine->scratch, err));
+    }
 done:
     return st;
 }
 
+/* ---------------------------------------------------------------- products */
+
+static void close_products(struct cask_engine *engine)
+{
+    for (int p = 0; p < PRODUCTS; p++) {
+        cask_device_ops(engine->device)->product_close(engine->products.full[p]);
+        cask_device_ops(engine->device)->product_close(engine->products.last[p]);
+    }
+    engine->products = (struct products){0};
+}
+
+static enum cask_status open_products(struct cask_engine *engine, int batch, int64_t classes,
+                                      struct cask_product **products, struct cask_error *err)
+{
+    const enum cask_dtype out = sizeof(real) == sizeof(float) ? CASK_F32 : CASK_F64;
+    const int64_t dim = engine->facts.dim, stride = engine->x.width;
+    const struct cask_gemm gemms[PRODUCTS] = {
+        [COSINES] = {.trans_b = true, .m = batch, .n = classes, .k = dim, .ldc = stride},
+        [TEACHER] = {.trans_b = true,
+                     .m = batch,
+                     .n = classes,
+                     .k = engine->facts.teacher_dim,
+                     .ldc = stride},
+        [TO_UNIT] = {.m = batch, .n = dim, .k = classes, .lda = stride, .beta = 1},
+        [TO_ROWS] = {.trans_a = true, .m = classes, .n = dim, .k = batch, .lda = stride},
+    };
+    const bool wanted[PRODUCTS] = {true, engine->rule_count > 0 && engine->facts.centers, true,
+                                   engine->weight != NULL};
+    enum cask_status st = CASK_OK;
+    for (int p = 0; p < PRODUCTS; p++) {
+        struct cask_gemm gemm = gemms[p];
+        gemm.alpha = 1;
+        gemm.in_dtype = engine->half ? CASK_BF16 : out;
+        gemm.out_dtype = out;
+        if (wanted[p]) {
+            CASK_TRY(cask_device_ops(engine->device)
+                         ->product_open(engine->device, &gemm, &products[p], err));
+        }
+    }
+done:
+    return st;
+}
+
+enum cask_status class_plan(struct cask_engine *engine, int batch, struct cask_error *err)
+{
+    const int last = chunk_width(&engine->x, engine->x.chunks - 1);
+    enum cask_status st = CASK_OK;
+    if (engine->products.batch == batch) {
+        return CASK_OK;
+    }
+    close_products(engine);
+    CASK_TRY(open_products(engine, batch, engine->x.width, engine->products.full, err));
+    if (last != engine->x.width) {
+        CASK_TRY(open_products(engine, batch, last, engine->products.last, err));
+    }
+    engine->products.batch = batch;
+done:
+    return st;
+}
+
+/* ----------------------------------------------------------------- release */
+
 void class_release(struct cask_engine *engine)
 {
-    void *const owned[] = {engine->weight,
-                           engine->momentum,
-                           engine->d_weight,
-                           engine->column_scale,
-                           engine->x,
-                           engine->labels,
-                           engine->ce,
-                           engine->scratch,
-                           engine->margins,
-                           engine->teacher_cosine,
-                           engine->gradient_chunk,
-                           engine->teacher.chunk};
+    close_products(engine);
+    for (int t = 0; engine->workspaces != NULL && t < engine->facts.threads; t++) {
+        const struct workspace *w = &engine->workspaces[t];
+        void *const owned[] = {w->x,      w->y,         w->gradient,  w->d_rows,
+                               w->rows16, w->teacher16, w->gradient16};
+        for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) {
+            cask_free(owned[i]);
+        }
+    }
+    for (int l = 0; engine->lanes != NULL && l < engine->lane_count; l++) {
+        cask_free(engine->lanes[l].d_unit);
+        cask_free(engine->lanes[l].ce);
+        cask_free(engine->lanes[l].sums);
+    }
+    void *const owned[] = {engine->weight,  engine->momentum,       engine->d_weight,
+                           engine->labels,  engine->column_scale,   engine->x.memory,
+                           engine->ce,      engine->y.memory,       engine->workspaces,
+                           engine->lanes,   engine->unit16,         engine->teacher_unit16,
+                           engine->scratch, engine->teacher_cosine, engine->margins};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) {
         cask_free(owned[i]);
     }

@@ -42,7 +42,7 @@ static enum cask_status create(const void *options, const struct cask_engine_fac
                            "known only at its top-k. "
                            "Build the cache with class centres, or set loss.dkd.tail: uniform"));
     }
-    CASK_TRY(rule_create("dkd", &o->rule, facts, &rule, err));
+    CASK_TRY(rule_create("dkd", &o->rule, facts, sizeof *rule, &rule, err));
     rule->set = SET_LABEL;
     rule->binary.value = o->alpha;
     rule->secondary.value = o->beta;

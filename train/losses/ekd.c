@@ -137,10 +137,8 @@ static void update_thresholds(struct state *state, const struct options *o, int6
             real *kept = &state->thresholds[net * state->levels + k];
             double t = (double)*kept;
             if (count > 0) {
-                const struct ranking ranking = {.x = state->scores[net],
-                                                .count = count,
-                                                .label = -1,
-                                                .scratch = state->scratch};
+                const struct ranking ranking =
+                    rank_array(state->scores[net], count, state->scratch);
                 int64_t at = (int64_t)((double)count / o->inv_fpr.values[k]);
                 struct cut cut = rank_top(&ranking, at + 1 < count ? at + 1 : count - 1);
                 double e = (double)cut.value;
@@ -243,8 +241,7 @@ static int64_t choose_negatives(struct state *state, const struct options *o,
         memcpy(state->pair, drawn, (size_t)o->negatives * sizeof *drawn);
         return o->negatives;
     }
-    const struct ranking ranking = {
-        .x = state->scores[STUDENT], .count = count, .label = -1, .scratch = state->scratch};
+    const struct ranking ranking = rank_array(state->scores[STUDENT], count, state->scratch);
     const struct cut cut = rank_top(&ranking, o->negatives);
     int64_t kept = 0;
     for (int64_t n = 0; n < count; n++) {

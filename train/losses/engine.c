@@ -173,9 +173,8 @@ static enum cask_status engine_create(const struct cask_engine_options *options,
         return cask_error_memory(err, sizeof *engine, "criterion");
     }
     engine->device = options->device;
-    engine->pool = options->pool;
     engine->facts = options->facts;
-    engine->facts.threads = options->pool ? cask_pool_threads(options->pool) : 1;
+    engine->facts.threads = cask_device_threads(options->device);
     engine->seed = engine->facts.seed = options->seed;
     engine->bytes = sizeof *engine;
     CASK_TRY(create_terms(engine, options, err));
@@ -261,15 +260,21 @@ static enum cask_status engine_step(struct cask_engine *engine,
         rows_unit(input->embedding, batch, dim, engine->unit, engine->norm);
     }
     const struct cask_engine_input class_side = class_input(engine, input);
-    CASK_TRY(class_step(engine, &class_side, err));
+    CASK_TRY(class_forward(engine, &class_side, err));
     if (input->embedding != NULL) {
         CASK_TRY(rows_step(engine, input, err));
-        rows_unit_backward(engine->unit, engine->norm, engine->d_unit, batch, dim, engine->d_raw);
-        memcpy(input->d_embedding, engine->d_raw, bytes);
     }
     engine->result.total = engine->has_head ? engine->head_options.weight * engine->value[0] : 0;
     for (int t = 0; t < engine->term_count; t++) {
         engine->result.total += input->weights[t] * engine->value[1 + t];
+    }
+    if (engine->fused && !isfinite(engine->result.total)) {
+        goto done; /* the caller refuses this step; class rows stay as they are */
+    }
+    CASK_TRY(class_backward(engine, &class_side, err));
+    if (input->embedding != NULL) {
+        rows_unit_backward(engine->unit, engine->norm, engine->d_unit, batch, dim, engine->d_raw);
+        memcpy(input->d_embedding, engine->d_raw, bytes);
     }
 done:
     return st;
@@ -336,6 +341,9 @@ static enum cask_status engine_update(struct cask_engine *engine, const struct c
     enum cask_status st = CASK_OK;
     for (int i = 0; i < n; i++) {
         const struct cask_engine_parameter *p = &parameters[i];
+        if (p->gradient == NULL) {
+            continue; /* updated in the step */
+        }
         CASK_TRY(cask_device_ops(engine->device)
                      ->sgd_step(engine->device, sgd, (size_t)(p->rows * p->columns), p->value,
                                 p->gradient, p->momentum, err));

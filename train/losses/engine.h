@@ -11,7 +11,6 @@
 
 #include "common/config.h"
 #include "common/status.h"
-#include "common/thread.h"
 #include "kernels/kernels.h"
 #include "train/criterion.h"
 #include "train/heads/heads.h"
@@ -43,12 +42,14 @@ struct cask_engine_term {
 
 struct cask_engine_options {
     struct cask_device *device; /* borrowed */
-    struct cask_pool *pool;     /* borrowed; NULL: one thread */
     struct cask_engine_facts facts;
     const struct cask_head_options *head; /* NULL: no head and no W, only terms */
     const struct cask_engine_term *terms;
     int term_count;
-    int64_t teacher_chunk; /* classes of teacher cosines held at once; 0: chosen */
+    int64_t chunk; /* classes worked on at once; 0: chosen */
+    /* Class rows are updated inside the step, as soon as a chunk's gradient is known: there is no
+     * tensor of it. The bits are those of a step and an update after it. */
+    bool fused;
     uint64_t seed;
 };
 
@@ -69,8 +70,9 @@ struct cask_engine_input {
     int triplet_count;
     const double *weights; /* [term_count], with ramps */
     bool measure;
-    void *d_embedding; /* [B][D] */
-    void *d_logits;    /* [B][C], with `logits` */
+    const struct cask_sgd *update; /* fused: of the class rows; NULL: they stay */
+    void *d_embedding;             /* [B][D] */
+    void *d_logits;                /* [B][C], with `logits` */
 };
 
 /* Of the last step; index 0 is the head, then the terms. */
@@ -91,7 +93,8 @@ struct cask_engine_array {
 /* What a step leaves a gradient for: the class rows, a loss's linear map. */
 struct cask_engine_parameter {
     const char *name, *momentum_name;
-    void *value, *momentum, *gradient;
+    void *value, *momentum;
+    void *gradient; /* NULL: used up in the step */
     int64_t rows, columns;
 };
 
@@ -110,7 +113,7 @@ struct cask_engine_api {
                              struct cask_error *err);
     const struct cask_engine_result *(*result)(const struct cask_engine *engine);
     void *(*weight)(struct cask_engine *engine);   /* W [C][D] */
-    void *(*gradient)(struct cask_engine *engine); /* dW [C][D] of the last step */
+    void *(*gradient)(struct cask_engine *engine); /* dW [C][D] of the last step; NULL if fused */
     enum cask_status (*update)(struct cask_engine *engine, const struct cask_sgd *sgd,
                                struct cask_error *err);
     int (*parameters)(struct cask_engine *engine, struct cask_engine_parameter *parameters,

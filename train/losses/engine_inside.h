@@ -1,6 +1,7 @@
 /* train/losses/engine_inside.h - the engine's memory, shared by engine.c (creation, order of a
- * step), engine_rows.c (pairs and embeddings), engine_class.c and class_memory.c (everything B x
- * C). One copy per number type.
+ * step), engine_rows.c (pairs and embeddings), and for everything B x C: engine_class.c (order of
+ * the passes), class_chunks.c (one chunk of classes), class_memory.c (what both need). One copy per
+ * number type.
  */
 #ifndef CASK_TRAIN_LOSSES_ENGINE_INSIDE_H
 #define CASK_TRAIN_LOSSES_ENGINE_INSIDE_H
@@ -18,9 +19,30 @@ struct term {
     unsigned needs;
 };
 
+/* Chunks are dealt to a fixed number of lanes, a lane is worked by one thread at a time, and lanes
+ * are added up in their order: so sums have the same bits for any number of threads. */
+struct lane {
+    real *d_unit;            /* [B][D] */
+    struct ce_sums *ce;      /* [B] */
+    struct group_sums *sums; /* [rules][B] */
+};
+
+/* What a thread needs for one chunk. The bf16 copies are there on devices that compute in it. */
+struct workspace {
+    real *x, *y, *gradient;                /* [B][width] */
+    real *d_rows;                          /* [width][D]: gradient of the chunk's class rows */
+    void *rows16, *teacher16, *gradient16; /* [width][D], [width][D_T], [B][width] */
+};
+
+/* The products of a chunk, planned for one batch size: of a full chunk and of the last. */
+enum product { COSINES, TEACHER, TO_UNIT, TO_ROWS, PRODUCTS };
+struct products {
+    int batch;
+    struct cask_product *full[PRODUCTS], *last[PRODUCTS];
+};
+
 struct cask_engine {
     struct cask_device *device;
-    struct cask_pool *pool;
     struct cask_engine_facts facts;
     struct cask_head_options head_options;
     bool has_head;
@@ -37,15 +59,21 @@ struct cask_engine {
     real *gram, *raw_gram, *teacher_gram, *teacher_raw_gram, *d_gram, *d_raw_gram;
 
     /* classes */
-    real *weight, *momentum, *d_weight; /* [C][D]; NULL if frozen */
-    real *column_scale;                 /* [C] 1/|w_c| */
-    real *x;                            /* [B][C] */
+    real *weight, *momentum; /* [C][D]; NULL if frozen */
+    real *d_weight;          /* [C][D]; NULL if frozen or fused */
+    real *column_scale;      /* [C] 1/|w_c| */
+    bool fused;              /* a chunk's rows are updated as soon as their gradient is known */
+    struct cosines x, y;     /* of the student, of the teacher */
+    struct products products;
+    struct workspace *workspaces; /* [threads] */
+    struct lane *lanes;
+    int lane_count;
+    bool half; /* products take bf16 */
+    void *unit16, *teacher_unit16;
     struct label *labels;
     struct ce_row *ce;
     struct candidate *scratch;
     double *margins, *teacher_cosine; /* [B]: MarginDistillation */
-    real *gradient_chunk;             /* [B][measure_width]: measuring one class term */
-    int64_t measure_width;
     struct teacher_rows teacher;
     struct classes classes;
     struct two_group *rules[MAX_TERMS];
@@ -62,7 +90,10 @@ struct cask_engine {
 #define engine_measure NAME(cask_engine_measure)
 #define class_create NAME(cask_class_create)
 #define class_release NAME(cask_class_release)
-#define class_step NAME(cask_class_step)
+#define class_plan NAME(cask_class_plan)
+#define class_pass NAME(cask_class_pass)
+#define class_forward NAME(cask_class_forward)
+#define class_backward NAME(cask_class_backward)
 #define rows_step NAME(cask_rows_step)
 
 /* Counted allocation: `step` for what is there for the B x C work only. */
@@ -73,12 +104,34 @@ enum cask_status engine_gemm(struct cask_engine *engine, struct cask_gemm gemm, 
 /* Fills gradient norm and cosine of result entry `at` from its part of d_unit. */
 void engine_measure(struct cask_engine *engine, int at, const real *d_unit, int batch);
 
+/* class_memory.c */
 enum cask_status class_create(struct cask_engine *engine, const struct cask_engine_options *options,
                               struct cask_error *err);
 void class_release(struct cask_engine *engine);
-/* Cosines, head, class terms; d_unit += G W, d_weight = its gradient, or d_logits. */
-enum cask_status class_step(struct cask_engine *engine, const struct cask_engine_input *input,
-                            struct cask_error *err);
+/* Products for this batch size; nothing to do if they are there. */
+enum cask_status class_plan(struct cask_engine *engine, int batch, struct cask_error *err);
+
+/* class_chunks.c: one pass over all classes, chunk by chunk.
+ *   SUM       cross-entropy, and the rules whose index set needs no look at whole rows
+ *   SUM_CUT   the rules that were cut in between
+ *   GRADIENT  gradient of the terms whose bit is set in `mask` (bit 0: cross-entropy) to the lanes'
+ *             d_unit and, if `rows`, to the class rows
+ */
+struct pass {
+    struct cask_engine *engine;
+    const struct cask_engine_input *input;
+    enum stage { SUM, SUM_CUT, GRADIENT } stage;
+    uint64_t mask;
+    bool rows, failed;
+};
+enum cask_status class_pass(struct pass *pass, struct cask_error *err);
+
+/* engine_class.c. forward: labels, head, values of the cross-entropy and of class terms.
+ * backward: their gradient: d_unit += G W, class rows, or d_logits. */
+enum cask_status class_forward(struct cask_engine *engine, const struct cask_engine_input *input,
+                               struct cask_error *err);
+enum cask_status class_backward(struct cask_engine *engine, const struct cask_engine_input *input,
+                                struct cask_error *err);
 /* engine_rows.c: every pair and embedding loss; adds to d_unit and d_raw. */
 enum cask_status rows_step(struct cask_engine *engine, const struct cask_engine_input *input,
                            struct cask_error *err);

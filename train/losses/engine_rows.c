@@ -74,7 +74,7 @@ static enum cask_status term_step(struct cask_engine *engine, int t,
         .weight = input->weights[t],
         .seed = engine->seed,
         .counter = input->step,
-        .pool = engine->pool,
+        .device = engine->device,
     };
     if (at_pairs) {
         memset(engine->d_gram, 0, pairs);

@@ -120,13 +120,13 @@ static const struct cask_config_row rows[] = {
 };
 
 struct state {
-    struct two_group *rule;
+    struct two_group rule;
     enum selection selection;
     bool force_label, selection_margin;
     int64_t k, step;
     double tau, selection_temperature;
-    double *high, *log_sum; /* [batch]: of the selection softmax */
-    real *mass;             /* [classes]: summed over the batch; only for BATCH */
+    real *mass;             /* [classes]: probabilities summed over the batch; only for BATCH */
+    double *high, *log_sum; /* [batch]: of the selection softmax; likewise */
 };
 
 /* --------------------------------------------------------------- selection */
@@ -142,14 +142,16 @@ static double label_value(const struct state *gkd, const struct label *label)
     return gkd->selection_margin ? label->margin : label->plain;
 }
 
-static struct ranking ranking_of(const struct job *job, int64_t row, int worker)
+static struct ranking ranking_of(const struct job *job, int64_t row, int thread)
 {
     const struct classes *c = job->classes;
     const struct label *label = &c->labels[row];
-    struct ranking ranking = {.x = c->x + row * c->count,
+    struct ranking ranking = {.x = cosines_row(c->x, 0, row),
+                              .width = c->x->width,
+                              .step = c->x->batch * c->x->width,
                               .count = c->count,
                               .label = -1,
-                              .scratch = c->scratch + worker * rank_scratch(c->count)};
+                              .scratch = c->scratch + thread * rank_scratch(c->count)};
     if (label->known) {
         ranking.label = label->at;
         ranking.with_label = true;
@@ -158,96 +160,85 @@ static struct ranking ranking_of(const struct job *job, int64_t row, int worker)
     return ranking;
 }
 
-static void softmax_row(void *user, int64_t row, int worker)
+static double selection_factor(const struct job *job)
 {
-    const struct job *job = user;
-    const struct classes *c = job->classes;
-    struct ranking r = ranking_of(job, row, worker);
-    real low = 0, high = REAL_NONE;
-    double top = r.label >= 0 ? r.label_value : (double)REAL_NONE;
-    if (r.label >= 0) {
-        rows_range(r.x, r.label, &low, &high);
-    }
-    rows_range(r.x + r.label + 1, r.count - r.label - 1, &low, &high);
-    top = fmax(top, (double)high);
-    job->gkd->high[row] = top;
-    job->gkd->log_sum[row] = rows_log_sum(r.x, r.count, r.label, r.label_value, top,
-                                          c->scale / job->gkd->selection_temperature);
+    return job->classes->scale / job->gkd->selection_temperature;
 }
 
-static void cut_row(void *user, int64_t row, int worker)
+static void softmax_row(void *user, int64_t row, int thread)
+{
+    const struct job *job = user;
+    const struct ranking ranking = ranking_of(job, row, thread);
+    job->gkd->log_sum[row] = rank_log_sum(&ranking, selection_factor(job), &job->gkd->high[row]);
+}
+
+static void cut_row(void *user, int64_t row, int thread)
 {
     const struct job *job = user;
     const struct state *gkd = job->gkd;
-    const struct classes *c = job->classes;
-    struct ranking ranking = ranking_of(job, row, worker);
+    struct ranking ranking = ranking_of(job, row, thread);
     int64_t k = job->k;
     if (gkd->selection == SAMPLE) {
         bool closer;
-        k = rank_mass(&ranking, c->scale / gkd->selection_temperature, gkd->high[row],
-                      gkd->log_sum[row], gkd->tau, &closer);
+        double high, log_sum = rank_log_sum(&ranking, selection_factor(job), &high);
+        k = rank_mass(&ranking, selection_factor(job), high, log_sum, gkd->tau, &closer);
         k -= closer;
     }
     bool force = gkd->force_label && ranking.label >= 0;
     ranking.with_label = !force;
     struct cut cut = rank_top(&ranking, k - force);
     cut.label |= force;
-    gkd->rule->rows[row].cut = cut;
+    gkd->rule.rows[row].cut = cut;
 }
 
-/* Probabilities summed over the batch, for one tile of classes, in row order. */
-static void mass_tile(void *user, int64_t tile, int worker)
+/* Probabilities summed over the batch, for one chunk of classes, in row order. */
+static void mass_chunk(void *user, int64_t number, int thread)
 {
     const struct job *job = user;
     const struct state *gkd = job->gkd;
     const struct classes *c = job->classes;
-    int64_t first = tile * TILE, width = c->count - first < TILE ? c->count - first : TILE;
-    double factor = c->scale / gkd->selection_temperature;
+    const int64_t first = number * c->x->width, width = chunk_width(c->x, number);
+    const double factor = selection_factor(job);
     real *mass = gkd->mass + first;
-    (void)worker;
+    (void)thread;
     memset(mass, 0, (size_t)width * sizeof *mass);
     for (int i = 0; i < c->batch; i++) {
         const struct label *label = &c->labels[i];
-        const real *x = c->x + i * c->count + first;
-        double high = gkd->high[i], log_sum = gkd->log_sum[i];
-        int64_t at = label->known ? (int64_t)label->at - first : -1;
+        const real *x = cosines_row(c->x, number, i);
+        const double high = gkd->high[i], log_sum = gkd->log_sum[i];
+        const int64_t at = label->known ? (int64_t)label->at - first : -1;
         if (at < 0 || at >= width) {
-            rows_add_exp(x, width, factor, high, log_sum, mass);
+            rows_add_exp(x, width, factor, high, log_sum, 1, mass);
             continue;
         }
-        rows_add_exp(x, at, factor, high, log_sum, mass);
+        rows_add_exp(x, at, factor, high, log_sum, 1, mass);
         mass[at] += (real)exp((label_value(gkd, label) - high) * factor - log_sum);
-        rows_add_exp(x + at + 1, width - at - 1, factor, high, log_sum, mass + at + 1);
+        rows_add_exp(x + at + 1, width - at - 1, factor, high, log_sum, 1, mass + at + 1);
     }
 }
 
 /* The released rule: smallest k in 1, 1 + step, ... whose classes hold tau of the batch's mass. */
-static int64_t batch_k(const struct state *gkd, struct job *job)
+static int64_t batch_k(struct job *job)
 {
+    const struct state *gkd = job->gkd;
     const struct classes *c = job->classes;
     bool closer;
-    loss_parallel(c->pool, (c->count + TILE - 1) / TILE, mass_tile, job);
-    struct ranking ranking = {
-        .x = gkd->mass, .count = c->count, .label = -1, .scratch = c->scratch};
+    loss_parallel(c->device, c->batch, softmax_row, job);
+    loss_parallel(c->device, c->x->chunks, mass_chunk, job);
+    const struct ranking ranking = rank_array(gkd->mass, c->count, c->scratch);
     int64_t k = rank_mass(&ranking, 0, 0, 0, gkd->tau * c->batch, &closer);
     k = 1 + (k - 1 + gkd->step - 1) / gkd->step * gkd->step;
     return k < c->count ? k : c->count;
 }
 
-static enum cask_status select_all(struct two_group *rule, const struct classes *classes,
-                                   struct cask_error *err)
+static void select_all(struct two_group *rule, const struct classes *classes)
 {
-    const struct state *gkd = rule->owner;
+    const struct state *gkd = (const struct state *)rule;
     struct job job = {.gkd = gkd, .classes = classes, .k = gkd->k};
-    (void)err;
-    if (gkd->selection != FIXED) {
-        loss_parallel(classes->pool, classes->batch, softmax_row, &job);
-    }
     if (gkd->selection == BATCH) {
-        job.k = batch_k(gkd, &job);
+        job.k = batch_k(&job);
     }
-    loss_parallel(classes->pool, classes->batch, cut_row, &job);
-    return CASK_OK;
+    loss_parallel(classes->device, classes->batch, cut_row, &job);
 }
 
 /* --------------------------------------------------------------------- row */
@@ -278,6 +269,7 @@ static void resolve_variant(const struct options *o, const struct cask_engine_fa
                             struct state *gkd, struct rule_options *rule)
 {
     bool paper = o->variant == PAPER;
+    *gkd = (struct state){0};
     *rule = o->rule;
     if (rule->temperature == 0) {
         rule->temperature = paper ? 1 : 4;
@@ -297,60 +289,57 @@ static void resolve_variant(const struct options *o, const struct cask_engine_fa
     gkd->step = o->step > 0 ? o->step : classes / 857 > 1 ? classes / 857 : 1;
 }
 
-static void gkd_free(void *state)
+static void release(void *state)
 {
     struct state *gkd = state;
     if (gkd != NULL) {
-        rule_free(gkd->rule);
         cask_free(gkd->high);
         cask_free(gkd->log_sum);
         cask_free(gkd->mass);
-        cask_free(gkd);
+        rule_free(gkd);
     }
+}
+
+static enum cask_status create_batch(struct state *gkd, const struct cask_engine_facts *facts,
+                                     struct cask_error *err)
+{
+    const size_t batch = (size_t)facts->batch, classes = (size_t)facts->classes;
+    gkd->high = cask_alloc(batch, sizeof *gkd->high);
+    gkd->log_sum = cask_alloc(batch, sizeof *gkd->log_sum);
+    gkd->mass = cask_alloc(classes, sizeof *gkd->mass);
+    if (gkd->high == NULL || gkd->log_sum == NULL || gkd->mass == NULL) {
+        return cask_error_memory(err, classes * sizeof *gkd->mass, "GKD's selection");
+    }
+    return CASK_OK;
 }
 
 static enum cask_status create(const void *options, const struct cask_engine_facts *facts,
-                               void **state, struct cask_error *err)
+                               void **out, struct cask_error *err)
 {
     const struct options *o = options;
+    struct state resolved, *gkd = NULL;
     struct rule_options rule;
     enum cask_status st = CASK_OK;
-    struct state *gkd = cask_alloc(1, sizeof *gkd);
-    if (gkd == NULL) {
-        return cask_error_memory(err, sizeof *gkd, "GKD");
-    }
-    resolve_variant(o, facts, gkd, &rule);
-    CASK_TRY(rule_create("gkd", &rule, facts, &gkd->rule, err));
+    resolve_variant(o, facts, &resolved, &rule);
+    CASK_TRY(rule_create("gkd", &rule, facts, sizeof *gkd, &gkd, err));
+    resolved.rule = gkd->rule;
+    *gkd = resolved;
     const char *primary = o->lambda_primary[0] != '\0'                    ? o->lambda_primary
                           : gkd->selection == BATCH && o->variant == CODE ? "4"
                                                                           : "8";
-    CASK_TRY(parse_lambda("lambda_primary", primary, &gkd->rule->primary, err));
-    CASK_TRY(parse_lambda("lambda_binary", o->lambda_binary, &gkd->rule->binary, err));
-    CASK_TRY(parse_lambda("lambda_secondary", o->lambda_secondary, &gkd->rule->secondary, err));
-    gkd->rule->set = SET_CUT;
-    gkd->rule->select = select_all;
-    gkd->rule->owner = gkd;
-    gkd->high = cask_alloc((size_t)facts->batch, sizeof *gkd->high);
-    gkd->log_sum = cask_alloc((size_t)facts->batch, sizeof *gkd->log_sum);
-    gkd->mass =
-        gkd->selection == BATCH ? cask_alloc((size_t)facts->classes, sizeof *gkd->mass) : NULL;
-    if (gkd->high == NULL || gkd->log_sum == NULL ||
-        (gkd->selection == BATCH && gkd->mass == NULL)) {
-        CASK_TRY(
-            cask_error_memory(err, (size_t)facts->classes * sizeof *gkd->mass, "GKD's selection"));
+    CASK_TRY(parse_lambda("lambda_primary", primary, &gkd->rule.primary, err));
+    CASK_TRY(parse_lambda("lambda_binary", o->lambda_binary, &gkd->rule.binary, err));
+    CASK_TRY(parse_lambda("lambda_secondary", o->lambda_secondary, &gkd->rule.secondary, err));
+    gkd->rule.set = SET_CUT;
+    gkd->rule.select = select_all;
+    if (gkd->selection == BATCH) {
+        CASK_TRY(create_batch(gkd, facts, err));
     }
-    *state = gkd;
+    *out = gkd;
     gkd = NULL;
 done:
-    gkd_free(gkd);
+    release(gkd);
     return st;
-}
-
-/* The options' first member holds the temperature before the variant is applied; needs do not
- * depend on it. */
-static struct two_group *rule_of(void *state)
-{
-    return ((struct state *)state)->rule;
 }
 
 const struct loss NAME(cask_loss_gkd) = {
@@ -361,6 +350,6 @@ const struct loss NAME(cask_loss_gkd) = {
     .option_bytes = sizeof(struct options),
     .needs = rule_needs,
     .create = create,
-    .free = gkd_free,
-    .rule = rule_of,
+    .free = release,
+    .rule = rule_itself,
 };

@@ -49,87 +49,78 @@ static const struct cask_config_row rows[] = {
 };
 
 struct state {
-    struct two_group *rule;
+    struct two_group rule;
     bool force_label;
-    int64_t k;
-    struct candidate *kept; /* [batch][k]: heaps of the others */
-    int64_t *count;         /* [batch] */
+    int threads;
+    int64_t k, batch;
+    /* Each thread keeps the best of the chunks it saw: the best of all do not depend on who saw
+     * what, because rank has no ties. */
+    struct candidate *kept; /* [threads][batch][k]: heaps of all classes but the label */
+    int64_t *count;         /* [threads][batch] */
 };
 
-struct job {
-    const struct state *state;
-    const struct classes *classes;
-};
-
-/* Runs over the loaded chunk; what is not known there lies below REAL_FLOOR. */
-static void keep_row(void *user, int64_t row, int worker)
+static void watch(struct two_group *rule, const struct classes *classes, int64_t row,
+                  const struct chunk *chunk, int thread)
 {
-    const struct job *job = user;
-    const struct state *state = job->state;
-    const struct teacher_rows *teacher = job->classes->teacher;
-    struct label *label = &job->classes->labels[row];
-    const real *y = teacher->chunk + row * teacher->count;
+    const struct state *state = (const struct state *)rule;
+    const struct label *label = &classes->labels[row];
+    const real *y = chunk->y + row * chunk->stride;
     const int64_t k = state->k - (state->force_label && label->known);
+    struct candidate *kept = state->kept + (thread * state->batch + row) * state->k;
+    int64_t *count = &state->count[thread * state->batch + row];
+    const int64_t at = label->known ? (int64_t)label->at - chunk->first : -1;
+    for (int64_t j = 0; j < chunk->width; j++) {
+        if (j != at && y[j] > REAL_FLOOR && (*count < k || (k > 0 && y[j] >= kept[0].value))) {
+            rank_keep(kept, count, k, (struct candidate){y[j], (uint32_t)(chunk->first + j)});
+        }
+    }
+}
+
+/* Thread 0's heap takes in those of the others, which are emptied for the next step. */
+static void gather(const struct state *state, int64_t row, int64_t k)
+{
     struct candidate *kept = state->kept + row * state->k;
-    int64_t *count = &state->count[row];
-    (void)worker;
-    for (int64_t j = 0; j < teacher->count; j++) {
-        if (label->known && teacher->first + j == (int64_t)label->at) {
-            label->teacher = y[j] > REAL_FLOOR ? (double)y[j] : label->teacher;
-        } else if (y[j] > REAL_FLOOR && (*count < k || (k > 0 && y[j] > kept[0].value))) {
-            rank_keep(kept, count, k, (struct candidate){y[j], (uint32_t)(teacher->first + j)});
+    for (int64_t t = 1; t < state->threads; t++) {
+        const struct candidate *other = state->kept + (t * state->batch + row) * state->k;
+        int64_t *count = &state->count[t * state->batch + row];
+        for (int64_t j = 0; j < *count; j++) {
+            rank_keep(kept, &state->count[row], k, other[j]);
         }
+        *count = 0;
     }
 }
 
-static void cut_row(const struct job *job, int row)
+static void select_all(struct two_group *rule, const struct classes *classes)
 {
-    const struct state *state = job->state;
-    const struct label *label = &job->classes->labels[row];
-    struct candidate *kept = state->kept + (int64_t)row * state->k;
-    int64_t *count = &state->count[row];
-    bool inside = label->known && state->force_label;
-    if (label->known && !state->force_label) {
-        const double phi = two_group_teacher_label(state->rule, job->classes, row);
-        const struct candidate own = {(real)phi, label->at};
-        inside = !isnan(phi) && (*count < state->k || rank_before(own, kept[0]));
-        if (inside && *count == state->k) {
-            rank_drop(kept, count);
+    const struct state *state = (const struct state *)rule;
+    for (int row = 0; row < classes->batch; row++) {
+        const struct label *label = &classes->labels[row];
+        struct candidate *kept = state->kept + row * state->k;
+        int64_t *count = &state->count[row];
+        bool inside = label->known && state->force_label;
+        gather(state, row, state->k - inside);
+        if (label->known && !state->force_label) {
+            const double phi = two_group_teacher_label(rule, classes, row);
+            const struct candidate own = {(real)phi, label->at};
+            inside = !isnan(phi) && (*count < state->k || rank_before(own, kept[0]));
+            if (inside && *count == state->k) {
+                rank_drop(kept, count);
+            }
         }
+        rule->rows[row].cut = (struct cut){.value = *count > 0 ? kept[0].value : -REAL_NONE,
+                                           .index = *count > 0 ? (int64_t)kept[0].index : -1,
+                                           .label = inside};
+        *count = 0;
     }
-    state->rule->rows[row].cut = (struct cut){.value = *count > 0 ? kept[0].value : -REAL_NONE,
-                                              .index = *count > 0 ? (int64_t)kept[0].index : -1,
-                                              .label = inside};
-}
-
-static enum cask_status select_all(struct two_group *rule, const struct classes *classes,
-                                   struct cask_error *err)
-{
-    const struct state *state = rule->owner;
-    struct job job = {state, classes};
-    const int64_t capacity = classes->teacher->capacity;
-    enum cask_status st = CASK_OK;
-    memset(state->count, 0, (size_t)classes->batch * sizeof *state->count);
-    for (int64_t first = 0; first < classes->count; first += capacity) {
-        int64_t width = classes->count - first < capacity ? classes->count - first : capacity;
-        CASK_TRY(teacher_load(classes->teacher, classes->batch, classes->count, first, width, err));
-        loss_parallel(classes->pool, classes->batch, keep_row, &job);
-    }
-    for (int i = 0; i < classes->batch; i++) {
-        cut_row(&job, i);
-    }
-done:
-    return st;
 }
 
 static void release(void *state_)
 {
     struct state *state = state_;
     if (state != NULL) {
-        rule_free(state->rule);
         cask_free(state->kept);
         cask_free(state->count);
-        cask_free(state);
+        rule_free(state);
     }
 }
 
@@ -154,38 +145,32 @@ static enum cask_status create(const void *options, const struct cask_engine_fac
                                void **out, struct cask_error *err)
 {
     const struct options *o = options;
-    const size_t batch = (size_t)facts->batch;
+    const size_t heaps = (size_t)facts->threads * (size_t)facts->batch;
     enum cask_status st = CASK_OK;
-    struct state *state = cask_alloc(1, sizeof *state);
-    if (state == NULL) {
-        return cask_error_memory(err, sizeof *state, "teacher-ranked GKD");
-    }
-    CASK_TRY(rule_create("gkd_teacher", &o->rule, facts, &state->rule, err));
+    struct state *state = NULL;
+    CASK_TRY(rule_create("gkd_teacher", &o->rule, facts, sizeof *state, &state, err));
     CASK_TRY(check_list(o, facts, err));
     state->k = o->k < facts->classes ? o->k : facts->classes;
     state->force_label = o->force_label;
-    state->kept = cask_alloc(batch * (size_t)state->k, sizeof *state->kept);
-    state->count = cask_alloc(batch, sizeof *state->count);
+    state->threads = facts->threads;
+    state->batch = facts->batch;
+    state->kept = cask_alloc(heaps * (size_t)state->k, sizeof *state->kept);
+    state->count = cask_alloc(heaps, sizeof *state->count);
     if (state->kept == NULL || state->count == NULL) {
-        CASK_TRY(cask_error_memory(err, batch * (size_t)state->k * sizeof *state->kept,
+        CASK_TRY(cask_error_memory(err, heaps * (size_t)state->k * sizeof *state->kept,
                                    "primary sets of teacher-ranked GKD"));
     }
-    state->rule->set = SET_CUT;
-    state->rule->by_teacher = true;
-    state->rule->select = select_all;
-    state->rule->owner = state;
-    state->rule->primary.value = o->lambda_primary;
-    state->rule->binary.value = o->lambda_binary;
+    state->rule.set = SET_CUT;
+    state->rule.by_teacher = true;
+    state->rule.watch = watch;
+    state->rule.select = select_all;
+    state->rule.primary.value = o->lambda_primary;
+    state->rule.binary.value = o->lambda_binary;
     *out = state;
     state = NULL;
 done:
     release(state);
     return st;
-}
-
-static struct two_group *rule_of(void *state)
-{
-    return ((struct state *)state)->rule;
 }
 
 const struct loss NAME(cask_loss_gkd_teacher) = {
@@ -197,5 +182,5 @@ const struct loss NAME(cask_loss_gkd_teacher) = {
     .needs = rule_needs,
     .create = create,
     .free = release,
-    .rule = rule_of,
+    .rule = rule_itself,
 };

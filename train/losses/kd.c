@@ -22,7 +22,7 @@ static enum cask_status create(const void *options, const struct cask_engine_fac
     const struct options *o = options;
     struct two_group *rule;
     enum cask_status st = CASK_OK;
-    CASK_TRY(rule_create("kd", &o->rule, facts, &rule, err));
+    CASK_TRY(rule_create("kd", &o->rule, facts, sizeof *rule, &rule, err));
     rule->set = SET_ALL;
     rule->primary.kind = LAMBDA_P;
     rule->binary.value = 1;

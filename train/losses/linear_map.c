@@ -102,7 +102,7 @@ void linear_map_forward(struct linear_map *map, const struct loss_step *step)
 {
     struct job job = {map, step};
     const size_t bytes = (size_t)step->batch * (size_t)map->to * sizeof(real);
-    loss_parallel(step->pool, step->batch, forward_row, &job);
+    loss_parallel(step->device, step->batch, forward_row, &job);
     rows_unit(map->y, step->batch, map->to, map->unit, map->norm);
     memset(map->d_y, 0, bytes);
     memset(map->d_unit, 0, bytes);
@@ -112,6 +112,6 @@ void linear_map_backward(struct linear_map *map, const struct loss_step *step)
 {
     struct job job = {map, step};
     rows_unit_backward(map->unit, map->norm, map->d_unit, step->batch, map->to, map->d_y);
-    loss_parallel(step->pool, step->batch, input_row, &job);
-    loss_parallel(step->pool, map->to, weight_row, &job);
+    loss_parallel(step->device, step->batch, input_row, &job);
+    loss_parallel(step->device, map->to, weight_row, &job);
 }

@@ -21,7 +21,6 @@
 #include <stdint.h>
 
 #include "common/status.h"
-#include "common/thread.h"
 #include "kernels/kernels.h"
 #include "train/losses/engine.h"
 #include "train/losses/real.h"
@@ -39,8 +38,8 @@ struct loss_step {
     const int32_t (*triplets)[3]; /* anchor, positive, negative; NULL: the loss mines its own */
     int triplet_count;
     double weight;
-    uint64_t seed, counter; /* for draws: a pure function of both */
-    struct cask_pool *pool; /* NULL: one thread */
+    uint64_t seed, counter;     /* for draws: a pure function of both */
+    struct cask_device *device; /* its threads */
 };
 
 struct loss {
@@ -68,16 +67,11 @@ struct loss {
 /* registry.c lists all losses, in the order of their terms. */
 const struct loss *NAME(cask_loss_at)(int index); /* NULL behind the last */
 
-/* Runs task(user, index, worker) for [0, count) on the pool, or here if it is NULL. */
-static inline void loss_parallel(struct cask_pool *pool, int64_t count, cask_task task, void *user)
+/* Runs task(user, index, thread) for [0, count) on the device's threads. */
+static inline void loss_parallel(struct cask_device *device, int64_t count, cask_task task,
+                                 void *user)
 {
-    if (pool != NULL) {
-        cask_pool_run(pool, count, task, user);
-        return;
-    }
-    for (int64_t i = 0; i < count; i++) {
-        task(user, i, 0);
-    }
+    cask_device_ops(device)->parallel(device, count, task, user);
 }
 
 #endif

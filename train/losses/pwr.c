@@ -174,7 +174,7 @@ static double run_all(const struct state *state, const struct options *o,
     struct job job = {
         .state = state, .options = o, .count = count, .mu = (real)mu, .by_gap = (real)by_gap};
     double value = 0;
-    loss_parallel(step->pool, count, score_task, &job);
+    loss_parallel(step->device, count, score_task, &job);
     *ordered = 0;
     for (int64_t a = 0; a < count; a++) {
         value += state->value[a];
@@ -234,7 +234,7 @@ static double run_sorted(struct state *state, const struct options *o, const str
     struct keys keys = {state, step, by_gap};
     lengths(step->raw, step->batch, step->dim, state->length[0]);
     lengths(step->teacher_unit, step->batch, step->teacher_dim, state->length[1]);
-    loss_parallel(step->pool, step->batch, key_row, &keys);
+    loss_parallel(step->device, step->batch, key_row, &keys);
     double value = pwr_sorted_run(&state->sorted, state->teacher, count, mu,
                                   o->kind == EXP ? o->beta : 0, ordered);
     for (int64_t a = 0; a < count; a++) {

@@ -77,7 +77,7 @@ static struct rkd_step step_of(const struct rkd_options *o, const struct loss_st
         .teacher = o->normalise ? step->teacher_gram : step->teacher_raw_gram,
         .d_student = o->normalise ? step->d_gram : step->d_raw_gram,
         .weight = step->weight * weight,
-        .pool = step->pool,
+        .device = step->device,
     };
 }
 

@@ -16,7 +16,7 @@ struct rkd_step {
     const real *student, *teacher;
     real *d_student;
     double weight;
-    struct cask_pool *pool;
+    struct cask_device *device;
 };
 
 #define rkd_distance NAME(cask_rkd_distance)

@@ -23,38 +23,23 @@ static double tile_sum(const real *x, int64_t count, real high, real factor)
     return (double)sum;
 }
 
-static double run_sum(const real *x, int64_t count, real high, real factor)
+double rows_sum_exp(const real *x, int64_t count, double high, double factor)
 {
     double sum = 0;
     for (int64_t first = 0; first < count; first += TILE) {
-        sum += tile_sum(x + first, count - first < TILE ? count - first : TILE, high, factor);
+        sum += tile_sum(x + first, count - first < TILE ? count - first : TILE, (real)high,
+                        (real)factor);
     }
     return sum;
 }
 
-double rows_sum_exp(const real *x, int64_t count, int64_t skip, double high, double factor)
-{
-    if (skip < 0) {
-        return run_sum(x, count, (real)high, (real)factor);
-    }
-    return run_sum(x, skip, (real)high, (real)factor) +
-           run_sum(x + skip + 1, count - skip - 1, (real)high, (real)factor);
-}
-
-double rows_log_sum(const real *x, int64_t count, int64_t skip, double extra, double high,
-                    double factor)
-{
-    double others = rows_sum_exp(x, count, skip, high, factor);
-    return log(skip < 0 ? others : others + exp((extra - high) * factor));
-}
-
 void rows_add_exp(const real *x, int64_t count, double factor, double high, double log_sum,
-                  real *sum)
+                  double by, real *sum)
 {
-    real top = (real)high, f = (real)factor, shift = (real)log_sum;
+    real top = (real)high, f = (real)factor, shift = (real)log_sum, share = (real)by;
     SIMD()
     for (int64_t j = 0; j < count; j++) {
-        sum[j] += real_exp((x[j] - top) * f - shift);
+        sum[j] += share * real_exp((x[j] - top) * f - shift);
     }
 }
 

@@ -8,7 +8,6 @@
 #include "train/losses/two_group.h"
 
 #define rows_range NAME(cask_rows_range)
-#define rows_log_sum NAME(cask_rows_log_sum)
 #define rows_sum_exp NAME(cask_rows_sum_exp)
 #define rows_add_exp NAME(cask_rows_add_exp)
 #define rows_scale_clip NAME(cask_rows_scale_clip)
@@ -18,15 +17,11 @@
 
 /* Lowers *low and raises *high to cover x. */
 void rows_range(const real *x, int64_t count, real *low, real *high);
-/* sum exp((x - high) * factor) over a row without entry `skip` (-1: all of it). */
-double rows_sum_exp(const real *x, int64_t count, int64_t skip, double high, double factor);
-/* log sum exp((x - high) * factor) over a row that holds `extra` in place of entry `skip` (-1: as
- * it is). `high` is at least every value. */
-double rows_log_sum(const real *x, int64_t count, int64_t skip, double extra, double high,
-                    double factor);
-/* sum_j += exp((x_j - high) * factor - log_sum) */
+/* sum exp((x - high) * factor) */
+double rows_sum_exp(const real *x, int64_t count, double high, double factor);
+/* sum_j += by * exp((x_j - high) * factor - log_sum) */
 void rows_add_exp(const real *x, int64_t count, double factor, double high, double log_sum,
-                  real *sum);
+                  double by, real *sum);
 /* x_j = clip(x_j * scale_j, -1, 1); NaN stays NaN. */
 void rows_scale_clip(real *x, const real *scale, int64_t count);
 /* e = f / max(|f|, 1e-12), norm = |f|, row by row. */

@@ -34,7 +34,7 @@ static enum cask_status check_topk(const char *name, const struct rule_options *
 }
 
 enum cask_status rule_create(const char *name, const struct rule_options *options,
-                             const struct cask_engine_facts *facts, struct two_group **rule,
+                             const struct cask_engine_facts *facts, size_t bytes, void *state,
                              struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
@@ -47,7 +47,7 @@ enum cask_status rule_create(const char *name, const struct rule_options *option
     if (!facts->centers) {
         CASK_TRY(check_topk(name, options, facts, err));
     }
-    made = cask_alloc(1, sizeof *made);
+    made = cask_alloc(1, bytes);
     if (made == NULL ||
         (made->rows = cask_alloc((size_t)facts->batch, sizeof *made->rows)) == NULL) {
         CASK_TRY(cask_error_memory(err, (size_t)facts->batch * sizeof *made->rows,
@@ -57,7 +57,7 @@ enum cask_status rule_create(const char *name, const struct rule_options *option
     made->t_squared = options->t_squared;
     made->margin = options->margin;
     made->tail = (enum tail_rule)options->tail;
-    *rule = made;
+    memcpy(state, &made, sizeof made);
     made = NULL;
 done:
     rule_free(made);

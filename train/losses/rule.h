@@ -43,9 +43,10 @@ extern const char *const rule_tail_names[];
         .help = "top-k mode: what stands for classes outside the teacher's top-k"                  \
     }
 
-/* Allocates the rule and its rows; refuses what a teacher without class centres cannot give. */
+/* Allocates a state of `bytes`, zeroed, whose first member is a struct two_group, and the rule's
+ * rows; refuses what a teacher without class centres cannot give. rule_free releases both. */
 enum cask_status rule_create(const char *name, const struct rule_options *options,
-                             const struct cask_engine_facts *facts, struct two_group **rule,
+                             const struct cask_engine_facts *facts, size_t bytes, void *state,
                              struct cask_error *err);
 void rule_free(void *state);
 unsigned rule_needs(const void *options, const struct cask_engine_facts *facts);

@@ -84,7 +84,16 @@ static int bin_of(const struct histogram *h, real value)
 
 static real value_at(const struct ranking *r, int64_t j)
 {
-    return j == r->label ? (real)r->label_value : r->x[j];
+    return j == r->label ? (real)r->label_value : r->x[j / r->width * r->step + j % r->width];
+}
+
+/* The run of entries that begins at `first`: at most TILE, and they lie side by side. */
+static const real *run_at(const struct ranking *r, int64_t first, int *width)
+{
+    const int64_t at = first % r->width, left = r->count - first;
+    int64_t run = r->width - at < left ? r->width - at : left;
+    *width = (int)(run < TILE ? run : TILE);
+    return r->x + first / r->width * r->step + at;
 }
 
 /* Is entry j counted at all, and is it one of the histogram's? NaN is. */
@@ -94,12 +103,13 @@ static bool counts(const struct histogram *h, const struct ranking *r, int64_t j
     return (j != r->label || r->with_label) && !(value < h->first) && !(value > h->last);
 }
 
-/* The bins of one tile of entries; BINS for those that do not count. */
-static void tile_bins(const struct histogram *h, const struct ranking *r, int64_t first, int width,
-                      int32_t *bins)
+/* The bins of one run of entries, BINS for those that do not count; returns their number. */
+static int tile_bins(const struct histogram *h, const struct ranking *r, int64_t first,
+                     int32_t *bins)
 {
     const real low = h->low, inverse = h->inverse_width, from = h->first, to = h->last;
-    const real *x = r->x + first;
+    int width;
+    const real *x = run_at(r, first, &width);
     SIMD()
     for (int j = 0; j < width; j++) {
         real at = (x[j] - low) * inverse;
@@ -112,6 +122,7 @@ static void tile_bins(const struct histogram *h, const struct ranking *r, int64_
         bins[r->label - first] =
             counts(h, r, r->label) ? bin_of(h, (real)r->label_value) : (int32_t)BINS;
     }
+    return width;
 }
 
 static int32_t count_of(const struct histogram *h, int bin)
@@ -122,12 +133,12 @@ static int32_t count_of(const struct histogram *h, int bin)
 static void fill_counts(struct histogram *h, const struct ranking *r)
 {
     int32_t bins[TILE];
-    for (int64_t first = 0; first < r->count; first += TILE) {
-        const int width = (int)(r->count - first < TILE ? r->count - first : TILE);
-        tile_bins(h, r, first, width, bins);
+    for (int64_t first = 0; first < r->count;) {
+        const int width = tile_bins(h, r, first, bins);
         for (int j = 0; j < width; j++) {
             h->count[j & 1][bins[j]]++;
         }
+        first += width;
     }
 }
 
@@ -140,17 +151,49 @@ static void lay_bins(struct histogram *h, real low, real high)
 }
 
 /* Range over everything but the label, whose own value is clamped into the end bins. */
+static void range_of(const struct ranking *r, real *low, real *high)
+{
+    int width;
+    for (int64_t first = 0; first < r->count; first += width) {
+        const real *x = run_at(r, first, &width);
+        const int64_t at = r->label - first;
+        if (at < 0 || at >= width) {
+            rows_range(x, width, low, high);
+            continue;
+        }
+        rows_range(x, at, low, high);
+        rows_range(x + at + 1, width - at - 1, low, high);
+    }
+}
+
 static void open_histogram(struct histogram *h, const struct ranking *r)
 {
     real low = -REAL_NONE, high = REAL_NONE;
-    int64_t after = r->label + 1;
-    if (r->label >= 0) {
-        rows_range(r->x, r->label, &low, &high);
-    }
-    rows_range(r->x + after, r->count - after, &low, &high);
+    range_of(r, &low, &high);
     h->first = (real)-INFINITY;
     h->last = (real)INFINITY;
     lay_bins(h, low, high);
+}
+
+double rank_log_sum(const struct ranking *r, double factor, double *high)
+{
+    real low = 0, top = REAL_NONE;
+    int width;
+    double sum = 0;
+    range_of(r, &low, &top);
+    *high = r->label >= 0 && r->with_label ? fmax(r->label_value, (double)top) : (double)top;
+    for (int64_t first = 0; first < r->count; first += width) {
+        const real *x = run_at(r, first, &width);
+        const int64_t at = r->label - first;
+        if (at < 0 || at >= width) {
+            sum += rows_sum_exp(x, width, *high, factor);
+            continue;
+        }
+        sum += rows_sum_exp(x, at, *high, factor);
+        sum += rows_sum_exp(x + at + 1, width - at - 1, *high, factor);
+        sum += r->with_label ? exp((r->label_value - *high) * factor) : 0;
+    }
+    return log(sum);
 }
 
 /* Spreads one bin over all bins; false if it holds one value only. */
@@ -183,14 +226,14 @@ static int64_t gather(const struct histogram *h, const struct ranking *r, int bi
 {
     int64_t n = 0;
     int32_t bins[TILE];
-    for (int64_t first = 0; first < r->count; first += TILE) {
-        const int width = (int)(r->count - first < TILE ? r->count - first : TILE);
-        tile_bins(h, r, first, width, bins);
+    for (int64_t first = 0; first < r->count;) {
+        const int width = tile_bins(h, r, first, bins);
         for (int j = 0; j < width && n < RANK_SCRATCH; j++) {
             if (bins[j] == bin) {
                 r->scratch[n++] = (struct candidate){value_at(r, first + j), (uint32_t)(first + j)};
             }
         }
+        first += width;
     }
     sort(r->scratch, n);
     return n;
@@ -258,23 +301,24 @@ static double mass_of(double value, double factor, double high, double log_sum)
 static void fill_mass(struct histogram *h, const struct ranking *r, double factor, double high,
                       double log_sum)
 {
-    for (int64_t first = 0; first < r->count; first += TILE) {
-        int64_t width = r->count - first < TILE ? r->count - first : TILE;
+    for (int64_t first = 0; first < r->count;) {
         real mass[TILE] = {0};
         int32_t bins[TILE];
+        const int width = tile_bins(h, r, first, bins);
+        const real *x = run_at(r, first, &(int){0});
         if (factor == 0) {
-            memcpy(mass, r->x + first, (size_t)width * sizeof *mass);
+            memcpy(mass, x, (size_t)width * sizeof *mass);
         } else {
-            rows_add_exp(r->x + first, width, factor, high, log_sum, mass);
+            rows_add_exp(x, width, factor, high, log_sum, 1, mass);
         }
         if (r->label >= first && r->label < first + width) {
             mass[r->label - first] = (real)mass_of(r->label_value, factor, high, log_sum);
         }
-        tile_bins(h, r, first, (int)width, bins);
-        for (int64_t j = 0; j < width; j++) {
+        for (int j = 0; j < width; j++) {
             h->count[j & 1][bins[j]]++;
             h->mass[j & 1][bins[j]] += (double)mass[j];
         }
+        first += width;
     }
 }
 

@@ -18,13 +18,21 @@ struct candidate {
 };
 
 struct ranking {
-    const real *x;
+    const real *x; /* entry j at x[j / width * step + j % width] */
+    int64_t width, step;
     int64_t count;   /* C */
     int64_t label;   /* entry of x that does not count as it is; -1: none */
     bool with_label; /* it counts with label_value instead; false: it is left out */
     double label_value;
     struct candidate *scratch; /* [RANK_SCRATCH], or [C] if that is less */
 };
+
+/* All of a plain array. */
+static inline struct ranking rank_array(const real *x, int64_t count, struct candidate *scratch)
+{
+    return (struct ranking){
+        .x = x, .width = count, .count = count, .label = -1, .scratch = scratch};
+}
 
 static inline int64_t rank_scratch(int64_t count)
 {
@@ -36,6 +44,7 @@ static inline int64_t rank_scratch(int64_t count)
 #define rank_before NAME(cask_rank_before)
 #define rank_top NAME(cask_rank_top)
 #define rank_mass NAME(cask_rank_mass)
+#define rank_log_sum NAME(cask_rank_log_sum)
 
 /* The k first in rank of a stream, kept as a heap whose root kept[0] is the last of them; `count`
  * grows to k. rank_drop takes the root out. */
@@ -45,6 +54,9 @@ bool rank_before(struct candidate a, struct candidate b);
 
 /* The cut that lets the k largest in; cut.label tells whether the label is one of them. */
 struct cut rank_top(const struct ranking *ranking, int64_t k);
+
+/* log sum exp((x - *high) * factor), *high being the largest entry. */
+double rank_log_sum(const struct ranking *ranking, double factor, double *high);
 
 /* Mass of an entry is exp((x - high) * factor - log_sum), or x itself if factor is 0. Returns the
  * smallest k whose k largest hold at least `target`, all if none does; *closer says that k - 1

@@ -80,12 +80,17 @@ static void begin_topk(struct two_group *rule, const struct classes *classes, in
     state->captured = isnan(lse) ? NAN : (known < 1 ? known : 1);
 }
 
+void two_group_clear(struct group_sums *sums)
+{
+    const struct group nothing = {.max_a = REAL_NONE, .max_b = REAL_NONE};
+    sums->in = sums->out = nothing;
+}
+
 void two_group_begin(struct two_group *rule, const struct classes *classes, int row)
 {
     const struct label *label = &classes->labels[row];
     struct row_state *state = &rule->rows[row];
-    const struct group nothing = {.max_a = REAL_NONE, .max_b = REAL_NONE};
-    state->in = state->out = nothing;
+    two_group_clear(&state->sums);
     state->tail = REAL_NONE;
     state->log_total = NAN;
     state->captured = 1;
@@ -96,7 +101,7 @@ void two_group_begin(struct two_group *rule, const struct classes *classes, int 
     }
     double slope;
     state->label_a = label->known ? label_value(rule, label, &slope) : NAN;
-    state->label_b = NAN;
+    state->label_b = label->known ? two_group_teacher_label(rule, classes, row) : NAN;
     if (classes->teacher->kind == TEACHER_TOPK) {
         begin_topk(rule, classes, row);
     }
@@ -117,8 +122,41 @@ static void raise_maxima(struct group *group, real max_a, real max_b, const stru
     group->max_b = max_b;
 }
 
+/* Runs whose side is known take the short loops: all of KD and DKD, most of GKD. */
+enum side { OUTSIDE, INSIDE, MIXED };
+
+static void add_side(const struct sides *s, const real *x, const real *y, int count,
+                     struct group *group)
+{
+    real max_a = REAL_NONE, max_b = REAL_NONE;
+    const real tail = s->tail, fa = s->fa, fb = s->fb;
+    SIMD(reduction(max : max_a) reduction(max : max_b))
+    for (int j = 0; j < count; j++) {
+        real b = y[j] > REAL_FLOOR ? y[j] : tail;
+        max_a = x[j] > max_a ? x[j] : max_a;
+        max_b = b > max_b ? b : max_b;
+    }
+    raise_maxima(group, max_a, max_b, s);
+    max_a = group->max_a;
+    max_b = group->max_b;
+    real sum_a = 0, sum_b = 0, cross = 0;
+    SIMD(reduction(+ : sum_a, sum_b, cross))
+    for (int j = 0; j < count; j++) {
+        real b = y[j] > REAL_FLOOR ? y[j] : tail;
+        real da = (x[j] - max_a) * fa, db = (b - max_b) * fb;
+        real eb = real_exp(db);
+        eb = b > REAL_FLOOR ? eb : 0;
+        sum_a += real_exp(da);
+        sum_b += eb;
+        cross += eb * (db - da);
+    }
+    group->sum_a += (double)sum_a;
+    group->sum_b += (double)sum_b;
+    group->cross += (double)cross;
+}
+
 static void find_maxima(const struct sides *s, const real *x, const real *y, int count,
-                        struct row_state *state)
+                        struct group_sums *sums)
 {
     real in_a = REAL_NONE, in_b = REAL_NONE, out_a = REAL_NONE, out_b = REAL_NONE;
     const real threshold = s->threshold, floor = s->floor, tail = s->tail;
@@ -134,18 +172,18 @@ static void find_maxima(const struct sides *s, const real *x, const real *y, int
         out_a = for_out_a > out_a ? for_out_a : out_a;
         out_b = for_out_b > out_b ? for_out_b : out_b;
     }
-    raise_maxima(&state->in, in_a, in_b, s);
-    raise_maxima(&state->out, out_a, out_b, s);
+    raise_maxima(&sums->in, in_a, in_b, s);
+    raise_maxima(&sums->out, out_a, out_b, s);
 }
 
-static void add_run(const struct sides *s, const real *x, const real *y, int count,
-                    struct row_state *state)
+static void add_mixed(const struct sides *s, const real *x, const real *y, int count,
+                      struct group_sums *sums)
 {
-    find_maxima(s, x, y, count, state);
+    find_maxima(s, x, y, count, sums);
     const real threshold = s->threshold, floor = s->floor, tail = s->tail, fa = s->fa, fb = s->fb;
     const real *key = s->by_teacher ? y : x;
-    const real in_a = state->in.max_a, in_b = state->in.max_b;
-    const real out_a = state->out.max_a, out_b = state->out.max_b;
+    const real in_a = sums->in.max_a, in_b = sums->in.max_b;
+    const real out_a = sums->out.max_a, out_b = sums->out.max_b;
     real sum_in_a = 0, sum_in_b = 0, cross_in = 0, sum_out_a = 0, sum_out_b = 0, cross_out = 0;
     SIMD(reduction(+ : sum_in_a, sum_in_b, cross_in, sum_out_a, sum_out_b, cross_out))
     for (int j = 0; j < count; j++) {
@@ -164,12 +202,12 @@ static void add_run(const struct sides *s, const real *x, const real *y, int cou
         cross_in += in ? cross : 0;
         cross_out += in ? 0 : cross;
     }
-    state->in.sum_a += (double)sum_in_a;
-    state->in.sum_b += (double)sum_in_b;
-    state->in.cross += (double)cross_in;
-    state->out.sum_a += (double)sum_out_a;
-    state->out.sum_b += (double)sum_out_b;
-    state->out.cross += (double)cross_out;
+    sums->in.sum_a += (double)sum_in_a;
+    sums->in.sum_b += (double)sum_in_b;
+    sums->in.cross += (double)cross_in;
+    sums->out.sum_a += (double)sum_out_a;
+    sums->out.sum_b += (double)sum_out_b;
+    sums->out.cross += (double)cross_out;
 }
 
 static real next_above(real value)
@@ -178,7 +216,8 @@ static real next_above(real value)
                                          : (real)nextafter((double)value, (double)INFINITY);
 }
 
-static struct sides sides_of(const struct two_group *rule, const struct classes *classes, int row)
+static struct sides sides_of(const struct two_group *rule, const struct classes *classes,
+                             int64_t row)
 {
     bool only_known = classes->teacher->kind == TEACHER_TOPK && rule->tail == TAIL_ONE_BIN;
     return (struct sides){
@@ -196,9 +235,11 @@ struct run {
     real threshold;
 };
 
-static int split(const struct two_group *rule, const struct classes *classes, int row,
-                 int64_t first, int count, struct run runs[4])
+static int split(const struct two_group *rule, const struct classes *classes, int64_t row,
+                 const struct chunk *chunk, struct run runs[4])
 {
+    const int64_t first = chunk->first;
+    const int count = chunk->width;
     const struct cut *cut = &rule->rows[row].cut;
     const struct label *label = &classes->labels[row];
     int64_t bound = cut->index + 1 - first, at = label->known ? (int64_t)label->at - first : -1;
@@ -218,6 +259,14 @@ static int split(const struct two_group *rule, const struct classes *classes, in
     return n;
 }
 
+static enum side side_of(const struct two_group *rule, const struct sides *s)
+{
+    if (rule->set == SET_CUT || s->floor > (real)-INFINITY) {
+        return MIXED;
+    }
+    return rule->set == SET_ALL ? INSIDE : OUTSIDE;
+}
+
 static bool label_in(const struct row_state *state, const struct sides *s)
 {
     return state->cut.label && (!isnan(state->label_b) || s->floor < REAL_FLOOR);
@@ -225,7 +274,7 @@ static bool label_in(const struct row_state *state, const struct sides *s)
 
 static void add_label(struct row_state *state, const struct sides *s)
 {
-    struct group *group = label_in(state, s) ? &state->in : &state->out;
+    struct group *group = label_in(state, s) ? &state->sums.in : &state->sums.out;
     double b = isnan(state->label_b) ? (double)s->tail : state->label_b;
     raise_maxima(group, (real)state->label_a, (real)b, s);
     double da = (state->label_a - (double)group->max_a) * (double)s->fa;
@@ -236,26 +285,40 @@ static void add_label(struct row_state *state, const struct sides *s)
     group->cross += eb > 0 ? eb * (db - da) : 0;
 }
 
-void two_group_add_tile(struct two_group *rule, const struct classes *classes, int row,
-                        int64_t first, int count, const real *y)
+void two_group_add(const struct two_group *rule, const struct classes *classes, int64_t row,
+                   const struct chunk *chunk, struct group_sums *sums)
 {
-    struct row_state *state = &rule->rows[row];
-    struct label *label = &classes->labels[row];
-    const real *x = classes->x + (int64_t)row * classes->count + first;
+    const real *x = chunk->x + row * chunk->stride, *y = chunk->y + row * chunk->stride;
     struct sides sides = sides_of(rule, classes, row);
+    const enum side side = side_of(rule, &sides);
     struct run runs[4];
-    int n = split(rule, classes, row, first, count, runs);
+    int n = split(rule, classes, row, chunk, runs);
     for (int r = 0; r < n; r++) {
+        const int from = runs[r].from, count = runs[r].to - from;
         sides.threshold = runs[r].threshold;
-        add_run(&sides, x + runs[r].from, y + runs[r].from, runs[r].to - runs[r].from, state);
-    }
-    if (label->known && (int64_t)label->at >= first && (int64_t)label->at < first + count) {
-        if (classes->teacher->kind != TEACHER_TOPK) {
-            label->teacher = (double)y[label->at - first];
+        if (side == MIXED) {
+            add_mixed(&sides, x + from, y + from, count, sums);
+        } else {
+            add_side(&sides, x + from, y + from, count, side == INSIDE ? &sums->in : &sums->out);
         }
-        state->label_b = two_group_teacher_label(rule, classes, row);
-        add_label(state, &sides);
     }
+}
+
+static void merge_group(struct group *into, struct group from, const struct sides *s)
+{
+    raise_maxima(into, from.max_a, from.max_b, s);
+    raise_maxima(&from, into->max_a, into->max_b, s);
+    into->sum_a += from.sum_a;
+    into->sum_b += from.sum_b;
+    into->cross += from.cross;
+}
+
+void two_group_merge(struct two_group *rule, const struct classes *classes, int64_t row,
+                     const struct group_sums *from)
+{
+    const struct sides sides = sides_of(rule, classes, row);
+    merge_group(&rule->rows[row].sums.in, from->in, &sides);
+    merge_group(&rule->rows[row].sums.out, from->out, &sides);
 }
 
 /* ------------------------------------------------------------------- after */
@@ -293,12 +356,15 @@ static double x_log_x_over(double p, double log_p, double log_q)
 double two_group_finish(struct two_group *rule, const struct classes *classes, int row)
 {
     struct row_state *state = &rule->rows[row];
-    const struct group *in = &state->in, *out = &state->out;
-    struct sides sides = sides_of(rule, classes, row);
+    const struct group *in = &state->sums.in, *out = &state->sums.out;
+    const struct sides sides = sides_of(rule, classes, row);
     state->inner_in = state->inner_out = state->between = 0;
     state->label_gradient = 0;
     if (rule->set == SET_LABEL && !classes->labels[row].known) {
         return 0;
+    }
+    if (classes->labels[row].known) {
+        add_label(state, &sides);
     }
     double fa = (double)sides.fa, fb = (double)sides.fb, t = rule->temperature;
     double a_in = log_sum(in->sum_a, in->max_a, fa), a_out = log_sum(out->sum_a, out->max_a, fa);
@@ -350,15 +416,34 @@ static real inverse(double sum)
     return sum > 0 ? (real)(1 / sum) : 0;
 }
 
-static void gradient_run(const struct sides *s, const struct row_state *state, const real *x,
-                         const real *y, int count, real *g)
+/* g += v (q - p) + between q on one side, grouped so that equal students and teachers cancel
+ * before they are weighted. */
+static void gradient_side(const struct sides *s, const struct group *group, double inner,
+                          double between_, const real *x, const real *y, int count, real *g)
+{
+    const real tail = s->tail, fa = s->fa, fb = s->fb, max_a = group->max_a, max_b = group->max_b;
+    const real inverse_a = inverse(group->sum_a), inverse_b = inverse(group->sum_b);
+    const real v = (real)inner, between = (real)between_;
+    SIMD()
+    for (int j = 0; j < count; j++) {
+        real b = y[j] > REAL_FLOOR ? y[j] : tail;
+        real q = real_exp((x[j] - max_a) * fa) * inverse_a;
+        real eb = real_exp((b - max_b) * fb);
+        real p = b > REAL_FLOOR ? eb * inverse_b : 0;
+        g[j] += v * (q - p) + between * q;
+    }
+}
+
+static void gradient_mixed(const struct sides *s, const struct row_state *state, const real *x,
+                           const real *y, int count, real *g)
 {
     const real threshold = s->threshold, floor = s->floor, tail = s->tail, fa = s->fa, fb = s->fb;
     const real *key = s->by_teacher ? y : x;
-    const real in_a = state->in.max_a, in_b = state->in.max_b;
-    const real out_a = state->out.max_a, out_b = state->out.max_b;
-    const real inverse_in_a = inverse(state->in.sum_a), inverse_in_b = inverse(state->in.sum_b);
-    const real inverse_out_a = inverse(state->out.sum_a), inverse_out_b = inverse(state->out.sum_b);
+    const struct group *group_in = &state->sums.in, *group_out = &state->sums.out;
+    const real in_a = group_in->max_a, in_b = group_in->max_b;
+    const real out_a = group_out->max_a, out_b = group_out->max_b;
+    const real inverse_in_a = inverse(group_in->sum_a), inverse_in_b = inverse(group_in->sum_b);
+    const real inverse_out_a = inverse(group_out->sum_a), inverse_out_b = inverse(group_out->sum_b);
     const real inner_in = (real)state->inner_in, inner_out = (real)state->inner_out;
     const real between = (real)state->between;
     SIMD()
@@ -375,21 +460,31 @@ static void gradient_run(const struct sides *s, const struct row_state *state, c
     }
 }
 
-void two_group_gradient(const struct two_group *rule, const struct classes *classes, int row,
-                        int64_t first, int count, const real *y, real *g)
+void two_group_gradient(const struct two_group *rule, const struct classes *classes, int64_t row,
+                        const struct chunk *chunk, real *g)
 {
     const struct row_state *state = &rule->rows[row];
-    const real *x = classes->x + (int64_t)row * classes->count + first;
+    const real *x = chunk->x + row * chunk->stride, *y = chunk->y + row * chunk->stride;
     struct sides sides = sides_of(rule, classes, row);
+    const enum side side = side_of(rule, &sides);
     struct run runs[4];
-    int n = split(rule, classes, row, first, count, runs);
+    int n = split(rule, classes, row, chunk, runs);
     for (int r = 0; r < n; r++) {
+        const int from = runs[r].from, count = runs[r].to - from;
         sides.threshold = runs[r].threshold;
-        gradient_run(&sides, state, x + runs[r].from, y + runs[r].from, runs[r].to - runs[r].from,
-                     g + runs[r].from);
+        if (side == MIXED) {
+            gradient_mixed(&sides, state, x + from, y + from, count, g + from);
+        } else if (side == INSIDE) {
+            gradient_side(&sides, &state->sums.in, state->inner_in, state->between, x + from,
+                          y + from, count, g + from);
+        } else {
+            gradient_side(&sides, &state->sums.out, state->inner_out, -state->between, x + from,
+                          y + from, count, g + from);
+        }
     }
     const struct label *label = &classes->labels[row];
-    if (label->known && (int64_t)label->at >= first && (int64_t)label->at < first + count) {
-        g[label->at - first] += (real)state->label_gradient;
+    const int64_t at = (int64_t)label->at - chunk->first;
+    if (label->known && at >= 0 && at < chunk->width) {
+        g[at] += (real)state->label_gradient;
     }
 }

@@ -17,14 +17,10 @@
 #include <stdint.h>
 
 #include "common/status.h"
-#include "common/thread.h"
 #include "kernels/kernels.h"
 #include "train/heads/heads.h"
+#include "train/losses/cosines.h"
 #include "train/losses/real.h"
-
-enum {
-    TILE = 1024
-}; /* classes a row works on at once: tiles of student, teacher and gradient stay in L1 */
 
 enum index_set { SET_ALL, SET_LABEL, SET_CUT };
 enum lambda_kind { LAMBDA_VALUE, LAMBDA_P, LAMBDA_ONE_MINUS_P };
@@ -53,16 +49,27 @@ struct group {
     double sum_a, sum_b;
     double cross; /* sum exp(b - max_b) ((b - max_b) - (a - max_a)) */
 };
+struct group_sums {
+    struct group in, out; /* Phi, Psi; without the label, which is added last */
+};
 struct row_state {
     struct cut cut;
-    struct group in, out; /* Phi, Psi */
-    real tail;            /* teacher value of unknown classes, or REAL_NONE */
-    double log_total;     /* teacher's LSE where it is not the sum of what is seen; NAN: it is */
-    double captured;      /* teacher mass that was known */
+    struct group_sums sums;
+    real tail;        /* teacher value of unknown classes, or REAL_NONE */
+    double log_total; /* teacher's LSE where it is not the sum of what is seen; NAN: it is */
+    double captured;  /* teacher mass that was known */
     /* gradient: inner (q - p) +- between q, with q and p inside the group */
     double inner_in, inner_out, between;
     double label_gradient;   /* dL/dx of the label's entry, before the margin's slope */
     double label_a, label_b; /* label's values in units of x; label_b NAN: unknown */
+};
+
+/* Classes [first, first + width) of all rows; y: the teacher's, NULL where nobody asked. */
+struct chunk {
+    int64_t number, first;
+    int width;
+    const real *x, *y; /* rows `stride` apart */
+    int64_t stride;
 };
 
 struct classes;
@@ -73,10 +80,11 @@ struct two_group {
     enum index_set set;
     enum tail_rule tail;
     bool by_teacher; /* SET_CUT: the cut is on the teacher's values, not on the student's */
-    /* Fills rows[i].cut for SET_CUT from whole rows. */
-    enum cask_status (*select)(struct two_group *rule, const struct classes *classes,
-                               struct cask_error *err);
-    void *owner;            /* of the loss, for select() */
+    /* Sees every chunk of a row in the first pass, where the teacher's values decide; NULL. */
+    void (*watch)(struct two_group *rule, const struct classes *classes, int64_t row,
+                  const struct chunk *chunk, int thread);
+    /* Fills rows[i].cut for SET_CUT, between the first and the second pass. */
+    void (*select)(struct two_group *rule, const struct classes *classes);
     struct row_state *rows; /* [batch], owned by the loss */
     double weight;          /* of this step */
 };
@@ -88,35 +96,41 @@ struct label {
     double sample_margin;        /* m, the same for all but in MarginDistillation */
     double plain, margin, slope; /* student: c_y, phi(c_y), dphi/dc */
     double hard;    /* CurricularFace: negatives above this are modulated; +INFINITY: none */
-    double teacher; /* cosine of the label, set while streaming; NAN: not known */
+    double teacher; /* the teacher's cosine of it; NAN: not known */
 };
 
 enum teacher_kind { TEACHER_NONE, TEACHER_DENSE, TEACHER_CENTERS, TEACHER_TOPK };
 struct teacher_rows {
     enum teacher_kind kind;
     double scale;
-    struct cask_device *device;
     const real *dense;          /* DENSE: [B][C] */
     const real *unit, *centers; /* CENTERS: [B][D_T], [C][D_T] */
     int dim;
     int k; /* TOPK: [B][k] */
     const uint32_t *index;
-    const real *cosine, *label_cosine;
+    const real *cosine;
     const double *lse;
     const double *temperatures;
     int temperature_count;
-    /* the chunk that is loaded */
-    real *chunk; /* [B][capacity], rows `count` apart */
-    int64_t capacity, first, count;
-    bool loaded;
+};
+
+/* Cross-entropy of a row: what a pass sums up, without the label, and what follows from it. */
+struct ce_sums {
+    double max, sum; /* sum exp((x - max) scale) */
+    real largest;    /* without a head's modulation */
+};
+struct ce_row {
+    struct ce_sums sums;
+    double max, log_sum;
+    double rest; /* probability of everything but the label; 1 - p_y without its rounding */
 };
 
 /* One step at the class attachment. */
 struct classes {
+    struct cask_device *device;
     int batch;
-    int64_t count; /* C */
-    real *x;       /* [B][C]: cosines, or logits with scale 1; the gradient replaces them */
-    double scale;  /* z = scale * x */
+    int64_t count;            /* C */
+    double scale;             /* z = scale * x */
     const real *column_scale; /* [C] 1/|w_c|, goes onto the gradient; NULL: ones */
     struct label *labels;     /* [B] */
     int labelled;             /* rows that the cross-entropy counts */
@@ -125,52 +139,49 @@ struct classes {
     const struct cask_head_options *head_options;
     double curricular_t;
     bool cross_entropy;
-    struct ce_row {
-        double max, log_sum;
-        double rest; /* probability of everything but the label; 1 - p_y without its rounding */
-    } * ce;          /* [B] */
-    struct cask_pool *pool;
-    struct candidate *scratch; /* [threads][rank_scratch(C)]; NULL if no term selects */
+    struct ce_row *ce;         /* [B] */
+    const struct cosines *x;   /* whole rows of the student, if a rule selects by them */
+    struct candidate *scratch; /* [threads][rank_scratch(C)], likewise */
 };
 
-#define class_begin NAME(cask_class_begin)
-#define class_chunk_stats NAME(cask_class_chunk_stats)
-#define class_finish NAME(cask_class_finish)
-#define class_gradient NAME(cask_class_gradient)
-#define teacher_load NAME(cask_teacher_load)
+#define ce_clear NAME(cask_ce_clear)
+#define ce_add NAME(cask_ce_add)
+#define ce_merge NAME(cask_ce_merge)
+#define ce_finish NAME(cask_ce_finish)
+#define ce_gradient NAME(cask_ce_gradient)
 #define two_group_teacher_label NAME(cask_two_group_teacher_label)
 #define two_group_begin NAME(cask_two_group_begin)
-#define two_group_add_tile NAME(cask_two_group_add_tile)
+#define two_group_clear NAME(cask_two_group_clear)
+#define two_group_add NAME(cask_two_group_add)
+#define two_group_merge NAME(cask_two_group_merge)
 #define two_group_finish NAME(cask_two_group_finish)
 #define two_group_gradient NAME(cask_two_group_gradient)
 
-/* teacher.c: cosines of classes [first, first + count) into teacher->chunk. */
-enum cask_status teacher_load(struct teacher_rows *teacher, int batch, int64_t classes,
-                              int64_t first, int64_t count, struct cask_error *err);
-/* The teacher's entry of the label, with its margin if the rule wants it; NAN: not known (yet). */
+/* The teacher's entry of the label, with its margin if the rule wants it; NAN: not known. */
 double two_group_teacher_label(const struct two_group *rule, const struct classes *classes,
                                int row);
 /* Row-wise part before streaming: in top-k mode the tail and the true LSE. */
 void two_group_begin(struct two_group *rule, const struct classes *classes, int row);
-/* One tile of one row, [first, first + count); y: teacher's values there. */
-void two_group_add_tile(struct two_group *rule, const struct classes *classes, int row,
-                        int64_t first, int count, const real *y);
+void two_group_clear(struct group_sums *sums);
+/* Adds one row of a chunk. */
+void two_group_add(const struct two_group *rule, const struct classes *classes, int64_t row,
+                   const struct chunk *chunk, struct group_sums *sums);
+/* Adds `from` to the row's own sums. */
+void two_group_merge(struct two_group *rule, const struct classes *classes, int64_t row,
+                     const struct group_sums *from);
 /* Sums to value and gradient coefficients; returns the row's L (with T^2, without weight or 1/B).
  */
 double two_group_finish(struct two_group *rule, const struct classes *classes, int row);
-/* Adds dL/dx to g, except at the label, whose part comes from row_state.label_gradient. */
-void two_group_gradient(const struct two_group *rule, const struct classes *classes, int row,
-                        int64_t first, int count, const real *y, real *g);
+/* g += dL/dx of one row of a chunk. */
+void two_group_gradient(const struct two_group *rule, const struct classes *classes, int64_t row,
+                        const struct chunk *chunk, real *g);
 
-/* class.c: the order of a step. begin: LSE of the head, selections. Then for every chunk of the
- * teacher: load, stats. finish: values (term 0 is the head's cross-entropy). Then for every chunk:
- * load, gradient of the terms whose bit is set in `mask`, written to out (rows `stride` apart); out
- * may be x + first with stride C. */
-enum cask_status class_begin(struct classes *classes, struct two_group **terms, int count,
-                             struct cask_error *err);
-void class_chunk_stats(const struct classes *classes, struct two_group **terms, int count);
-void class_finish(struct classes *classes, struct two_group **terms, int count, double *values);
-void class_gradient(const struct classes *classes, struct two_group **terms, int count,
-                    uint64_t mask, int64_t first, int64_t width, real *out, int64_t stride);
+/* The same for the head's cross-entropy (cross_entropy.c); finish returns the row's value. */
+void ce_clear(struct ce_sums *sums);
+void ce_add(const struct classes *classes, int64_t row, const struct chunk *chunk,
+            struct ce_sums *sums);
+void ce_merge(const struct classes *classes, struct ce_sums *into, const struct ce_sums *from);
+double ce_finish(const struct classes *classes, int64_t row);
+void ce_gradient(const struct classes *classes, int64_t row, const struct chunk *chunk, real *g);
 
 #endif

@@ -177,8 +177,8 @@ static struct cask_engine_facts facts_of(const struct check_case *check)
 }
 
 static enum cask_status create(const struct check_case *check, struct cask_device *device,
-                               struct cask_pool *pool, const struct cask_engine_api *api,
-                               struct cask_engine **engine, struct cask_error *err)
+                               const struct cask_engine_api *api, struct cask_engine **engine,
+                               struct cask_error *err)
 {
     struct cask_engine_term term = {.loss = -1};
     for (int i = 0; check->term != NULL && i < check->settings->loss_count; i++) {
@@ -188,13 +188,12 @@ static enum cask_status create(const struct check_case *check, struct cask_devic
     }
     const struct cask_engine_options options = {
         .device = device,
-        .pool = pool,
         .facts = facts_of(check),
         .head = check->head ? &check->settings->head : NULL,
         .terms = &term,
         .term_count = check->term != NULL,
         .seed = 1,
-        .teacher_chunk = 8, /* several chunks even where classes are few */
+        .chunk = 8, /* several chunks even where classes are few */
     };
     return api->create(&options, engine, err);
 }
@@ -317,16 +316,13 @@ enum cask_status check_run(const struct check_case *check, struct cask_device *d
     const struct cask_engine_api *api = cask_engine_for(device);
     struct typed typed = {.f32 = api->real_bytes == sizeof(float)};
     struct cask_engine *engine = NULL;
-    struct cask_pool *pool = NULL;
     enum cask_status st = CASK_OK;
     memset(run, 0, sizeof *run);
-    CASK_TRY(cask_pool_create(cask_device_threads(device), &pool, err));
     CASK_TRY(prepare(check, &typed, err));
-    CASK_TRY(create(check, device, pool, api, &engine, err));
+    CASK_TRY(create(check, device, api, &engine, err));
     CASK_TRY(step(check, &typed, api, engine, run, err));
 done:
     api->free(engine);
-    cask_pool_free(pool);
     typed_release(&typed);
     return st;
 }

@@ -1,0 +1,327 @@
+/* train/losses/class_chunks.c - one chunk of classes: cosines of both nets, sums, gradient, update.
+ *
+ * W keeps its raw rows. With n_c = 1/|w_c|:
+ *     c_ic = n_c e_i.w_c          G = dL/dc scaled by n_c per column
+ *     dE = G W                    H = G^T E;  dW_c = H_c - (H_c.w_c) n_c^2 w_c
+ * A thread does all of this to a chunk while it lies in its core's cache; class rows come from
+ * memory once a pass, and their gradient never gets there if the update is fused.
+ */
+#include "train/losses/engine_inside.h"
+
+/* ----------------------------------------------------------------- cosines */
+
+static bool product(const struct pass *pass, enum product which, bool full, int thread,
+                    const void *a, const void *b, void *c)
+{
+    const struct cask_engine *engine = pass->engine;
+    return cask_device_ops(engine->device)
+        ->serial_product((full ? engine->products.full : engine->products.last)[which], thread, a,
+                         b, c);
+}
+
+/* `from` as the products take it: itself, or rounded to bf16 in `copy`. */
+static const void *operand(const struct cask_engine *engine, const real *from, int64_t count,
+                           void *copy)
+{
+    if (!engine->half) {
+        return from;
+    }
+    cask_device_ops(engine->device)->serial_round(engine->device, (size_t)count, from, copy);
+    return copy;
+}
+
+static const real *class_rows(const struct pass *pass, int64_t first)
+{
+    const struct cask_engine *engine = pass->engine;
+    return (engine->weight != NULL ? engine->weight : (const real *)pass->input->teacher_centers) +
+           first * engine->facts.dim;
+}
+
+static void column_norms(struct cask_engine *engine, const struct chunk *chunk)
+{
+    const int64_t dim = engine->facts.dim;
+    for (int64_t c = chunk->first; c < chunk->first + chunk->width; c++) {
+        const real *w = engine->weight + c * dim;
+        engine->column_scale[c] = (real)(1 / fmax(sqrt(rows_dot(w, w, dim)), 1e-12));
+    }
+}
+
+static void copy_logits(const real *from, int64_t count, const struct chunk *chunk, int batch,
+                        real *to)
+{
+    for (int64_t i = 0; i < batch; i++) {
+        memcpy(to + i * chunk->stride, from + i * count + chunk->first,
+               (size_t)chunk->width * sizeof *to);
+    }
+}
+
+static bool student(const struct pass *pass, struct chunk *chunk, int thread)
+{
+    struct cask_engine *engine = pass->engine;
+    struct workspace *work = &engine->workspaces[thread];
+    const bool keep = chunk->number < engine->x.kept;
+    const int64_t dim = engine->facts.dim;
+    real *x = keep ? cosines_row(&engine->x, chunk->number, 0) : work->x;
+    chunk->x = x;
+    if (keep && engine->x.known) {
+        return true;
+    }
+    if (pass->input->logits != NULL) {
+        copy_logits(pass->input->logits, engine->facts.classes, chunk, pass->input->batch, x);
+        return true;
+    }
+    const real *rows = class_rows(pass, chunk->first);
+    if (engine->weight != NULL && pass->stage == SUM) {
+        column_norms(engine, chunk);
+    }
+    if (!product(pass, COSINES, chunk->width == chunk->stride, thread,
+                 engine->half ? engine->unit16 : engine->unit,
+                 operand(engine, rows, chunk->width * dim, work->rows16), x)) {
+        return false;
+    }
+    for (int64_t i = 0; i < pass->input->batch && engine->weight != NULL; i++) {
+        rows_scale_clip(x + i * chunk->stride, engine->column_scale + chunk->first, chunk->width);
+    }
+    return true;
+}
+
+/* Cosines at the teacher's top-k, REAL_NONE elsewhere. */
+static void spread_topk(const struct teacher_rows *teacher, const struct chunk *chunk, int batch,
+                        real *y)
+{
+    for (int64_t i = 0; i < batch; i++) {
+        real *row = y + i * chunk->stride;
+        for (int64_t j = 0; j < chunk->width; j++) {
+            row[j] = REAL_NONE;
+        }
+        for (int j = 0; j < teacher->k; j++) {
+            const int64_t at = (int64_t)teacher->index[i * teacher->k + j] - chunk->first;
+            if (at >= 0 && at < chunk->width) {
+                row[at] = teacher->cosine[i * teacher->k + j];
+            }
+        }
+    }
+}
+
+static bool teacher(const struct pass *pass, struct chunk *chunk, int thread)
+{
+    struct cask_engine *engine = pass->engine;
+    const struct teacher_rows *rows = &engine->teacher;
+    struct workspace *work = &engine->workspaces[thread];
+    const bool keep = chunk->number < engine->y.kept;
+    real *y = keep ? cosines_row(&engine->y, chunk->number, 0) : work->y;
+    chunk->y = y;
+    if (keep && engine->y.known) {
+        return true;
+    }
+    switch (rows->kind) {
+    case TEACHER_CENTERS:
+        return product(pass, TEACHER, chunk->width == chunk->stride, thread,
+                       engine->half ? engine->teacher_unit16 : (const void *)rows->unit,
+                       operand(engine, rows->centers + chunk->first * rows->dim,
+                               (int64_t)chunk->width * rows->dim, work->teacher16),
+                       y);
+    case TEACHER_DENSE:
+        copy_logits(rows->dense, engine->facts.classes, chunk, pass->input->batch, y);
+        return true;
+    case TEACHER_TOPK:
+        spread_topk(rows, chunk, pass->input->batch, y);
+        return true;
+    case TEACHER_NONE:
+        break;
+    }
+    return true;
+}
+
+/* -------------------------------------------------------------------- sums */
+
+/* Rules that are cut by whole rows of the student have their sums in a pass of their own. */
+static bool takes_part(const struct pass *pass, const struct two_group *rule)
+{
+    return (rule->set == SET_CUT) == (pass->stage == SUM_CUT);
+}
+
+static bool needs_teacher(const struct pass *pass)
+{
+    const struct cask_engine *engine = pass->engine;
+    for (int r = 0; r < engine->rule_count; r++) {
+        const bool asked = pass->stage == GRADIENT ? (pass->mask >> (1 + r) & 1) != 0
+                                                   : takes_part(pass, engine->rules[r]) ||
+                                                         engine->rules[r]->watch != NULL;
+        if (asked) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void add_sums(const struct pass *pass, const struct chunk *chunk, struct lane *lane,
+                     int thread)
+{
+    const struct cask_engine *engine = pass->engine;
+    const struct classes *k = &engine->classes;
+    for (int64_t i = 0; i < k->batch; i++) {
+        if (pass->stage == SUM && k->cross_entropy) {
+            ce_add(k, i, chunk, &lane->ce[i]);
+        }
+        for (int r = 0; r < engine->rule_count; r++) {
+            struct two_group *rule = engine->rules[r];
+            if (takes_part(pass, rule)) {
+                two_group_add(rule, k, i, chunk, &lane->sums[r * engine->facts.batch + i]);
+            } else if (pass->stage == SUM && rule->watch != NULL) {
+                rule->watch(rule, k, i, chunk, thread);
+            }
+        }
+    }
+}
+
+static void clear_lane(const struct pass *pass, struct lane *lane)
+{
+    const struct cask_engine *engine = pass->engine;
+    if (pass->stage == GRADIENT) {
+        memset(lane->d_unit, 0,
+               (size_t)pass->input->batch * (size_t)engine->facts.dim * sizeof(real));
+        return;
+    }
+    for (int i = 0; i < pass->input->batch; i++) {
+        ce_clear(&lane->ce[i]);
+        for (int r = 0; r < engine->rule_count; r++) {
+            two_group_clear(&lane->sums[r * engine->facts.batch + i]);
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- gradient */
+
+static void gradient_rows(const struct pass *pass, const struct chunk *chunk, real *gradient)
+{
+    const struct cask_engine *engine = pass->engine;
+    const struct classes *k = &engine->classes;
+    for (int64_t i = 0; i < k->batch; i++) {
+        real *g = gradient + i * chunk->stride;
+        memset(g, 0, (size_t)chunk->width * sizeof *g);
+        if (k->cross_entropy && (pass->mask & 1)) {
+            ce_gradient(k, i, chunk, g);
+        }
+        for (int r = 0; r < engine->rule_count; r++) {
+            if (pass->mask >> (1 + r) & 1) {
+                two_group_gradient(engine->rules[r], k, i, chunk, g);
+            }
+        }
+        if (k->column_scale != NULL) {
+            const real *scale = k->column_scale + chunk->first;
+            SIMD()
+            for (int64_t j = 0; j < chunk->width; j++) {
+                g[j] *= scale[j];
+            }
+        }
+    }
+}
+
+/* H_c -> H_c - (H_c.w_c) n_c^2 w_c */
+static void project(const struct cask_engine *engine, const struct chunk *chunk, real *d_rows)
+{
+    const int64_t dim = engine->facts.dim;
+    for (int64_t c = 0; c < chunk->width; c++) {
+        const real *w = engine->weight + (chunk->first + c) * dim;
+        const double n = (double)engine->column_scale[chunk->first + c];
+        real *h = d_rows + c * dim;
+        const real radial = (real)(rows_dot(h, w, dim) * n * n);
+        SIMD()
+        for (int64_t j = 0; j < dim; j++) {
+            h[j] -= radial * w[j];
+        }
+    }
+}
+
+/* The gradient of the chunk's class rows: into d_weight, or used up at once. */
+static bool update_rows(const struct pass *pass, const struct chunk *chunk, const void *gradient,
+                        int thread)
+{
+    struct cask_engine *engine = pass->engine;
+    const int64_t dim = engine->facts.dim, first = chunk->first * dim;
+    const size_t count = (size_t)(chunk->width * dim);
+    real *d_rows = engine->fused ? engine->workspaces[thread].d_rows : engine->d_weight + first;
+    if (gradient == NULL) {
+        memset(d_rows, 0, count * sizeof *d_rows);
+    } else {
+        if (!product(pass, TO_ROWS, chunk->width == chunk->stride, thread, gradient,
+                     engine->half ? engine->unit16 : engine->unit, d_rows)) {
+            return false;
+        }
+        project(engine, chunk, d_rows);
+    }
+    if (engine->fused && pass->input->update != NULL) {
+        cask_device_ops(engine->device)
+            ->serial_sgd(engine->device, pass->input->update, count, engine->weight + first, d_rows,
+                         engine->momentum + first);
+    }
+    return true;
+}
+
+static bool gradient(const struct pass *pass, struct chunk *chunk, struct lane *lane, int thread)
+{
+    struct cask_engine *engine = pass->engine;
+    const struct cask_engine_input *input = pass->input;
+    struct workspace *work = &engine->workspaces[thread];
+    const bool full = chunk->width == chunk->stride;
+    if (pass->mask == 0) {
+        return update_rows(pass, chunk, NULL, thread);
+    }
+    if (!student(pass, chunk, thread) || (needs_teacher(pass) && !teacher(pass, chunk, thread))) {
+        return false;
+    }
+    gradient_rows(pass, chunk, work->gradient);
+    if (input->logits != NULL) {
+        for (int64_t i = 0; i < input->batch; i++) {
+            memcpy((real *)input->d_logits + i * engine->facts.classes + chunk->first,
+                   work->gradient + i * chunk->stride, (size_t)chunk->width * sizeof(real));
+        }
+        return true;
+    }
+    const void *rows = operand(engine, class_rows(pass, chunk->first),
+                               chunk->width * (int64_t)engine->facts.dim, work->rows16);
+    const void *g = operand(engine, work->gradient, input->batch * chunk->stride, work->gradient16);
+    return product(pass, TO_UNIT, full, thread, g, rows, lane->d_unit) &&
+           (!pass->rows || update_rows(pass, chunk, g, thread));
+}
+
+/* -------------------------------------------------------------------- pass */
+
+static void lane_task(void *user, int64_t number, int thread)
+{
+    struct pass *pass = user;
+    struct cask_engine *engine = pass->engine;
+    struct lane *lane = &engine->lanes[number];
+    clear_lane(pass, lane);
+    for (int64_t c = number; c < engine->x.chunks; c += engine->lane_count) {
+        struct chunk chunk = {.number = c,
+                              .first = c * engine->x.width,
+                              .width = chunk_width(&engine->x, c),
+                              .stride = engine->x.width};
+        bool ok = true;
+        if (pass->stage == GRADIENT) {
+            ok = gradient(pass, &chunk, lane, thread);
+        } else {
+            ok = student(pass, &chunk, thread) &&
+                 (!needs_teacher(pass) || teacher(pass, &chunk, thread));
+            add_sums(pass, &chunk, lane, thread);
+        }
+        if (!ok) {
+            __atomic_store_n(&pass->failed, true, __ATOMIC_RELAXED);
+            return;
+        }
+    }
+}
+
+enum cask_status class_pass(struct pass *pass, struct cask_error *err)
+{
+    struct cask_engine *engine = pass->engine;
+    loss_parallel(engine->device, engine->lane_count, lane_task, pass);
+    if (pass->failed) {
+        return cask_error_set(err, CASK_ERR_DEVICE, "a matrix product of the head failed");
+    }
+    engine->x.known = engine->x.known || pass->stage == SUM;
+    engine->y.known = engine->y.known || needs_teacher(pass);
+    return CASK_OK;
+}
