@@ -6,11 +6,14 @@
 #include "models/models.h"
 #include "train/options.h"
 #include "train/run.h"
+#include "train/sweep.h"
 
 static const char usage[] =
     "usage: train-student --cache DIR [--data PATH] [--config FILE] [--set KEY=VALUE ...] --out "
     "RUN\n"
     "       train-student --data PATH [--config FILE] [--set KEY=VALUE ...] --out RUN\n"
+    "       train-student --cache DIR --sweep FILE [--jobs N] [--only ROW ...] [--list] --out "
+    "RUNS\n"
     "\n"
     "Trains a face recognition network. With --cache it learns from what a teacher said about the\n"
     "images (see precompute); no teacher is run. Without, it learns from labels alone: that is how "
@@ -19,6 +22,30 @@ static const char usage[] =
     "result.json. A run that was stopped goes on when the same command is given again.\n"
     "\n"
     "Networks:\n";
+
+static enum cask_status check_sweep_call(const struct cask_train_config *config,
+                                         struct cask_error *err)
+{
+    if (config->out[0] == '\0' && !config->call.list) {
+        return cask_error_set(err, CASK_ERR_USAGE, "--out: a folder for the runs is needed");
+    }
+    if (config->config_file[0] != '\0') {
+        return cask_error_set(err, CASK_ERR_USAGE,
+                              "--config %s: a sweep names its base itself, by \"extends: FILE\"",
+                              config->config_file);
+    }
+    return CASK_OK;
+}
+
+static enum cask_status check_plain_call(const struct cask_train_config *config,
+                                         struct cask_error *err)
+{
+    const bool given =
+        config->call.list || cask_config_given(config->rows, "jobs") || config->call.only.count > 0;
+    return given
+               ? cask_error_set(err, CASK_ERR_USAGE, "--list, --jobs and --only need --sweep FILE")
+               : CASK_OK;
+}
 
 int main(int argc, char **argv)
 {
@@ -35,10 +62,16 @@ int main(int argc, char **argv)
     if (stop) {
         goto done;
     }
-    CASK_TRY(cask_train_config_check(config, err));
     cask_interrupt_install();
-    CASK_TRY(cask_run(config, err));
-    printf("%s/student.safetensors\n", config->out);
+    if (config->call.sweep[0] != '\0') {
+        CASK_TRY(check_sweep_call(config, err));
+        CASK_TRY(cask_sweep(config, argc, argv, err));
+    } else {
+        CASK_TRY(check_plain_call(config, err));
+        CASK_TRY(cask_train_config_check(config, err));
+        CASK_TRY(cask_run(config, err));
+        printf("%s/student.safetensors\n", config->out);
+    }
 done:
     if (st != CASK_OK) {
         cask_error_print(err, "train-student");

@@ -136,6 +136,19 @@ static const struct cask_config_row valid_rows[] = {
 };
 #undef AT
 
+#define AT(field) offsetof(struct cask_call_options, field)
+static const struct cask_config_row call_rows[] = {
+    {"sweep", CASK_CONFIG_TEXT, AT(sweep), "", 0, 0, NULL, "FILE",
+     "train every row of this file into a folder of its own under --out, then print one table"},
+    {"list", CASK_CONFIG_BOOL, AT(list), "false", 0, 0, NULL, NULL,
+     "with --sweep: check all rows and print them, train nothing"},
+    {"jobs", CASK_CONFIG_INT, AT(jobs), "1", 1, 256, NULL, "N",
+     "with --sweep: rows that train at the same time, a process each; set train.threads with it"},
+    {"only", CASK_CONFIG_TEXTS, AT(only), "[]", 0, 0, NULL, "ROW",
+     "with --sweep: only the rows of this name or folder; repeatable"},
+};
+#undef AT
+
 /* Keys with no say in the bits of the result. */
 static const char *const silent_keys[][2] = {
     {"config", ""},
@@ -147,6 +160,7 @@ static const char *const silent_keys[][2] = {
     {"train.checkpoint_steps", "0"},
     {"train.log_steps", "1"},
     {"train.save_head", "auto"},
+    {"head.keep_mb", "96"},
     {"valid.batch", "32"},
 };
 
@@ -156,8 +170,9 @@ static const char *const silent_without_patience[][2] = {
     {"valid.every", "0"},  {"valid.flip", "sum"},
 };
 
-enum { OWN_SECTIONS = 4, MAX_SECTIONS = 64 };
-#define ROWS(table) (table), sizeof(table) / sizeof((table)[0])
+enum { OWN_SECTIONS = 5, MAX_SECTIONS = 64 };
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+#define ROWS(table) (table), COUNT(table)
 
 enum cask_status cask_train_config_create(struct cask_train_config **out, struct cask_error *err)
 {
@@ -168,6 +183,7 @@ enum cask_status cask_train_config_create(struct cask_train_config **out, struct
     }
     struct cask_config_section sections[MAX_SECTIONS] = {
         {"", ROWS(flag_rows), config},
+        {"", ROWS(call_rows), &config->call},
         {"student.", ROWS(student_rows), &config->student},
         {"train.", ROWS(train_rows), &config->train},
         {"valid.", ROWS(valid_rows), &config->valid},
@@ -177,6 +193,9 @@ enum cask_status cask_train_config_create(struct cask_train_config **out, struct
     count += cask_criterion_config_sections(config->criterion, sections + OWN_SECTIONS,
                                             MAX_SECTIONS - OWN_SECTIONS);
     CASK_TRY(cask_config_create(sections, count, &config->rows, err));
+    for (size_t i = 0; i < COUNT(call_rows); i++) {
+        cask_config_leave_out(config->rows, call_rows[i].key);
+    }
     *out = config;
     config = NULL;
 done:
@@ -257,18 +276,10 @@ static enum cask_status check_valid(const struct cask_valid_options *valid, stru
     return CASK_OK;
 }
 
-enum cask_status cask_train_config_check(const struct cask_train_config *config,
-                                         struct cask_error *err)
+enum cask_status cask_train_config_check_values(const struct cask_train_config *config,
+                                                struct cask_error *err)
 {
     const struct cask_train_options *train = &config->train;
-    if (config->out[0] == '\0') {
-        return cask_error_set(err, CASK_ERR_USAGE, "--out: a folder for the run is needed");
-    }
-    if (config->cache[0] == '\0' && config->data[0] == '\0') {
-        return cask_error_set(err, CASK_ERR_USAGE,
-                              "--cache or --data is needed: a cache written by precompute, or "
-                              "images to train on without a teacher");
-    }
     if (train->schedule == CASK_SCHEDULE_STEP && train->steps.count == 0) {
         return cask_error_set(err, CASK_ERR_USAGE,
                               "train.schedule: step needs train.steps, such as [10, 18, 22]");
@@ -303,7 +314,19 @@ enum cask_status cask_train_config_check(const struct cask_train_config *config,
     return st;
 }
 
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+enum cask_status cask_train_config_check(const struct cask_train_config *config,
+                                         struct cask_error *err)
+{
+    if (config->out[0] == '\0') {
+        return cask_error_set(err, CASK_ERR_USAGE, "--out: a folder for the run is needed");
+    }
+    if (config->cache[0] == '\0' && config->data[0] == '\0') {
+        return cask_error_set(err, CASK_ERR_USAGE,
+                              "--cache or --data is needed: a cache written by precompute, or "
+                              "images to train on without a teacher");
+    }
+    return cask_train_config_check_values(config, err);
+}
 
 static enum cask_status silence(struct cask_train_config *config, const char *const keys[][2],
                                 size_t count, struct cask_error *err)
@@ -316,12 +339,11 @@ done:
     return st;
 }
 
-enum cask_status cask_train_config_identity(const char *path, char **text, struct cask_error *err)
+/* Takes over `config`. */
+static enum cask_status dump_identity(struct cask_train_config *config, char **text,
+                                      struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    struct cask_train_config *config = NULL;
-    CASK_TRY(cask_train_config_create(&config, err));
-    CASK_TRY(cask_config_load_file(config->rows, path, err));
     CASK_TRY(silence(config, silent_keys, COUNT(silent_keys), err));
     if (config->valid.patience == 0) {
         CASK_TRY(silence(config, silent_without_patience, COUNT(silent_without_patience), err));
@@ -332,5 +354,40 @@ enum cask_status cask_train_config_identity(const char *path, char **text, struc
     }
 done:
     cask_train_config_free(config);
+    return st;
+}
+
+enum cask_status cask_train_config_identity(const char *path, char **text, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    struct cask_train_config *config = NULL;
+    CASK_TRY(cask_train_config_create(&config, err));
+    CASK_TRY(cask_config_load_file(config->rows, path, err));
+    return dump_identity(config, text, err);
+done:
+    cask_train_config_free(config);
+    return st;
+}
+
+/* By way of the text: what is bound from a dump is what will be compared next time. */
+enum cask_status cask_train_config_identity_of(const struct cask_train_config *config, char **text,
+                                               struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    struct cask_train_config *copy = NULL;
+    struct cask_yaml file = {0};
+    char *dump = cask_config_dump(config->rows);
+    if (dump == NULL) {
+        CASK_TRY(cask_error_memory(err, 1, "settings as text"));
+    }
+    CASK_TRY(cask_train_config_create(&copy, err));
+    CASK_TRY(cask_yaml_parse("these settings", dump, strlen(dump), &file, err));
+    CASK_TRY(cask_config_apply(copy->rows, &file, file.root, NULL, err));
+    st = dump_identity(copy, text, err);
+    copy = NULL;
+done:
+    cask_yaml_close(&file);
+    cask_train_config_free(copy);
+    cask_free(dump);
     return st;
 }

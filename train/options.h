@@ -62,11 +62,20 @@ struct cask_valid_options {
     int flip; /* enum cask_flip of eval/eval.h */
 };
 
+/* What this call is to do, beside training one student; no part of a run's settings. */
+struct cask_call_options {
+    const char *sweep;
+    bool list;
+    int64_t jobs, together;
+    struct cask_config_texts only;
+};
+
 struct cask_train_config {
     const char *config_file, *cache, *data, *out; /* flags; "" where not given */
     struct cask_student_options student;
     struct cask_train_options train;
     struct cask_valid_options valid;
+    struct cask_call_options call;
     struct cask_criterion_config *criterion;
     struct cask_config *rows; /* owns the texts above */
 };
@@ -86,9 +95,15 @@ int64_t cask_train_identities(const struct cask_train_options *train);
 /* Images in a step's general part; 0 where there is only one part. */
 int64_t cask_train_general(const struct cask_train_options *train);
 
+/* The values alone, wherever they are to be used: cask_train_config_check without the paths. */
+enum cask_status cask_train_config_check_values(const struct cask_train_config *config,
+                                                struct cask_error *err);
+
 /* The resolved text of a config file without the keys that cannot change the bits of the result
  * (paths of this call, intervals, loader threads, checks). Two runs with equal identities are the
  * same run. Caller frees *text. */
 enum cask_status cask_train_config_identity(const char *path, char **text, struct cask_error *err);
+enum cask_status cask_train_config_identity_of(const struct cask_train_config *config, char **text,
+                                               struct cask_error *err);
 
 #endif

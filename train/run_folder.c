@@ -10,62 +10,34 @@
 #include "common/file.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "train/settings.h"
 
-/* One line of a dump: "    weight: 1" below "  kd:" below "loss:" is key "loss.kd.weight", value
- * "1". */
-enum { DEPTH = 8, NAME = 64, VALUE = 120 };
-struct dump_line {
-    char names[DEPTH][NAME]; /* of the sections around it */
-    char key[DEPTH * NAME], value[VALUE];
+struct difference_list {
+    char text[1200];
+    size_t length;
+    int count;
 };
 
-/* Takes the next line of *text; false at the end. Two spaces a level, as cask_config_dump writes.
- */
-static bool next_line(const char **text, struct dump_line *line)
+static void list_difference(const char *key, const char *before, const char *now, void *user)
 {
-    line->key[0] = line->value[0] = '\0';
-    if (**text == '\0') {
-        return false;
+    enum { SHOWN = 8 };
+    struct difference_list *list = user;
+    if (list->count++ < SHOWN && list->length < sizeof list->text) {
+        list->length += (size_t)snprintf(
+            list->text + list->length, sizeof list->text - list->length,
+            "%s %s is %.120s there, %.120s now", list->count > 1 ? ";" : "", key, before, now);
     }
-    const size_t length = strcspn(*text, "\n"), indent = strspn(*text, " ");
-    const char *name = *text + indent;
-    const size_t depth = indent / 2 < DEPTH ? indent / 2 : DEPTH - 1,
-                 name_length = strcspn(name, ":\n");
-    snprintf(line->names[depth], NAME, "%.*s", (int)name_length, name);
-    size_t at = 0;
-    for (size_t i = 0; i <= depth; i++) {
-        at += (size_t)snprintf(line->key + at, sizeof line->key - at, "%s%s", i > 0 ? "." : "",
-                               line->names[i]);
-    }
-    if (indent + name_length + 2 <= length) {
-        snprintf(line->value, VALUE, "%.*s", (int)(length - indent - name_length - 2),
-                 name + name_length + 2);
-    }
-    *text += length + ((*text)[length] == '\n');
-    return true;
 }
 
-/* Both dumps come from the same rows, so their lines stand side by side. */
 static enum cask_status refuse_difference(const char *path, const char *there, const char *here,
                                           struct cask_error *err)
 {
-    enum { SHOWN = 8 };
-    struct dump_line before = {0}, now = {0};
-    char list[1200] = "";
-    size_t at = 0;
-    for (int shown = 0; next_line(&there, &before) & next_line(&here, &now);) {
-        if (strcmp(before.value, now.value) == 0 && strcmp(before.key, now.key) == 0) {
-            continue;
-        }
-        if (shown++ < SHOWN && at < sizeof list) {
-            at += (size_t)snprintf(list + at, sizeof list - at, "%s %s is %s there, %s now",
-                                   shown > 1 ? ";" : "", now.key, before.value, now.value);
-        }
-    }
+    struct difference_list list = {0};
+    cask_settings_compare(there, here, list_difference, &list);
     return cask_error_set(
         err, CASK_ERR_MISMATCH,
         "%s holds a run with other settings; use another --out or the same settings:%s", path,
-        list);
+        list.text);
 }
 
 /* A folder without config.yaml may be empty or not there, but may not hold someone's files. */
@@ -89,49 +61,48 @@ static enum cask_status refuse_foreign(const char *path, struct cask_error *err)
     return st;
 }
 
-static enum cask_status compare_settings(struct cask_run_folder *folder, const char *old_path,
-                                         const char *new_path, struct cask_error *err)
+enum cask_status cask_run_folder_compare(const struct cask_train_config *config, bool *there,
+                                         char **identity, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    char *here = NULL, *there = NULL;
-    struct cask_sha256 hash;
-    CASK_TRY(cask_train_config_identity(new_path, &here, err));
-    if (cask_path_exists(old_path)) {
-        CASK_TRY(cask_train_config_identity(old_path, &there, err));
-        if (strcmp(there, here) != 0) {
-            CASK_TRY(refuse_difference(folder->path, there, here, err));
+    char *old = NULL, *here = NULL, *path = cask_format("%s/config.yaml", config->out);
+    if (path == NULL) {
+        CASK_TRY(cask_error_memory(err, 1, "path of config.yaml"));
+    }
+    *there = cask_path_exists(path);
+    CASK_TRY(cask_train_config_identity_of(config, &here, err));
+    if (*there) {
+        CASK_TRY(cask_train_config_identity(path, &old, err));
+        if (strcmp(old, here) != 0) {
+            CASK_TRY(refuse_difference(config->out, old, here, err));
         }
     }
-    cask_sha256_init(&hash);
-    cask_sha256_update_text(&hash, here);
-    cask_sha256_final_hex(&hash, folder->identity);
+    *identity = here;
+    here = NULL;
 done:
+    cask_free(old);
     cask_free(here);
-    cask_free(there);
+    cask_free(path);
     return st;
 }
 
-/* Settings are compared as files, because a dump that was loaded again is what will be compared
- * next time. */
-static enum cask_status check_settings(struct cask_run_folder *folder, struct cask_error *err)
+static enum cask_status check_settings(struct cask_run_folder *folder,
+                                       const struct cask_train_config *config,
+                                       struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    char *path = cask_format("%s/config.yaml", folder->path);
-    char *next = cask_format("%s/config.yaml.tmp.next", folder->path);
-    if (path == NULL || next == NULL) {
-        CASK_TRY(cask_error_memory(err, 1, "path of config.yaml"));
-    }
-    if (!cask_path_exists(path)) {
+    char *identity = NULL;
+    bool there = false;
+    struct cask_sha256 hash;
+    CASK_TRY(cask_run_folder_compare(config, &there, &identity, err));
+    if (!there) {
         CASK_TRY(refuse_foreign(folder->path, err));
     }
-    CASK_TRY(cask_file_write_all(next, folder->settings, strlen(folder->settings), err));
-    CASK_TRY(compare_settings(folder, path, next, err));
+    cask_sha256_init(&hash);
+    cask_sha256_update_text(&hash, identity);
+    cask_sha256_final_hex(&hash, folder->identity);
 done:
-    if (next != NULL) {
-        remove(next);
-    }
-    cask_free(next);
-    cask_free(path);
+    cask_free(identity);
     return st;
 }
 
@@ -149,20 +120,20 @@ enum cask_status cask_run_folder_claim(const struct cask_run_folder *folder, str
 
 /* Two processes in one folder would write over each other. A file system without locks gets a
  * warning only. */
-static enum cask_status take_lock(struct cask_run_folder *folder, struct cask_error *err)
+enum cask_status cask_run_folder_lock(const char *folder, int *lock, struct cask_error *err)
 {
-    char *path = cask_format("%s/lock", folder->path);
+    char *path = cask_format("%s/lock", folder);
     if (path == NULL) {
         return cask_error_memory(err, 1, "path of the lock");
     }
     enum cask_status st = CASK_OK;
-    folder->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (folder->lock < 0) {
+    *lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (*lock < 0) {
         st = cask_error_errno(err, errno, "%s: creating", path);
-    } else if (flock(folder->lock, LOCK_EX | LOCK_NB) != 0) {
+    } else if (flock(*lock, LOCK_EX | LOCK_NB) != 0) {
         if (errno == EWOULDBLOCK) {
             st = cask_error_set(err, CASK_ERR_MISMATCH,
-                                "%s: another train-student is at work there", folder->path);
+                                "%s: another train-student is at work there", folder);
         } else {
             cask_log_warn("%s: cannot be locked (%s); do not start two runs in this folder", path,
                           strerror(errno));
@@ -193,10 +164,10 @@ enum cask_status cask_run_folder_open(struct cask_run_folder *folder,
         CASK_TRY(cask_error_memory(err, 1, "paths of the run folder"));
     }
     CASK_TRY(cask_folder_create(folder->path, err));
-    CASK_TRY(take_lock(folder, err));
+    CASK_TRY(cask_run_folder_lock(folder->path, &folder->lock, err));
     CASK_TRY(cask_folder_sweep_temporaries(folder->path, err));
     CASK_TRY(cask_folder_sweep_temporaries(folder->checkpoints, err));
-    CASK_TRY(check_settings(folder, err));
+    CASK_TRY(check_settings(folder, config, err));
 done:
     return st;
 }

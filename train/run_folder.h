@@ -27,6 +27,13 @@ struct cask_run_folder {
     int lock;                       /* file descriptor, or -1 */
 };
 
+/* Compares `config` with the run in the folder config->out. *there: there is one (with the same
+ * settings, or it is CASK_ERR_MISMATCH with the keys that differ). *identity: caller frees. */
+enum cask_status cask_run_folder_compare(const struct cask_train_config *config, bool *there,
+                                         char **identity, struct cask_error *err);
+/* The file descriptor that holds FOLDER/lock for this process; close it, or die, to let go. */
+enum cask_status cask_run_folder_lock(const char *folder, int *lock, struct cask_error *err);
+
 /* Creates RUN. A folder that holds a run with other settings is refused with the lines that differ
  * (CASK_ERR_MISMATCH); one that holds other things, and no config.yaml, too;
  * so is one in which another process is at work. */
