@@ -115,11 +115,12 @@ static void put_frame(const struct cask_plot *plot, const struct plot_extent *ex
     cask_text_put(script, "set style fill transparent solid 0.45 noborder\n");
 }
 
-/* Over three decades and more every label is a power of ten: 1e-6, 1e-5, ... */
+/* Over three decades, and beyond what one reads at a glance, every label is a power of ten: 1e-6,
+ * 1e-5, ... */
 static void put_log(struct cask_text *script, const char *axis, double min, double max)
 {
     cask_text_format(script, "set logscale %s\nset m%stics 10\n", axis, axis);
-    if (max / min >= 1e3) {
+    if (max / min >= 1e3 && (min <= 1e-3 || max > 1e5)) {
         cask_text_format(script, "set format %s '1e%%T'\n", axis);
     }
 }

@@ -197,7 +197,11 @@ enum cask_status report_figure_captured(struct report_page *page, const struct r
                                    .height = HEIGHT,
                                    .series = &series,
                                    .series_count = 1};
-    return has_value(&series)
-               ? report_page_figure(page, "How much of the teacher the cache holds", &plot, err)
+    double lowest = 1;
+    for (size_t i = 0; i < series.count; i++) {
+        lowest = fmin(lowest, series.y[i]);
+    }
+    return lowest < 0.9995 /* else there is nothing to see */
+               ? report_page_figure(page, "How much of the teacher's mass is known", &plot, err)
                : CASK_OK;
 }

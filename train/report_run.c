@@ -86,7 +86,7 @@ static void tiles(struct report_page *page, const struct report_data *run)
     validation_tile(page, run);
     report_page_tile(page, "Final loss", "final.total", report_table_last(&run->training, "total"),
                      4, "", "mean of the last interval");
-    report_page_tile(page, "Accuracy on training batches", "final.accuracy_percent",
+    report_page_tile(page, "Training accuracy", "final.accuracy_percent",
                      100 * report_table_last(&run->training, "accuracy"), 2, "%",
                      "mean of the last interval");
     report_page_duration(report_data_seconds(run), text, sizeof text);
@@ -107,17 +107,34 @@ static void tiles(struct report_page *page, const struct report_data *run)
 
 /* --------------------------------------------------------------------- page */
 
-static enum cask_status training(struct report_page *page, const struct report_data *run,
-                                 struct cask_error *err)
+/* The two curves that tell most. */
+static enum cask_status glance(struct report_page *page, const struct report_data *run,
+                               struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    if (run->training.rows == 0) {
-        goto done;
-    }
-    report_page_section(page, "training", "Training");
+    report_page_put(page, "<div style=\"height:14px\"></div>");
     report_page_open(page, "figures");
     CASK_TRY(report_figure_loss(page, run, err));
-    CASK_TRY(report_figure_accuracy(page, run, err));
+    if (run->validation.rows > 0) {
+        CASK_TRY(report_figure_validation(page, run, err));
+    } else {
+        CASK_TRY(report_figure_accuracy(page, run, err));
+    }
+    report_page_close(page);
+done:
+    return st;
+}
+
+static enum cask_status details(struct report_page *page, const struct report_data *run,
+                                struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    report_page_section(page, "training", "Training in detail");
+    report_page_open(page, "figures");
+    if (run->validation.rows > 0) {
+        CASK_TRY(report_figure_accuracy(page, run, err));
+    }
+    CASK_TRY(report_figure_speed(page, run, err));
     CASK_TRY(report_figures_gradients(page, run, err));
     CASK_TRY(report_figure_captured(page, run, err));
     report_page_close(page);
@@ -137,9 +154,14 @@ enum cask_status cask_run_report(const char *folder, struct cask_error *err)
     CASK_TRY(report_data_open(&run, folder, err));
     begin(&page, &run);
     tiles(&page, &run);
-    CASK_TRY(training(&page, &run, err));
+    if (run.training.rows > 0) {
+        CASK_TRY(glance(&page, &run, err));
+    }
     CASK_TRY(report_section_verification(&page, &run, err));
-    CASK_TRY(report_section_time(&page, &run, err));
+    report_section_time(&page, &run);
+    if (run.training.rows > 0) {
+        CASK_TRY(details(&page, &run, err));
+    }
     CASK_TRY(report_section_facts(&page, &run, err));
     CASK_TRY(report_page_write(&page, path, err));
 done:

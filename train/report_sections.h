@@ -9,8 +9,7 @@
 
 enum cask_status report_section_verification(struct report_page *page,
                                              const struct report_data *run, struct cask_error *err);
-enum cask_status report_section_time(struct report_page *page, const struct report_data *run,
-                                     struct cask_error *err);
+void report_section_time(struct report_page *page, const struct report_data *run);
 /* What the run was: machine, cache, settings. */
 enum cask_status report_section_facts(struct report_page *page, const struct report_data *run,
                                       struct cask_error *err);

@@ -93,24 +93,22 @@ enum cask_status report_section_verification(struct report_page *page,
     const struct cask_json *sets = final_sets(run), *list[REPORT_SERIES];
     const char *names[REPORT_SERIES];
     int count = 0;
-    if (cask_json_size(sets) == 0 && run->validation.rows == 0) {
+    if (cask_json_size(sets) == 0) {
         goto done;
     }
-    report_page_section(page, "verification", "Verification");
+    report_page_section(page, "verification", "Verification of the final student");
+    set_table(page, sets);
+    report_page_put(page, "<div style=\"height:14px\"></div>");
     report_page_open(page, "figures");
-    CASK_TRY(report_figure_validation(page, run, err));
     for (; count < (int)cask_json_size(sets) && count < REPORT_SERIES; count++) {
         list[count] = cask_json_at(sets, (size_t)count);
         names[count] = report_data_text(list[count], "name");
     }
-    CASK_TRY(report_figure_roc(page, "ROC of the final student", list, names, count, err));
+    CASK_TRY(report_figure_roc(page, "ROC", list, names, count, err));
     for (int i = 0; i < count; i++) {
         CASK_TRY(report_figure_scores(page, list[i], err));
     }
     report_page_close(page);
-    if (count > 0) {
-        set_table(page, sets);
-    }
 done:
     return st;
 }

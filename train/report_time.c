@@ -1,7 +1,6 @@
 /* Where the seconds of a run went. */
 #include <math.h>
 
-#include "train/report_figures.h"
 #include "train/report_sections.h"
 
 static void stage(struct report_page *page, const char *colour, const char *name, const char *key,
@@ -26,10 +25,8 @@ static double column_sum(const struct report_table *table, const char *name)
     return sum;
 }
 
-enum cask_status report_section_time(struct report_page *page, const struct report_data *run,
-                                     struct cask_error *err)
+void report_section_time(struct report_page *page, const struct report_data *run)
 {
-    enum cask_status st = CASK_OK;
     static const char *const names[3] = {"forward, losses, backward, update",
                                          "waiting for images and teacher rows", "validation"};
     static const char *const keys[3] = {"seconds.steps", "seconds.waiting", "seconds.validation"};
@@ -40,7 +37,7 @@ enum cask_status report_section_time(struct report_page *page, const struct repo
                  waiting = column_sum(&run->training, "stall_seconds");
     const double parts[3] = {fmax(total - waiting - validation, 0), waiting, validation};
     if (!(total > 0)) {
-        goto done;
+        return;
     }
     report_page_section(page, "time", "Where the time went");
     report_page_open(page, "card");
@@ -55,9 +52,4 @@ enum cask_status report_section_time(struct report_page *page, const struct repo
     }
     report_page_put(page, "</tbody></table>");
     report_page_close(page);
-    report_page_open(page, "figures");
-    CASK_TRY(report_figure_speed(page, run, err));
-    report_page_close(page);
-done:
-    return st;
 }
