@@ -1,132 +1,247 @@
+/* eval/command_verify.c - `evaluate`: pairs, embeddings of one model or two, numbers. */
 #include <string.h>
 
 #include "common/file.h"
 #include "common/mem.h"
-#include "eval/command.h"
-#include "eval/eval.h"
+#include "eval/command_verify.h"
 
 static const char usage[] =
-    "usage: evaluate --model FILE (--pairs FILE --images DIR | --bin FILE)... [options]\n"
+    "usage: evaluate SOURCE SETS [options]\n"
+    "  SOURCE  --model FILE | --embeddings FILE.npy | --cache DIR\n"
+    "  SETS    --pairs FILE [--images DIR], --bin FILE; any number of them\n"
     "\n"
-    "Embeds every image of the sets and prints the k-fold accuracy of insightface's protocol.\n"
-    "The n-th --pairs takes its images from the n-th --images, or from the last one.\n";
+    "Prints the k-fold accuracy of the pairs with its protocol and a 95 % interval. The n-th "
+    "--pairs\n"
+    "takes its images from the n-th --images, or from the last one. Where embeddings are there\n"
+    "already, no images are needed: a pair then names its rows by --index (a list: line r is row "
+    "r),\n"
+    "by --data (the dataset that the rows were made of), or by number (a row of the matrix, a "
+    "sample\n"
+    "id of the cache); the images of a .bin are the rows 0, 1, 2, ... unless --index is given.\n"
+    "--against PATH measures a second model (a file), matrix (.npy) or cache (a folder) on the "
+    "same\n"
+    "pairs and tests the difference.\n";
 
-struct options {
-    struct model_options model;
-    const char *json;
-    struct cask_config_texts pairs, images, bins;
-    int flip;
-};
+static const char *const flip_names[] = {"sum", "none", "concat", "protocol", NULL};
+static const char *const protocol_names[] = {"insightface", "facexzoo", "tface",
+                                             "xiaoccer",    "all",      NULL};
+static const char *const resample_names[] = {"persons", "pairs", NULL};
 
-static const char *const flip_names[] = {"sum", "none", NULL};
-
-#define ROW(field) offsetof(struct options, field)
+#define ROW(field) offsetof(struct verify_command, field)
 static const struct cask_config_row rows[] = {
+    {"embeddings", CASK_CONFIG_TEXT, ROW(embeddings), "", 0, 0, NULL, "FILE",
+     "a .npy matrix of float32 or float64, a row an image"},
+    {"views", CASK_CONFIG_INT, ROW(views), "1", 1, 2, NULL, "N",
+     "2: a row of a .npy is the image's embedding and behind it the mirror's"},
+    {"cache", CASK_CONFIG_TEXT, ROW(cache), "", 0, 0, NULL, "DIR", "a cask: what its teacher said"},
+    {"index", CASK_CONFIG_TEXT, ROW(index), "", 0, 0, NULL, "FILE",
+     "names of the rows, one a line"},
+    {"data", CASK_CONFIG_TEXT, ROW(data), "", 0, 0, NULL, "PATH", "dataset the rows were made of"},
     {"pairs", CASK_CONFIG_TEXTS, ROW(pairs), "[]", 0, 0, NULL, "FILE",
-     "pairs in LFW's format; repeatable"},
+     "pairs in LFW's format, or CSV \"a,b,same\"; repeatable"},
     {"images", CASK_CONFIG_TEXTS, ROW(images), "[]", 0, 0, NULL, "DIR",
-     "folder NAME/NAME_0001.jpg; repeatable"},
+     "folder with NAME/NAME_0001.jpg, or the CSV's paths; repeatable"},
     {"bin", CASK_CONFIG_TEXTS, ROW(bins), "[]", 0, 0, NULL, "FILE",
      "insightface .bin set; repeatable"},
-    {"flip", CASK_CONFIG_ENUM, ROW(flip), "sum", 0, 0, flip_names, NULL,
-     "embedding of image plus mirror, or of the image alone"},
+    {"protocol", CASK_CONFIG_ENUM, ROW(protocol), "insightface", 0, 0, protocol_names, NULL,
+     "whose program is followed"},
+    {"flip", CASK_CONFIG_ENUM, ROW(flip), "protocol", 0, 0, flip_names, NULL,
+     "image plus mirror, image alone, both side by side, or as the protocol does"},
+    {"folds", CASK_CONFIG_INT, ROW(folds), "0", 0, CASK_FOLDS_MAX, NULL, "N",
+     "0: as the pairs declare (CSV and .bin: 10)"},
+    {"far", CASK_CONFIG_REAL, ROW(far), "0.001", 1e-9, 1, NULL, "RATE", "target of val@FAR"},
+    {"exclude_bad", CASK_CONFIG_BOOL, ROW(exclude_bad), "false", 0, 0, NULL, NULL,
+     "leave out pairs with images that cannot be used, and say so; else they are an error"},
+    {"exclude_duplicates", CASK_CONFIG_BOOL, ROW(exclude_duplicates), "false", 0, 0, NULL, NULL,
+     "leave out repeated pairs, and say so; else they count and are told"},
+    {"bootstrap", CASK_CONFIG_INT, ROW(draws), "1000", 0, 100000, NULL, "N",
+     "draws for the intervals; 0: none"},
+    {"resample", CASK_CONFIG_ENUM, ROW(resample), "persons", 0, 0, resample_names, NULL,
+     "what is drawn"},
+    {"seed", CASK_CONFIG_INT, ROW(seed), "1", 0, 1e15, NULL, "N", "of the draws"},
+    {"against", CASK_CONFIG_TEXT, ROW(against), "", 0, 0, NULL, "PATH",
+     "second model, .npy or cache"},
+    {"against_network", CASK_CONFIG_TEXT, ROW(against_network), "auto", 0, 0, NULL, "NAME",
+     "as --network, for --against"},
+    {"against_preprocess", CASK_CONFIG_TEXT, ROW(against_preprocess), "", 0, 0, NULL, "SPEC",
+     "as --preprocess, for --against"},
     {"json", CASK_CONFIG_TEXT, ROW(json), "", 0, 0, NULL, "FILE", "write the results as JSON too"},
+    {"csv", CASK_CONFIG_TEXT, ROW(csv), "", 0, 0, NULL, "FILE", "and as CSV, one number a line"},
+    {"roc", CASK_CONFIG_TEXT, ROW(roc), "", 0, 0, NULL, "FILE", "draw the ROC: .svg or .png"},
+    {"histogram", CASK_CONFIG_TEXT, ROW(histogram), "", 0, 0, NULL, "FILE",
+     "draw the scores: .svg or .png"},
 };
 
-static enum cask_status check_options(const struct options *options, struct cask_error *err)
+static const char *source_path(const struct verify_command *c)
 {
-    if (options->model.model[0] == 0 || options->pairs.count + options->bins.count == 0) {
+    return c->model.model[0] != 0  ? c->model.model
+           : c->embeddings[0] != 0 ? c->embeddings
+                                   : c->cache;
+}
+
+static enum cask_status check_options(const struct verify_command *c, struct cask_error *err)
+{
+    int sources = (c->model.model[0] != 0) + (c->embeddings[0] != 0) + (c->cache[0] != 0);
+    if (sources != 1 || c->pairs.count + c->bins.count == 0) {
         return cask_error_set(err, CASK_ERR_USAGE,
-                              "expected --model and at least one --pairs or --bin; see --help");
+                              "expected one of --model, --embeddings and --cache, and at least one "
+                              "--pairs or --bin; see --help");
     }
-    if (options->pairs.count > 0 && options->images.count == 0) {
-        return cask_error_set(err, CASK_ERR_USAGE, "--pairs %s needs --images DIR",
-                              options->pairs.values[0]);
-    }
-    if (options->images.count > options->pairs.count) {
+    if (c->images.count > c->pairs.count) {
         return cask_error_set(err, CASK_ERR_USAGE,
                               "--images %s: expected at most one --images for each --pairs, found "
                               "%d for %d",
-                              options->images.values[options->pairs.count], options->images.count,
-                              options->pairs.count);
+                              c->images.values[c->pairs.count], c->images.count, c->pairs.count);
+    }
+    size_t length = strlen(c->embeddings);
+    if (length > 0 && (length < 4 || strcmp(c->embeddings + length - 4, ".npy") != 0)) {
+        return cask_error_set(err, CASK_ERR_USAGE, "--embeddings: expected a .npy file, found %s",
+                              c->embeddings);
+    }
+    if (c->cache[0] != 0 && !cask_path_is_folder(c->cache)) {
+        return cask_error_set(err, CASK_ERR_IO, "--cache: expected the folder of a cask, found %s",
+                              c->cache);
     }
     return CASK_OK;
 }
 
-static enum cask_status open_set(const struct options *options, int index,
-                                 struct cask_pairs **pairs, struct cask_error *err)
+static enum cask_status open_sources(struct verify_command *c, struct cask_error *err)
 {
-    if (index >= options->pairs.count) {
-        return cask_pairs_open_bin(options->bins.values[index - options->pairs.count], pairs, err);
+    enum cask_status st = CASK_OK;
+    struct source_options options = {source_path(c), c->model, c->index, c->data, c->views};
+    bool against = c->against[0] != 0;
+    CASK_TRY(source_open(&options, &c->sides[0].source, err));
+    if (against) {
+        options.path = c->against;
+        options.model.network = c->against_network;
+        options.model.preprocess = c->against_preprocess;
+        CASK_TRY(source_open(&options, &c->sides[1].source, err));
     }
-    int folder = index < options->images.count ? index : options->images.count - 1;
-    return cask_pairs_open_text(options->pairs.values[index], options->images.values[folder], pairs,
-                                err);
-}
-
-static enum cask_status write_json(const char *path, const char *model,
-                                   const struct cask_set_result *sets, int count,
-                                   struct cask_error *err)
-{
-    struct cask_json *report = cask_report_json(model, sets, count);
-    char *text = cask_json_dump(report, CASK_JSON_PRETTY);
-    enum cask_status st = text != NULL ? cask_file_write_all(path, text, strlen(text), err)
-                                       : cask_error_memory(err, 0, "the JSON report");
-    cask_free(text);
-    cask_json_free(report);
+    c->side_count = 1 + against;
+    for (int s = 0; s < c->side_count; s++) {
+        bool model = c->sides[s].source.kind == SOURCE_MODEL;
+        if (model && c->pairs.count > 0 && c->images.count == 0) {
+            CASK_TRY(cask_error_set(err, CASK_ERR_USAGE, "--pairs %s needs --images DIR",
+                                    c->pairs.values[0]));
+        }
+        size_t sets = (size_t)(c->pairs.count + c->bins.count);
+        c->sides[s].sets = cask_alloc(sets, sizeof *c->sides[s].sets);
+        if (c->sides[s].sets == NULL) {
+            CASK_TRY(cask_error_memory(err, sets * sizeof *c->sides[s].sets, "results"));
+        }
+    }
+done:
     return st;
 }
 
-static enum cask_status run(const struct options *options, struct cask_error *err)
+static enum cask_status open_set(const struct verify_command *c, int index,
+                                 struct cask_pairs **pairs, struct cask_error *err)
+{
+    if (index >= c->pairs.count) {
+        return cask_pairs_open_bin(c->bins.values[index - c->pairs.count], pairs, err);
+    }
+    int folder = index < c->images.count ? index : c->images.count - 1;
+    return cask_pairs_open_text(c->pairs.values[index],
+                                folder >= 0 ? c->images.values[folder] : NULL, pairs, err);
+}
+
+static struct cask_verify_options verify_options(const struct verify_command *c, int side)
+{
+    struct cask_verify_options options = {
+        .flip = (enum cask_flip)c->flip,
+        .folds = (int)c->folds,
+        .far = c->far,
+        .exclude_bad = c->exclude_bad,
+        .exclude_duplicates = c->exclude_duplicates,
+        .draws = (int)c->draws,
+        .resample = (enum cask_resample)c->resample,
+        .seed = (uint64_t)c->seed,
+        .pixels = c->sides[side].source.pixels,
+    };
+    for (int p = 0; p < CASK_PROTOCOLS; p++) {
+        options.protocols[p] = c->protocol == CASK_PROTOCOLS || c->protocol == p;
+    }
+    return options;
+}
+
+static enum cask_status run_set(struct verify_command *c, int index, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    struct opened_model opened = {0};
     struct cask_pairs *pairs = NULL;
-    struct cask_set_result *sets = NULL;
-    int count = options->pairs.count + options->bins.count, finished = 0;
-    CASK_TRY(check_options(options, err));
-    CASK_TRY(model_open(&options->model, &opened, err));
-    sets = cask_alloc((size_t)count, sizeof *sets);
-    if (sets == NULL) {
-        CASK_TRY(cask_error_memory(err, (size_t)count * sizeof *sets, "results"));
+    struct cask_views views[2] = {0};
+    struct cask_verification *kept[2] = {NULL, NULL};
+    bool mirrors = false, by_position = index >= c->pairs.count;
+    int tests = 0;
+    for (int p = 0; p < CASK_PROTOCOLS; p++) {
+        mirrors = mirrors ||
+                  (verify_options(c, 0).protocols[p] &&
+                   cask_protocol_needs_mirrors((enum cask_protocol)p, (enum cask_flip)c->flip));
     }
-    struct cask_embed_options embed = {opened.model.net, opened.preprocess,
-                                       (enum cask_flip)options->flip, (int)options->model.batch,
-                                       (int)options->model.threads};
-    for (int i = 0; i < count; i++) {
-        CASK_TRY(open_set(options, i, &pairs, err));
-        CASK_TRY(cask_evaluate_set(pairs, &embed, &sets[i], err));
-        cask_pairs_close(pairs);
-        pairs = NULL;
-        finished++;
+    CASK_TRY(open_set(c, index, &pairs, err));
+    for (int s = 0; s < c->side_count; s++) {
+        CASK_TRY(source_embed(&c->sides[s].source, pairs, by_position, mirrors, &views[s], err));
     }
-    if (options->json[0] != 0) {
-        CASK_TRY(write_json(options->json, options->model.model, sets, count, err));
+    for (int s = 0; s < c->side_count; s++) {
+        struct cask_verify_options options = verify_options(c, s);
+        CASK_TRY(cask_verify(pairs, &views[s], c->side_count == 2 ? &views[1 - s] : NULL, &options,
+                             &c->sides[s].sets[index], &kept[s], err));
     }
+    if (c->side_count == 2) {
+        CASK_TRY(cask_verify_paired(kept[0], kept[1], c->paired + c->paired_count, &tests, err));
+        c->paired_count += tests;
+    }
+    c->finished++;
 done:
-    if (finished > 0) { /* what was finished is told, whatever came after it */
-        cask_report_table(sets, finished, stdout);
+    for (int s = 0; s < 2; s++) {
+        cask_views_release(&views[s]);
+        cask_verification_free(kept[s]);
     }
     cask_pairs_close(pairs);
-    cask_free(sets);
-    model_close(&opened);
+    return st;
+}
+
+static enum cask_status run(struct verify_command *c, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    int sets = c->pairs.count + c->bins.count;
+    CASK_TRY(check_options(c, err));
+    CASK_TRY(open_sources(c, err));
+    c->paired = cask_alloc((size_t)sets * CASK_PROTOCOLS, sizeof *c->paired);
+    if (c->paired == NULL) {
+        CASK_TRY(cask_error_memory(err, (size_t)sets * sizeof *c->paired, "results"));
+    }
+    for (int i = 0; i < sets; i++) {
+        CASK_TRY(run_set(c, i, err));
+    }
+done:
+    if (c->finished > 0) { /* what was finished is told, whatever came after it */
+        verify_print(c, stdout);
+    }
+    if (st == CASK_OK) {
+        st = verify_write(c, err);
+    }
+    for (int s = 0; s < 2; s++) {
+        source_close(&c->sides[s].source);
+        cask_free(c->sides[s].sets);
+    }
+    cask_free(c->paired);
     return st;
 }
 
 enum cask_status command_verify(int argc, char **argv, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    struct options options = {0};
+    struct verify_command command = {0};
     struct cask_config *config = NULL;
     struct cask_config_section sections[] = {
-        {"", model_rows, model_row_count, &options.model},
-        {"", rows, sizeof rows / sizeof *rows, &options},
+        {"", model_rows, model_row_count, &command.model},
+        {"", rows, sizeof rows / sizeof *rows, &command},
     };
     bool stop = false;
     CASK_TRY(cask_config_create(sections, 2, &config, err));
     CASK_TRY(cask_cli_parse(config, argc, argv, usage, &stop, err));
     if (!stop) {
-        CASK_TRY(run(&options, err));
+        CASK_TRY(run(&command, err));
     }
 done:
     cask_config_free(config);

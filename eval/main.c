@@ -8,6 +8,7 @@
 /* The first row is what runs without a subcommand's name. */
 static const struct command commands[] = {
     {"verify", "k-fold accuracy on pairs and .bin sets; may be left out", command_verify},
+    {"pack", "writes pairs and their images as an insightface .bin", command_pack},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

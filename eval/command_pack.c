@@ -1,0 +1,87 @@
+/* eval/command_pack.c - `evaluate pack`: a pairs file and its images as one insightface .bin. */
+#include <string.h>
+
+#include "common/log.h"
+#include "data/data.h"
+#include "eval/command.h"
+
+enum { BIN_FOLDS = 10 }; /* what every reader of a .bin assumes */
+
+static const char usage[] = "usage: evaluate pack --pairs FILE --images DIR OUT.bin\n"
+                            "\n"
+                            "Writes the pairs in their order as a .bin that insightface's loader "
+                            "and Cask read. Images are\n"
+                            "copied byte for byte, unless --quality says to encode them again.\n";
+
+struct options {
+    const char *pairs, *images, *out;
+    int64_t quality, threads;
+};
+
+#define ROW(field) offsetof(struct options, field)
+static const struct cask_config_row rows[] = {
+    {"pairs", CASK_CONFIG_TEXT, ROW(pairs), "", 0, 0, NULL, "FILE",
+     "pairs in LFW's format, or CSV \"a,b,same\""},
+    {"images", CASK_CONFIG_TEXT, ROW(images), "", 0, 0, NULL, "DIR",
+     "folder with NAME/NAME_0001.jpg, or the CSV's paths"},
+    {"out", CASK_CONFIG_TEXT, ROW(out), "", 0, 0, NULL, "FILE", "OUT.bin may also stand alone"},
+    {"quality", CASK_CONFIG_INT, ROW(quality), "0", 0, 100, NULL, "N",
+     "of JPEG, if images are encoded again; 0: as they are"},
+    {"threads", CASK_CONFIG_INT, ROW(threads), "0", 0, 1024, NULL, "N", "CPU threads; 0: all"},
+};
+
+/* The one word that is neither a flag nor a flag's value is taken out of argv. */
+static const char *take_word(int *argc, char **argv)
+{
+    for (int i = 1; i < *argc; i++) {
+        if (strncmp(argv[i], "--", 2) == 0) {
+            i += strchr(argv[i], '=') == NULL; /* every flag here has a value */
+        } else if (argv[i][0] != '-') {
+            const char *word = argv[i];
+            memmove(&argv[i], &argv[i + 1], (size_t)(*argc - i - 1) * sizeof *argv);
+            --*argc;
+            return word;
+        }
+    }
+    return NULL;
+}
+
+static enum cask_status pack(const struct options *options, const char *out, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    struct cask_pairs *pairs = NULL;
+    struct cask_pack_options how = {(int)options->quality, (int)options->threads};
+    if (options->pairs[0] == 0 || options->images[0] == 0 || out[0] == 0) {
+        CASK_TRY(cask_error_set(err, CASK_ERR_USAGE,
+                                "expected --pairs FILE --images DIR OUT.bin; see --help"));
+    }
+    CASK_TRY(cask_pairs_open_text(options->pairs, options->images, &pairs, err));
+    if (cask_pairs_folds(pairs) != BIN_FOLDS) {
+        cask_log_warn("%s declares %d folds; a .bin is read in %d, so its accuracy will differ",
+                      options->pairs, cask_pairs_folds(pairs), BIN_FOLDS);
+    }
+    CASK_TRY(cask_pairs_write_bin(pairs, out, &how, err));
+    printf("%s: %lld pairs of %lld images\n", out, (long long)cask_pairs_count(pairs),
+           (long long)cask_pairs_image_count(pairs));
+done:
+    cask_pairs_close(pairs);
+    return st;
+}
+
+enum cask_status command_pack(int argc, char **argv, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    struct options options = {0};
+    struct cask_config *config = NULL;
+    struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
+    bool stop = false;
+    const char *word = take_word(&argc, argv);
+    CASK_TRY(cask_config_create(&section, 1, &config, err));
+    CASK_TRY(cask_cli_parse(config, argc, argv, usage, &stop, err));
+    if (!stop) {
+        CASK_TRY(pack(&options, word != NULL ? word : options.out, err));
+    }
+done:
+    cask_config_free(config);
+    return st;
+}
