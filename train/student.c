@@ -7,6 +7,7 @@
 #include "common/file.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "train/report.h"
 #include "train/result.h"
 
 /* -------------------------------------------------------------------- open */
@@ -129,7 +130,10 @@ enum cask_status cask_student_open(struct cask_student *student, struct cask_fee
     };
     CASK_TRY(cask_metrics_open(&student->metrics, &metrics, err));
     CASK_TRY(cask_run_folder_claim(&student->folder, err));
-    CASK_TRY(validate_if_due(student, err)); /* the last process was stopped in the middle of it */
+    const double begin =
+        cask_now(); /* the last process may have been stopped in the middle of one */
+    CASK_TRY(validate_if_due(student, err));
+    student->seconds += cask_now() - begin;
 done:
     return st;
 }
@@ -355,14 +359,26 @@ done:
     return st;
 }
 
+/* A run does not fail for its page. */
+static void write_report(const struct cask_student *student)
+{
+    struct cask_error problem;
+    if (cask_run_report(student->folder.path, &problem) != CASK_OK) {
+        cask_log_warn("no report.html: %s", problem.message);
+    }
+}
+
 enum cask_status cask_student_finish(struct cask_student *student, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     CASK_TRY(cask_student_save(student, err));
+    const double begin = cask_now();
     CASK_TRY(evaluate_final(student, err));
+    student->seconds += cask_now() - begin;
     cask_metrics_close(&student->metrics);
     CASK_TRY(export_to(student, student->folder.student, false, err));
     CASK_TRY(write_result(student, err));
+    write_report(student);
 done:
     return st;
 }
