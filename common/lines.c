@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LONGEST_NUMBER = 63, SHOWN = 80 };
+enum { LONGEST_NUMBER = 63, SHOWN = 80, LONGEST_PATH = 1024 };
 
 enum cask_status cask_lines_open(struct cask_lines *lines, const char *path, struct cask_error *err)
 {
@@ -176,4 +176,21 @@ bool cask_slice_equal(struct cask_slice a, struct cask_slice b)
 struct cask_slice cask_slice_of(const char *text)
 {
     return (struct cask_slice){text, strlen(text)};
+}
+
+bool cask_slice_is_below(struct cask_slice path)
+{
+    if (path.bytes == 0 || path.bytes > LONGEST_PATH || path.data[0] == '/') {
+        return false;
+    }
+    const char *end = path.data + path.bytes;
+    for (const char *part = path.data; part < end;) {
+        const char *slash = memchr(part, '/', (size_t)(end - part));
+        const char *stop = slash != NULL ? slash : end;
+        if (stop - part == 2 && part[0] == '.' && part[1] == '.') {
+            return false;
+        }
+        part = stop + 1;
+    }
+    return true;
 }

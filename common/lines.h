@@ -58,5 +58,8 @@ bool cask_slice_int(struct cask_slice text, int64_t least, int64_t most, int64_t
 bool cask_slice_real(struct cask_slice text, double *value);
 bool cask_slice_equal(struct cask_slice a, struct cask_slice b);
 struct cask_slice cask_slice_of(const char *text);
+/* A path that stays below the folder it is joined to: not empty, at most 1024 bytes, not absolute,
+ * without a ".." in it. */
+bool cask_slice_is_below(struct cask_slice path);
 
 #endif

@@ -107,6 +107,17 @@ enum cask_status cask_align_estimate(const struct cask_landmarks *from,
 void cask_warp_affine(const uint8_t *rgb, int width, int height, const double m[6], int out_width,
                       int out_height, uint8_t *out);
 
+/* A face mask, drawn over nose, mouth and chin of the face with these points: colour, height and
+ * outline are functions of (seed, image), and the same pixels come out everywhere. `outline` gives
+ * its corners in pixels. CASK_ERR_RANGE as cask_align_estimate. */
+enum { CASK_MASK_CORNERS = 10 };
+enum cask_status cask_mask_draw(uint8_t *rgb, int width, int height,
+                                const struct cask_landmarks *points, uint64_t seed, uint64_t image,
+                                struct cask_error *err);
+enum cask_status cask_mask_outline(const struct cask_landmarks *points, uint64_t seed,
+                                   uint64_t image, float corners[CASK_MASK_CORNERS][2],
+                                   struct cask_error *err);
+
 /* ----------------------------------------------------------------- sampler */
 
 struct cask_sample {
@@ -263,6 +274,23 @@ enum cask_status cask_pairs_read(const struct cask_pairs *pairs, int64_t image,
                                  struct cask_encoded *encoded, struct cask_error *err);
 /* Equal for two images that are the same: same name in a text, same bytes in a .bin. */
 uint64_t cask_pairs_image_key(const struct cask_pairs *pairs, int64_t image);
+
+/* The same pairs with masks on some of the faces. */
+enum cask_mask_rule {
+    CASK_MASK_NN, /* none */
+    CASK_MASK_MN, /* the second image of each pair (also called U-M) */
+    CASK_MASK_MM, /* both */
+    /* What fdbtrs' loader does under the name M-N: it masks the second half of the interleaved list
+     * of images, so the first half of the pairs is N-N and the rest M-M. */
+    CASK_MASK_FDBTRS_MN,
+};
+extern const char *const cask_mask_rule_names[]; /* "n-n", "m-n", ...; NULL-terminated */
+/* Borrows `plain`. cask_pairs_read gives the bytes of the plain image: who decodes draws the mask,
+ * where cask_pairs_plain_image says so. */
+enum cask_status cask_pairs_open_masked(const struct cask_pairs *plain, enum cask_mask_rule rule,
+                                        struct cask_pairs **pairs, struct cask_error *err);
+/* The image of the plain set behind an image of a masked one, and only of such. */
+int64_t cask_pairs_plain_image(const struct cask_pairs *pairs, int64_t image, bool *wears_mask);
 
 struct cask_pack_options {
     int jpeg_quality; /* 0: the files' bytes as they are; else decoded and encoded again (4:4:4) */

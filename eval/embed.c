@@ -1,98 +1,11 @@
-/* eval/embed.c - raw embeddings of a set's images, and of their mirrors. */
+/* eval/embed.c - raw embeddings of a set's images, and of their mirrors, in memory. */
 #include <math.h>
 #include <string.h>
 
 #include "common/log.h"
 #include "common/mem.h"
-#include "common/thread.h"
+#include "eval/faces.h"
 #include "eval/views.h"
-
-/* A batch on its way: decoded in parallel, then run through the network once for each view.
- */
-struct embedder {
-    const struct cask_pairs *pairs;
-    const struct cask_embed_options *options;
-    struct cask_views *views;
-    struct cask_pool *pool;
-    struct cask_plan *plan;
-    struct cask_decoder **decoders; /* one a worker */
-    struct cask_encoded *encoded;   /* one a worker */
-    uint8_t *rgb;                   /* [batch][h][w][3] */
-    float *pixels;                  /* the same, normalised */
-    int64_t first;                  /* image index of the batch */
-    bool mirror;
-    struct cask_error *errors; /* [batch] */
-};
-
-static size_t image_values(const struct embedder *e)
-{
-    return (size_t)e->options->preprocess.width * (size_t)e->options->preprocess.height * 3;
-}
-
-static void decode_task(void *user, int64_t index, int worker)
-{
-    struct embedder *e = user;
-    struct cask_error *err = &e->errors[index];
-    const struct cask_preprocess *shape = &e->options->preprocess;
-    uint8_t *rgb = e->rgb + (size_t)index * image_values(e);
-    err->status = CASK_OK;
-    if (cask_pairs_read(e->pairs, e->first + index, &e->encoded[worker], err) == CASK_OK &&
-        cask_decode(e->decoders[worker], e->encoded[worker].data, e->encoded[worker].bytes,
-                    shape->width, shape->height, rgb, err) != CASK_OK) {
-        char name[256];
-        cask_pairs_image_name(e->pairs, e->first + index, name, sizeof name);
-        cask_error_prefix(err, "%s", name);
-    }
-}
-
-static void preprocess_task(void *user, int64_t index, int worker)
-{
-    struct embedder *e = user;
-    (void)worker;
-    size_t at = (size_t)index * image_values(e);
-    cask_preprocess_apply(&e->options->preprocess, e->rgb + at, e->mirror, e->pixels + at);
-}
-
-static enum cask_status open_embedder(struct embedder *e, int threads, struct cask_error *err)
-{
-    enum cask_status st = CASK_OK;
-    size_t batch = (size_t)e->options->batch, workers = (size_t)threads;
-    CASK_TRY(cask_pool_create(threads, &e->pool, err));
-    CASK_TRY(cask_plan_create(e->options->net, e->options->batch, CASK_MODE_EVAL, &e->plan, err));
-    e->decoders = cask_alloc(workers, sizeof(struct cask_decoder *));
-    e->encoded = cask_alloc(workers, sizeof *e->encoded);
-    e->rgb = cask_alloc(batch, image_values(e));
-    e->pixels = cask_alloc(batch * image_values(e), sizeof *e->pixels);
-    e->errors = cask_alloc(batch, sizeof *e->errors);
-    if (e->decoders == NULL || e->encoded == NULL || e->rgb == NULL || e->pixels == NULL ||
-        e->errors == NULL) {
-        CASK_TRY(cask_error_memory(err, batch * image_values(e) * 5, "an evaluation batch"));
-    }
-    for (int i = 0; i < threads; i++) {
-        CASK_TRY(cask_decoder_create(&e->decoders[i], err));
-    }
-done:
-    return st;
-}
-
-static void close_embedder(struct embedder *e, int threads)
-{
-    for (int i = 0; i < threads; i++) {
-        if (e->decoders != NULL) {
-            cask_decoder_free(e->decoders[i]);
-        }
-        if (e->encoded != NULL) {
-            cask_encoded_release(&e->encoded[i]);
-        }
-    }
-    cask_free(e->decoders);
-    cask_free(e->encoded);
-    cask_free(e->rgb);
-    cask_free(e->pixels);
-    cask_free(e->errors);
-    cask_plan_free(e->plan);
-    cask_pool_free(e->pool);
-}
 
 void views_mark_bad(struct cask_views *views, int64_t image, const char *reason)
 {
@@ -161,32 +74,57 @@ void cask_views_release(struct cask_views *views)
     *views = (struct cask_views){0};
 }
 
-static enum cask_status embed_batch(struct embedder *e, int count, struct cask_error *err)
+/* The embedder's rows hold both views one behind the other. */
+static void split(const float *rows, int64_t first, int64_t count, struct cask_views *views)
+{
+    size_t dim = (size_t)views->dim, columns = dim * (views->view[1] != NULL ? 2 : 1);
+    for (int64_t i = 0; i < count; i++) {
+        for (int v = 0; v < 2 && views->view[v] != NULL; v++) {
+            memcpy(views->view[v] + (size_t)(first + i) * dim,
+                   rows + (size_t)i * columns + (size_t)v * dim, dim * sizeof *rows);
+        }
+    }
+}
+
+static void note_bad(void *user, int64_t image, const char *reason)
+{
+    views_mark_bad(user, image, reason);
+}
+
+enum cask_status views_embed(const struct cask_pairs *pairs, const struct cask_faces *faces,
+                             const struct cask_embed_options *options, bool mirrors,
+                             struct cask_views *views, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    cask_pool_run(e->pool, count, decode_task, e);
-    for (int i = 0; i < count; i++) {
-        const struct cask_error *failed = &e->errors[i];
-        if (failed->status == CASK_ERR_MEMORY) {
-            *err = *failed;
-            CASK_TRY(err->status);
-        }
-        if (failed->status != CASK_OK) {
-            memset(e->rgb + (size_t)i * image_values(e), 0, image_values(e));
-        }
+    struct cask_embedder_options embedder_options = {
+        options->net, options->preprocess, mirrors ? 2 : 1, options->batch, options->threads};
+    struct cask_embedder *embedder = NULL;
+    struct cask_progress bar;
+    float *rows = NULL;
+    int64_t images = faces->count;
+    CASK_TRY(views_create(images, cask_graph_embedding(cask_net_graph(options->net)), mirrors,
+                          views, err));
+    CASK_TRY(cask_embedder_open(faces, &embedder_options, &embedder, err));
+    size_t columns = (size_t)cask_embedder_columns(embedder);
+    rows = cask_alloc((size_t)options->batch * columns, sizeof *rows);
+    if (rows == NULL) {
+        CASK_TRY(cask_error_memory(err, (size_t)options->batch * columns * 4, "embeddings"));
     }
-    for (int pass = 0; pass < 2 && e->views->view[pass] != NULL; pass++) {
-        size_t at = (size_t)e->first * (size_t)e->views->dim;
-        e->mirror = pass == 1;
-        cask_pool_run(e->pool, count, preprocess_task, e);
-        CASK_TRY(cask_plan_forward(e->plan, e->pixels, count, e->views->view[pass] + at, err));
+    cask_progress_begin(&bar, cask_pairs_name(pairs), "images", 0, images);
+    for (int64_t first = 0; first < images; first += options->batch) {
+        int64_t left = images - first, count = left < options->batch ? left : options->batch;
+        CASK_TRY(cask_embedder_run(embedder, first, count, rows, note_bad, views, err));
+        split(rows, first, count, views);
+        cask_progress_update(&bar, first + count, "%s", "");
     }
-    for (int i = 0; i < count; i++) {
-        if (e->errors[i].status != CASK_OK) {
-            views_mark_bad(e->views, e->first + i, e->errors[i].message);
-        }
-    }
+    cask_progress_end(&bar);
+    views_check(views, pairs);
 done:
+    cask_embedder_close(embedder);
+    cask_free(rows);
+    if (st != CASK_OK) {
+        cask_views_release(views);
+    }
     return st;
 }
 
@@ -194,28 +132,6 @@ enum cask_status cask_embed_views(const struct cask_pairs *pairs,
                                   const struct cask_embed_options *options, bool mirrors,
                                   struct cask_views *views, struct cask_error *err)
 {
-    enum cask_status st = CASK_OK;
-    struct embedder e = {.pairs = pairs, .options = options, .views = views};
-    int threads = options->threads > 0 ? options->threads : cask_cpu_count();
-    int64_t images = cask_pairs_image_count(pairs);
-    struct cask_progress bar;
-    CASK_TRY(views_create(images, cask_graph_embedding(cask_net_graph(options->net)), mirrors,
-                          views, err));
-    CASK_TRY(open_embedder(&e, threads, err));
-    cask_progress_begin(&bar, cask_pairs_name(pairs), "images", 0, images);
-    for (e.first = 0; e.first < images; e.first += options->batch) {
-        int64_t left = images - e.first;
-        int count = left < options->batch ? (int)left : options->batch;
-        CASK_TRY(cask_interrupt_check(err));
-        CASK_TRY(embed_batch(&e, count, err));
-        cask_progress_update(&bar, e.first + count, "%s", "");
-    }
-    cask_progress_end(&bar);
-    views_check(views, pairs);
-done:
-    close_embedder(&e, threads);
-    if (st != CASK_OK) {
-        cask_views_release(views);
-    }
-    return st;
+    struct cask_faces faces = cask_faces_of_pairs(pairs);
+    return views_embed(pairs, &faces, options, mirrors, views, err);
 }

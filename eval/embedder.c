@@ -118,14 +118,14 @@ static void check_row(struct cask_embedder *e, int i, float *row, cask_bad_face 
         finite &= isfinite(row[d]) != 0;
     }
     if (err->status == CASK_OK && !finite) {
-        cask_error_set(err, CASK_ERR_RANGE, "expected a finite embedding, found one that is not");
+        char name[256];
+        e->faces->name(e->faces->user, e->first + i, name, sizeof name);
+        cask_error_set(err, CASK_ERR_RANGE,
+                       "%s: expected finite numbers, found an embedding that is not", name);
     }
     if (err->status != CASK_OK) {
-        char name[256], reason[CASK_ERROR_MESSAGE + 300];
-        e->faces->name(e->faces->user, e->first + i, name, sizeof name);
-        snprintf(reason, sizeof reason, "%s: %s", name, err->message);
         memset(row, 0, (size_t)columns * sizeof *row);
-        bad(user, e->first + i, reason);
+        bad(user, e->first + i, err->message);
     }
 }
 
@@ -136,6 +136,12 @@ static enum cask_status run_batch(struct cask_embedder *e, int count, float *row
     int views = e->options.views;
     size_t dim = (size_t)e->dim, columns = dim * (size_t)views;
     cask_pool_run(e->pool, count, load_task, e);
+    for (int i = 0; i < count; i++) {
+        if (e->errors[i].status == CASK_ERR_MEMORY) {
+            *err = e->errors[i];
+            CASK_TRY(err->status);
+        }
+    }
     for (int view = 0; view < views; view++) {
         e->mirror = view == 1;
         cask_pool_run(e->pool, count, preprocess_task, e);

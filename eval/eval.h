@@ -257,6 +257,10 @@ struct cask_json *cask_report_paired_json(const struct cask_paired *paired, int 
 void cask_report_csv_head(struct cask_text *text);
 void cask_report_csv(const char *model, const struct cask_set_result *sets, int count,
                      struct cask_text *text);
+/* One such line; commas in names become ';'. NaN is an empty field. */
+void cask_report_csv_line(struct cask_text *text, const char *model, const char *set,
+                          const char *protocol, const char *number, double value,
+                          struct cask_interval interval, int64_t pairs);
 
 /* Curves of several models and sets in one picture; .svg or .png by the name's end. */
 struct cask_report_curve {

@@ -25,7 +25,8 @@ struct cask_faces {
     int64_t count;
     const void *user;
     void (*name)(const void *user, int64_t image, char *buffer, size_t bytes);
-    /* Fills rgb[height][width][3], ready for the network. Called by several threads. */
+    /* Fills rgb[height][width][3], ready for the network. Called by several threads. The message of
+     * an error names the image; CASK_ERR_MEMORY ends the run, any other marks the image as bad. */
     enum cask_status (*load)(const void *user, int64_t image, struct cask_face_tools *tools,
                              int width, int height, uint8_t *rgb, struct cask_error *err);
 };
@@ -36,6 +37,9 @@ struct cask_face_files {
     const char *const *path; /* borrowed */
 };
 struct cask_faces cask_faces_of_files(const struct cask_face_files *files, int64_t count);
+
+/* The images of a verification set. */
+struct cask_faces cask_faces_of_pairs(const struct cask_pairs *pairs);
 
 /* ---------------------------------------------------------------- embedder */
 

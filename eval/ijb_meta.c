@@ -36,8 +36,10 @@ static enum cask_status read_points(struct cask_lines *points, struct cask_slice
         good = cask_slice_real(columns[1 + i], &value);
         image->points.at[i / 2][i % 2] = (float)value;
     }
+    good = good && cask_slice_is_below(columns[0]);
     if (!good || !cask_slice_real(columns[11], &value)) {
-        return cask_lines_refuse(points, line, "\"image x1 y1 ... x5 y5 score\", 11 numbers", err);
+        return cask_lines_refuse(points, line,
+                                 "\"image x1 y1 ... x5 y5 score\", image a relative path", err);
     }
     image->name = columns[0];
     image->score = (float)value;

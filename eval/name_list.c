@@ -11,7 +11,6 @@
 #include "eval/megaface.h"
 
 #define LARGEST_JSON ((size_t)1 << 30)
-enum { LONGEST_PATH = 1024 };
 
 /* A table of texts that were seen, for identities and for noise entries. */
 struct table {
@@ -78,15 +77,6 @@ static enum cask_status reserve(struct cask_name_list *list, int64_t count, size
                : cask_error_memory(err, bytes + (size_t)count * 12, "a list of names");
 }
 
-static bool good_path(const char *path, size_t bytes)
-{
-    bool climbs = bytes >= 3 && strncmp(path, "../", 3) == 0;
-    for (size_t i = 0; i + 4 <= bytes; i++) {
-        climbs |= strncmp(path + i, "/../", 4) == 0;
-    }
-    return bytes > 0 && bytes <= LONGEST_PATH && path[0] != '/' && !climbs;
-}
-
 /* Puts the path at *place in the list's text; the identity is that of `key`. */
 static void add_name(struct cask_name_list *list, struct table *identities, char **place,
                      const char *path, size_t bytes, const char *key, size_t key_bytes)
@@ -118,7 +108,7 @@ static enum cask_status read_text(const char *file, int64_t limit, struct cask_n
         if (line.data == NULL) {
             break;
         }
-        if (!good_path(line.data, line.bytes)) {
+        if (!cask_slice_is_below(line)) {
             CASK_TRY(cask_lines_refuse(
                 &lines, line, "a relative path of at most 1024 bytes without \"..\"", err));
         }
@@ -170,11 +160,11 @@ static enum cask_status read_json(const char *file, const char *text, size_t byt
         const char *path = "", *id = NULL;
         cask_json_as_text(cask_json_at(paths, (size_t)i), &path);
         cask_json_as_text(cask_json_at(ids, (size_t)i), &id);
-        if (!good_path(path, strlen(path)) || (ids != NULL && id == NULL)) {
+        if (!cask_slice_is_below(cask_slice_of(path)) || (ids != NULL && id == NULL)) {
             CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT,
-                                    "%s: entry %lld: expected a relative path of at most %d bytes "
-                                    "without \"..\" and an id in quotes, found \"%.80s\"",
-                                    file, (long long)i, LONGEST_PATH, path));
+                                    "%s: entry %lld: expected a relative path of at most 1024 "
+                                    "bytes without \"..\" and an id in quotes, found \"%.80s\"",
+                                    file, (long long)i, path));
         }
         const char *slash = strchr(path, '/');
         size_t key = slash != NULL ? (size_t)(slash - path) : strlen(path);

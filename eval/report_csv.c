@@ -20,6 +20,20 @@ static void put_value(struct cask_text *text, double value)
     cask_text_put(text, ",");
 }
 
+void cask_report_csv_line(struct cask_text *text, const char *model, const char *set,
+                          const char *protocol, const char *number, double value,
+                          struct cask_interval interval, int64_t pairs)
+{
+    put_name(text, model);
+    put_name(text, set);
+    put_name(text, protocol);
+    put_name(text, number);
+    put_value(text, value);
+    put_value(text, interval.low);
+    put_value(text, interval.high);
+    cask_text_format(text, "%lld\n", (long long)pairs);
+}
+
 struct line {
     struct cask_text *text;
     const char *model;
@@ -29,13 +43,8 @@ struct line {
 static void put_line(const struct line *line, const char *protocol, const char *number,
                      double value, struct cask_interval interval)
 {
-    put_name(line->text, line->model);
-    put_name(line->text, line->set->name);
-    cask_text_format(line->text, "%s,%s,", protocol, number);
-    put_value(line->text, value);
-    put_value(line->text, interval.low);
-    put_value(line->text, interval.high);
-    cask_text_format(line->text, "%lld\n", (long long)line->set->pairs);
+    cask_report_csv_line(line->text, line->model, line->set->name, protocol, number, value,
+                         interval, line->set->pairs);
 }
 
 static void put_set(const struct line *line)

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "common/mem.h"
+
 static enum cask_status read_array(const void *user, int64_t first, int64_t count, float *values,
                                    struct cask_error *err)
 {
@@ -16,6 +18,37 @@ static enum cask_status read_array(const void *user, int64_t first, int64_t coun
 struct cask_rows cask_rows_of_array(const struct cask_rows_array *array, int64_t count)
 {
     return (struct cask_rows){count, array->columns, array, read_array};
+}
+
+static enum cask_status read_view(const void *user, int64_t first, int64_t count, float *values,
+                                  struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    const struct cask_rows_view *view = user;
+    size_t columns = (size_t)view->source->columns, dim = columns / (size_t)view->views;
+    float *rows = cask_alloc((size_t)count * columns, sizeof *rows);
+    if (rows == NULL) {
+        return cask_error_memory(err, (size_t)count * columns * sizeof *rows, "rows of two views");
+    }
+    CASK_TRY(view->source->read(view->source->user, first, count, rows, err));
+    for (size_t r = 0; r < (size_t)count; r++) {
+        for (size_t d = 0; d < dim; d++) {
+            float mirror = view->sum ? rows[r * columns + dim + d] : 0;
+            values[r * dim + d] = rows[r * columns + d] + mirror;
+        }
+    }
+done:
+    cask_free(rows);
+    return st;
+}
+
+struct cask_rows cask_rows_of_view(const struct cask_rows_view *view)
+{
+    if (view->views == 1) {
+        return *view->source;
+    }
+    return (struct cask_rows){view->source->count, view->source->columns / view->views, view,
+                              read_view};
 }
 
 double cask_dot(const double *a, const double *b, int64_t count)

@@ -3,6 +3,7 @@
 #ifndef CASK_EVAL_ROWS_H
 #define CASK_EVAL_ROWS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/status.h"
@@ -23,6 +24,15 @@ struct cask_rows_array {
     int columns;
 };
 struct cask_rows cask_rows_of_array(const struct cask_rows_array *array, int64_t count);
+
+/* Rows of two views as rows of one: image plus mirror, or (sum = false) the image alone. Rows of
+ * one view stay as they are. `source` is borrowed. */
+struct cask_rows_view {
+    const struct cask_rows *source;
+    int views; /* in a row of the source */
+    bool sum;
+};
+struct cask_rows cask_rows_of_view(const struct cask_rows_view *view);
 
 /* A dot product in double. Eight running sums keep the order of additions the same everywhere. */
 double cask_dot(const double *a, const double *b, int64_t count);

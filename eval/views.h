@@ -3,6 +3,7 @@
 #define CASK_EVAL_VIEWS_H
 
 #include "eval/eval.h"
+#include "eval/faces.h"
 
 /* Zeroed rows; the caller releases them also on failure. */
 enum cask_status views_create(int64_t images, int dim, bool mirrors, struct cask_views *views,
@@ -11,6 +12,11 @@ enum cask_status views_create(int64_t images, int dim, bool mirrors, struct cask
 void views_mark_bad(struct cask_views *views, int64_t image, const char *reason);
 /* Marks rows that are not finite or all zero. */
 void views_check(struct cask_views *views, const struct cask_pairs *pairs);
+
+/* cask_embed_views over faces that are the set's images made ready in some other way. */
+enum cask_status views_embed(const struct cask_pairs *pairs, const struct cask_faces *faces,
+                             const struct cask_embed_options *options, bool mirrors,
+                             struct cask_views *views, struct cask_error *err);
 
 /* *rows: [images][*dim] double, e as `flip` says, not of unit length; caller frees. A flip that
  * needs mirrors where there are none is CASK_ERR_RANGE. */

@@ -89,6 +89,19 @@ static void numbers(void **state)
     assert_true(cask_slice_real(cask_slice_of("-1.5e1"), &x) && x == -15);
 }
 
+static void paths(void **state)
+{
+    static const char *const good[] = {"a", "a/b.jpg", "..a/b..", "a/...", "."};
+    static const char *const bad[] = {"", "/a", "..", "../a", "a/..", "a/../b"};
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        assert_true(cask_slice_is_below(cask_slice_of(good[i])));
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_false(cask_slice_is_below(cask_slice_of(bad[i])));
+    }
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -109,6 +122,7 @@ int main(void)
         cmocka_unit_test(lines_and_columns),
         cmocka_unit_test(bounds),
         cmocka_unit_test(numbers),
+        cmocka_unit_test(paths),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
