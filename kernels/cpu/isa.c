@@ -60,6 +60,9 @@ bool cask_isa_has_bf16(enum cask_isa isa)
 const struct cask_cpu_kernels *cask_isa_kernels(enum cask_isa isa, enum cask_dtype dtype)
 {
     bool half = dtype == CASK_BF16;
+    if (half && isa >= CASK_ISA_AVX512 && !cask_isa_has_bf16(isa)) {
+        isa = CASK_ISA_AVX2; /* those for AVX-512 want its bf16 instructions */
+    }
     switch (isa) {
     case CASK_ISA_SCALAR:
         return half ? &cask_kernels_bf16_scalar : &cask_kernels_f32_scalar;

@@ -2,55 +2,106 @@
  * rows.
  *
  *     d = x - mean, z = d * scale + shift, y = act(z)       scale = gamma / std, shift = beta
+ *
+ * Rows are taken four at a time, so that what belongs to a channel is loaded once for four rows and
+ * a channel's sum waits for its own store only once in four rows. Channels beyond the last full
+ * vector are done one by one with the same formulas.
  */
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/vector/vector.h"
 
-/* Four rows per round, so that a channel's sum waits for its own store only once in four rows. */
-static void sums(const void *source, int64_t rows, int c, const float *origin, float *restrict sum,
-                 float *restrict square)
+enum { ROWS = 4 };
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* --------------------------------------------------------------- statistics */
+
+INLINE void sums_of(int rows, const element *x, int c, const float *origin, float *restrict sum,
+                    float *restrict square)
 {
-    const element *x = source;
-    int64_t row = 0;
-    for (; row + 4 <= rows; row += 4, x += 4 * (int64_t)c) {
-        const element *x1 = x + c, *x2 = x1 + c, *x3 = x2 + c;
-#pragma omp simd
-        for (int j = 0; j < c; j++) {
-            float d0 = element_get(x[j]) - origin[j], d1 = element_get(x1[j]) - origin[j];
-            float d2 = element_get(x2[j]) - origin[j], d3 = element_get(x3[j]) - origin[j];
-            sum[j] += (d0 + d1) + (d2 + d3);
-            square[j] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3);
+    int j = 0;
+    for (; j + LANES <= c; j += LANES) {
+        vec o = vec_load_f32(origin + j), s = vec_load_f32(sum + j), q = vec_load_f32(square + j);
+        vec d[ROWS], part = {0}, squares = {0};
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r++) {
+            d[r] = vec_load(x + (int64_t)r * c + j) - o;
+            part += d[r];
+            squares += d[r] * d[r];
         }
+        vec_store_f32(sum + j, s + part);
+        vec_store_f32(square + j, q + squares);
     }
-    for (; row < rows; row++, x += c) {
-#pragma omp simd
-        for (int j = 0; j < c; j++) {
-            float d = element_get(x[j]) - origin[j];
+    for (; j < c; j++) {
+        for (int r = 0; r < rows; r++) {
+            float d = element_get(x[(int64_t)r * c + j]) - origin[j];
             sum[j] += d;
             square[j] += d * d;
         }
     }
 }
 
-static inline __attribute__((always_inline)) void apply_as(enum cask_activation activation,
-                                                           const struct cask_bn_block *bn,
-                                                           const element *x, element *y,
-                                                           int64_t rows, int c)
+static void sums(const void *source, int64_t rows, int c, const float *origin, float *restrict sum,
+                 float *restrict square)
 {
-    const float *mean = bn->mean, *scale = bn->scale, *shift = bn->shift, *slope = bn->slope;
-    for (int64_t row = 0; row < rows; row++, x += c, y += c) {
-#pragma omp simd
-        for (int j = 0; j < c; j++) {
-            float z = (element_get(x[j]) - mean[j]) * scale[j] + shift[j];
-            if (activation == CASK_ACT_RELU) {
-                z = z <= 0 ? 0 : z;
-            }
-            if (activation == CASK_ACT_PRELU) {
-                float low = z * slope[j];
-                z = z > 0 ? z : low;
-            }
-            y[j] = element_put(z);
+    const element *x = source;
+    for (; rows >= ROWS; rows -= ROWS, x += ROWS * (int64_t)c) {
+        sums_of(ROWS, x, c, origin, sum, square);
+    }
+    for (; rows > 0; rows--, x += c) {
+        sums_of(1, x, c, origin, sum, square);
+    }
+}
+
+/* -------------------------------------------------------------------- apply */
+
+/* What an activation needs of a channel. A comparison with a NaN fails, so a NaN passes. */
+INLINE float activate(enum cask_activation activation, float z, float slope)
+{
+    float low = z * slope;
+    return activation == CASK_ACT_RELU    ? (z <= 0 ? 0 : z)
+           : activation == CASK_ACT_PRELU ? (z > 0 ? z : low)
+                                          : z;
+}
+
+INLINE vec activate_vec(enum cask_activation activation, vec z, vec slope)
+{
+    return activation == CASK_ACT_RELU    ? vec_select(z <= 0, (vec){0}, z)
+           : activation == CASK_ACT_PRELU ? vec_select(z > 0, z, z * slope)
+                                          : z;
+}
+
+INLINE void apply_rows(enum cask_activation activation, int rows, const struct cask_bn_block *bn,
+                       const element *x, element *y, int c)
+{
+    const float *slope = activation == CASK_ACT_PRELU ? bn->slope : bn->shift;
+    int j = 0;
+    for (; j + LANES <= c; j += LANES) {
+        vec mean = vec_load_f32(bn->mean + j), scale = vec_load_f32(bn->scale + j);
+        vec shift = vec_load_f32(bn->shift + j), low = vec_load_f32(slope + j);
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r++) {
+            vec z = (vec_load(x + (int64_t)r * c + j) - mean) * scale + shift;
+            vec_store(y + (int64_t)r * c + j, activate_vec(activation, z, low));
         }
+    }
+    for (; j < c; j++) {
+        for (int r = 0; r < rows; r++) {
+            int64_t at = (int64_t)r * c + j;
+            float z = (element_get(x[at]) - bn->mean[j]) * bn->scale[j] + bn->shift[j];
+            y[at] = element_put(activate(activation, z, slope[j]));
+        }
+    }
+}
+
+INLINE void apply_as(enum cask_activation activation, const struct cask_bn_block *bn,
+                     const element *x, element *y, int64_t rows, int c)
+{
+    for (; rows >= ROWS; rows -= ROWS, x += ROWS * (int64_t)c, y += ROWS * (int64_t)c) {
+        apply_rows(activation, ROWS, bn, x, y, c);
+    }
+    for (; rows > 0; rows--, x += c, y += c) {
+        apply_rows(activation, 1, bn, x, y, c);
     }
 }
 
@@ -68,123 +119,160 @@ static void apply(const struct cask_bn_block *bn, const void *x, void *y, int64_
     }
 }
 
+/* ------------------------------------------------------------------- reduce */
+
 /* dz: the gradient before the activation. A product with 0, not a 0: what is NaN stays NaN. */
-static inline __attribute__((always_inline)) float through_activation(
-    enum cask_activation activation, float z, float dy, float slope)
+INLINE float through(enum cask_activation activation, float z, float dy, float slope)
 {
-    if (activation == CASK_ACT_RELU) {
-        return dy * (z <= 0 ? 0.0F : 1.0F);
-    }
-    if (activation == CASK_ACT_PRELU) {
-        float low = dy * slope;
-        return z > 0 ? dy : low;
-    }
-    return dy;
+    float low = dy * slope;
+    return activation == CASK_ACT_RELU    ? dy * (z <= 0 ? 0.0F : 1.0F)
+           : activation == CASK_ACT_PRELU ? (z > 0 ? dy : low)
+                                          : dy;
 }
 
-static inline __attribute__((always_inline)) void gradient_sums_as(
-    enum cask_activation activation, const struct cask_bn_block *bn, const element *x,
-    const element *dy, int64_t rows, int c, float *restrict sum_dz, float *restrict sum_dz_d,
-    float *restrict dslope)
+INLINE vec through_vec(enum cask_activation activation, vec z, vec dy, vec slope)
 {
-    const float *mean = bn->mean, *scale = bn->scale, *shift = bn->shift;
-    const float *slope = activation == CASK_ACT_PRELU ? bn->slope : bn->shift;
-    int64_t row = 0;
-    for (; row + 2 <= rows; row += 2, x += 2 * (int64_t)c, dy += 2 * (int64_t)c) {
-        const element *x1 = x + c, *dy1 = dy + c;
-#pragma omp simd
-        for (int j = 0; j < c; j++) {
-            float d0 = element_get(x[j]) - mean[j], d1 = element_get(x1[j]) - mean[j];
-            float z0 = d0 * scale[j] + shift[j], z1 = d1 * scale[j] + shift[j];
-            float g0 = element_get(dy[j]), g1 = element_get(dy1[j]);
-            float dz0 = through_activation(activation, z0, g0, slope[j]);
-            float dz1 = through_activation(activation, z1, g1, slope[j]);
-            sum_dz[j] += dz0 + dz1;
-            sum_dz_d[j] += dz0 * d0 + dz1 * d1;
-            if (activation == CASK_ACT_PRELU) {
-                float low0 = z0 * g0, low1 = z1 * g1;
-                dslope[j] += (z0 > 0 ? 0 : low0) + (z1 > 0 ? 0 : low1);
-            }
+    const vec zero = {0}, one = zero + 1;
+    return activation == CASK_ACT_RELU    ? dy * vec_select(z <= 0, zero, one)
+           : activation == CASK_ACT_PRELU ? vec_select(z > 0, dy, dy * slope)
+                                          : dy;
+}
+
+struct reduced {
+    float *restrict sum_dz, *restrict sum_dz_d, *restrict dslope;
+};
+
+INLINE void gradient_sums_rows(enum cask_activation activation, int rows,
+                               const struct cask_bn_block *bn, const element *x, const element *dy,
+                               int c, const struct reduced *to)
+{
+    const bool prelu = activation == CASK_ACT_PRELU;
+    const float *slope = prelu ? bn->slope : bn->shift;
+    int j = 0;
+    for (; j + LANES <= c; j += LANES) {
+        vec mean = vec_load_f32(bn->mean + j), scale = vec_load_f32(bn->scale + j);
+        vec shift = vec_load_f32(bn->shift + j), low = vec_load_f32(slope + j);
+        vec sum = {0}, products = {0}, slopes = {0};
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r++) {
+            vec d = vec_load(x + (int64_t)r * c + j) - mean, z = d * scale + shift;
+            vec g = vec_load(dy + (int64_t)r * c + j), dz = through_vec(activation, z, g, low);
+            sum += dz;
+            products += dz * d;
+            slopes += prelu ? vec_select(z > 0, (vec){0}, z * g) : slopes;
+        }
+        vec_store_f32(to->sum_dz + j, vec_load_f32(to->sum_dz + j) + sum);
+        vec_store_f32(to->sum_dz_d + j, vec_load_f32(to->sum_dz_d + j) + products);
+        if (prelu) {
+            vec_store_f32(to->dslope + j, vec_load_f32(to->dslope + j) + slopes);
         }
     }
-    for (; row < rows; row++, x += c, dy += c) {
-#pragma omp simd
-        for (int j = 0; j < c; j++) {
-            float d = element_get(x[j]) - mean[j], z = d * scale[j] + shift[j],
-                  g = element_get(dy[j]);
-            float dz = through_activation(activation, z, g, slope[j]);
-            sum_dz[j] += dz;
-            sum_dz_d[j] += dz * d;
-            if (activation == CASK_ACT_PRELU) {
-                float low = z * g;
-                dslope[j] += z > 0 ? 0 : low;
-            }
+    for (; j < c; j++) {
+        for (int r = 0; r < rows; r++) {
+            float d = element_get(x[(int64_t)r * c + j]) - bn->mean[j];
+            float z = d * bn->scale[j] + bn->shift[j], g = element_get(dy[(int64_t)r * c + j]);
+            float dz = through(activation, z, g, slope[j]), low = z * g;
+            to->sum_dz[j] += dz;
+            to->sum_dz_d[j] += dz * d;
+            to->dslope[j] += !prelu || z > 0 ? 0 : low;
         }
+    }
+}
+
+INLINE void gradient_sums_as(enum cask_activation activation, const struct cask_bn_block *bn,
+                             const element *x, const element *dy, int64_t rows, int c,
+                             const struct reduced *to)
+{
+    for (; rows >= ROWS; rows -= ROWS, x += ROWS * (int64_t)c, dy += ROWS * (int64_t)c) {
+        gradient_sums_rows(activation, ROWS, bn, x, dy, c, to);
+    }
+    for (; rows > 0; rows--, x += c, dy += c) {
+        gradient_sums_rows(activation, 1, bn, x, dy, c, to);
     }
 }
 
 static void gradient_sums(const struct cask_bn_block *bn, const void *x, const void *dy,
                           int64_t rows, int c, float *sum_dz, float *sum_dz_d, float *dslope)
 {
+    const struct reduced to = {sum_dz, sum_dz_d, dslope};
     switch (bn->activation) {
     case CASK_ACT_RELU:
-        gradient_sums_as(CASK_ACT_RELU, bn, x, dy, rows, c, sum_dz, sum_dz_d, dslope);
+        gradient_sums_as(CASK_ACT_RELU, bn, x, dy, rows, c, &to);
         return;
     case CASK_ACT_PRELU:
-        gradient_sums_as(CASK_ACT_PRELU, bn, x, dy, rows, c, sum_dz, sum_dz_d, dslope);
+        gradient_sums_as(CASK_ACT_PRELU, bn, x, dy, rows, c, &to);
         return;
     default:
-        gradient_sums_as(CASK_ACT_NONE, bn, x, dy, rows, c, sum_dz, sum_dz_d, dslope);
+        gradient_sums_as(CASK_ACT_NONE, bn, x, dy, rows, c, &to);
     }
 }
 
+/* ----------------------------------------------------------------- gradient */
+
 /* dx = scale * (dz - mean_dz - d * pull) */
-static inline __attribute__((always_inline)) void gradient_as(enum cask_activation activation,
-                                                              bool accumulate,
-                                                              const struct cask_bn_block *bn,
-                                                              const element *x, const element *dy,
-                                                              element *dx, int64_t rows, int c)
+INLINE void gradient_rows(enum cask_activation activation, bool accumulate, int rows,
+                          const struct cask_bn_block *bn, const element *x, const element *dy,
+                          element *dx, int c)
 {
-    const float *mean = bn->mean, *scale = bn->scale, *shift = bn->shift;
     const float *slope = activation == CASK_ACT_PRELU ? bn->slope : bn->shift;
-    const float *mean_dz = bn->mean_dz, *pull = bn->pull;
-    for (int64_t row = 0; row < rows; row++, x += c, dy += c, dx += c) {
-#pragma omp simd
-        for (int j = 0; j < c; j++) {
-            float d = element_get(x[j]) - mean[j];
-            float dz = through_activation(activation, d * scale[j] + shift[j], element_get(dy[j]),
-                                          slope[j]);
-            float value = scale[j] * (dz - mean_dz[j] - d * pull[j]);
-            dx[j] = element_put(accumulate ? element_get(dx[j]) + value : value);
+    int j = 0;
+    for (; j + LANES <= c; j += LANES) {
+        vec mean = vec_load_f32(bn->mean + j), scale = vec_load_f32(bn->scale + j);
+        vec shift = vec_load_f32(bn->shift + j), low = vec_load_f32(slope + j);
+        vec mean_dz = vec_load_f32(bn->mean_dz + j), pull = vec_load_f32(bn->pull + j);
+#pragma GCC unroll 4
+        for (int r = 0; r < rows; r++) {
+            int64_t at = (int64_t)r * c + j;
+            vec d = vec_load(x + at) - mean;
+            vec dz = through_vec(activation, d * scale + shift, vec_load(dy + at), low);
+            vec value = scale * (dz - mean_dz - d * pull);
+            vec_store(dx + at, accumulate ? vec_load(dx + at) + value : value);
         }
+    }
+    for (; j < c; j++) {
+        for (int r = 0; r < rows; r++) {
+            int64_t at = (int64_t)r * c + j;
+            float d = element_get(x[at]) - bn->mean[j], z = d * bn->scale[j] + bn->shift[j];
+            float dz = through(activation, z, element_get(dy[at]), slope[j]);
+            float value = bn->scale[j] * (dz - bn->mean_dz[j] - d * bn->pull[j]);
+            dx[at] = element_put(accumulate ? element_get(dx[at]) + value : value);
+        }
+    }
+}
+
+INLINE void gradient_as(enum cask_activation activation, bool accumulate,
+                        const struct cask_bn_block *bn, const element *x, const element *dy,
+                        element *dx, int64_t rows, int c)
+{
+    const int64_t step = ROWS * (int64_t)c;
+    for (; rows >= ROWS; rows -= ROWS, x += step, dy += step, dx += step) {
+        gradient_rows(activation, accumulate, ROWS, bn, x, dy, dx, c);
+    }
+    for (; rows > 0; rows--, x += c, dy += c, dx += c) {
+        gradient_rows(activation, accumulate, 1, bn, x, dy, dx, c);
     }
 }
 
 static void gradient(const struct cask_bn_block *bn, const void *x, const void *dy, void *dx,
                      bool accumulate, int64_t rows, int c)
 {
+#define EACH(activation)                                                                           \
+    if (accumulate) {                                                                              \
+        gradient_as(activation, true, bn, x, dy, dx, rows, c);                                     \
+    } else {                                                                                       \
+        gradient_as(activation, false, bn, x, dy, dx, rows, c);                                    \
+    }
     switch (bn->activation) {
     case CASK_ACT_RELU:
-        if (accumulate) {
-            gradient_as(CASK_ACT_RELU, true, bn, x, dy, dx, rows, c);
-        } else {
-            gradient_as(CASK_ACT_RELU, false, bn, x, dy, dx, rows, c);
-        }
+        EACH(CASK_ACT_RELU)
         return;
     case CASK_ACT_PRELU:
-        if (accumulate) {
-            gradient_as(CASK_ACT_PRELU, true, bn, x, dy, dx, rows, c);
-        } else {
-            gradient_as(CASK_ACT_PRELU, false, bn, x, dy, dx, rows, c);
-        }
+        EACH(CASK_ACT_PRELU)
         return;
     default:
-        if (accumulate) {
-            gradient_as(CASK_ACT_NONE, true, bn, x, dy, dx, rows, c);
-        } else {
-            gradient_as(CASK_ACT_NONE, false, bn, x, dy, dx, rows, c);
-        }
+        EACH(CASK_ACT_NONE)
     }
+#undef EACH
 }
 
 const struct cask_batchnorm_kernels KERNEL(batchnorm) = {

@@ -27,22 +27,17 @@ static inline element element_put(float value)
 
 typedef uint16_t half_vec __attribute__((vector_size(32)));
 typedef uint16_t loose_half_vec __attribute__((vector_size(32), aligned(2), may_alias));
-typedef uint32_t bits_vec __attribute__((vector_size(64)));
+
+#include CASK_BF16_HEADER
 
 static inline __attribute__((always_inline)) vec vec_load(const element *from)
 {
-    half_vec stored = *(const loose_half_vec *)from;
-    return (vec)(__builtin_convertvector(stored, bits_vec) << 16);
+    return half_widen(*(const loose_half_vec *)from);
 }
 
-/* element_put() for sixteen */
 static inline __attribute__((always_inline)) void vec_store(element *to, vec value)
 {
-    bits_vec bits = (bits_vec)value;
-    bits_vec rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
-    bits_vec is_nan = (bits_vec)((bits & 0x7fffffffU) > 0x7f800000U);
-    bits_vec chosen = (is_nan & ((bits >> 16) | 0x40U)) | (~is_nan & rounded);
-    *(loose_half_vec *)to = __builtin_convertvector(chosen, half_vec);
+    *(loose_half_vec *)to = half_narrow(value);
 }
 
 #endif

@@ -11,4 +11,4 @@ extern const struct cask_max_pool_kernels KERNEL(max_pool);
 
 const struct cask_cpu_kernels KERNEL(kernels) = {&KERNEL(batchnorm), &KERNEL(activation),
                                                  &KERNEL(depthwise), &KERNEL(elementwise),
-                                                 &KERNEL(rows), &KERNEL(max_pool)};
+                                                 &KERNEL(rows),      &KERNEL(max_pool)};

@@ -34,4 +34,11 @@ static inline __attribute__((always_inline)) void vec_store_f32(float *to, vec v
     *(loose_vec *)to = value;
 }
 
+/* Lane by lane: a where the mask is set (all bits, as comparisons give it), else b. */
+typedef int32_t mask_vec __attribute__((vector_size(64)));
+static inline __attribute__((always_inline)) vec vec_select(mask_vec mask, vec a, vec b)
+{
+    return (vec)((mask & (mask_vec)a) | (~mask & (mask_vec)b));
+}
+
 #endif

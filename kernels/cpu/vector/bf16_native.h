@@ -1,0 +1,18 @@
+/* kernels/cpu/vector/bf16_native.h - sixteen bfloat16 to floats and back, one instruction each way.
+ * Rounds as element_put() does, except that numbers below 2^-126 become zero. */
+#ifndef CASK_KERNELS_CPU_BF16_H
+#define CASK_KERNELS_CPU_BF16_H
+
+#include <immintrin.h>
+
+static inline __attribute__((always_inline)) vec half_widen(half_vec stored)
+{
+    return (vec)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)stored), 16);
+}
+
+static inline __attribute__((always_inline)) half_vec half_narrow(vec value)
+{
+    return (half_vec)_mm512_cvtneps_pbh((__m512)value);
+}
+
+#endif
