@@ -59,14 +59,15 @@ struct plot_extent plot_measure(const struct cask_plot *plot)
 
 /* ----------------------------------------------------------------- thinning */
 
-static void add_point(const struct cask_plot_series *series, size_t i, struct cask_text *text)
+static void add_point(const struct cask_plot *plot, const struct cask_plot_series *series, size_t i,
+                      struct cask_text *text)
 {
     cask_text_format(text, "%.9g %.9g", series->x[i], series->y[i]);
     if (series->low != NULL && series->high != NULL) {
         const double low = series->low[i], high = series->high[i];
+        const double value = plot->names != NULL ? series->x[i] : series->y[i];
         const bool known = fabs(low) <= largest && fabs(high) <= largest;
-        cask_text_format(text, " %.9g %.9g", known ? low : series->y[i],
-                         known ? high : series->y[i]);
+        cask_text_format(text, " %.9g %.9g", known ? low : value, known ? high : value);
     }
     cask_text_put(text, "\n");
 }
@@ -80,8 +81,8 @@ static double column(const struct cask_plot *plot, const struct plot_extent *ext
 }
 
 /* Points `first`..`last` lie in one column: keeps the ends and the extremes, in their order. */
-static void add_column(const struct cask_plot_series *series, size_t first, size_t last,
-                       struct cask_text *text)
+static void add_column(const struct cask_plot *plot, const struct cask_plot_series *series,
+                       size_t first, size_t last, struct cask_text *text)
 {
     size_t low = first, high = first;
     for (size_t i = first; i <= last; i++) {
@@ -91,7 +92,7 @@ static void add_column(const struct cask_plot_series *series, size_t first, size
     const size_t chosen[4] = {first, low < high ? low : high, low < high ? high : low, last};
     for (int i = 0; i < 4; i++) {
         if (i == 0 || chosen[i] != chosen[i - 1]) {
-            add_point(series, chosen[i], text);
+            add_point(plot, series, chosen[i], text);
         }
     }
 }
@@ -111,7 +112,7 @@ void plot_points(const struct cask_plot *plot, const struct plot_extent *extent,
         }
         gap = false;
         if (!thin) {
-            add_point(series, i, text);
+            add_point(plot, series, i, text);
             continue;
         }
         const size_t first = i;
@@ -120,6 +121,6 @@ void plot_points(const struct cask_plot *plot, const struct plot_extent *extent,
                column(plot, extent, series->x[i + 1]) == here) {
             i++;
         }
-        add_column(series, first, i, text);
+        add_column(plot, series, first, i, text);
     }
 }

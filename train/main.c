@@ -5,6 +5,7 @@
 #include "common/thread.h"
 #include "models/models.h"
 #include "train/options.h"
+#include "train/report.h"
 #include "train/run.h"
 #include "train/sweep.h"
 
@@ -14,12 +15,14 @@ static const char usage[] =
     "       train-student --data PATH [--config FILE] [--set KEY=VALUE ...] --out RUN\n"
     "       train-student --cache DIR --sweep FILE [--jobs N] [--only ROW ...] [--list] --out "
     "RUNS\n"
+    "       train-student --report RUN | --report RUNS\n"
     "\n"
     "Trains a face recognition network. With --cache it learns from what a teacher said about the\n"
     "images (see precompute); no teacher is run. Without, it learns from labels alone: that is how "
     "a\n"
-    "teacher is made. RUN gets config.yaml, metrics.jsonl, checkpoints/, student.safetensors and\n"
-    "result.json. A run that was stopped goes on when the same command is given again.\n"
+    "teacher is made. RUN gets config.yaml, metrics.jsonl, checkpoints/, student.safetensors,\n"
+    "result.json and report.html. A run that was stopped goes on when the same command is given\n"
+    "again.\n"
     "\n"
     "Networks:\n";
 
@@ -47,6 +50,17 @@ static enum cask_status check_plain_call(const struct cask_train_config *config,
                : CASK_OK;
 }
 
+static enum cask_status write_report(const struct cask_train_config *config, struct cask_error *err)
+{
+    char *page = NULL;
+    const enum cask_status st = cask_report_folder(config->call.report, &page, err);
+    if (st == CASK_OK) {
+        printf("%s\n", page);
+    }
+    cask_free(page);
+    return st;
+}
+
 int main(int argc, char **argv)
 {
     enum cask_status st = CASK_OK;
@@ -63,7 +77,9 @@ int main(int argc, char **argv)
         goto done;
     }
     cask_interrupt_install();
-    if (config->call.sweep[0] != '\0') {
+    if (config->call.report[0] != '\0') {
+        CASK_TRY(write_report(config, err));
+    } else if (config->call.sweep[0] != '\0') {
         CASK_TRY(check_sweep_call(config, err));
         CASK_TRY(cask_sweep(config, argc, argv, err));
     } else {

@@ -146,6 +146,9 @@ static const struct cask_config_row call_rows[] = {
      "with --sweep: rows that train at the same time, a process each; set train.threads with it"},
     {"only", CASK_CONFIG_TEXTS, AT(only), "[]", 0, 0, NULL, "ROW",
      "with --sweep: only the rows of this name or folder; repeatable"},
+    {"report", CASK_CONFIG_TEXT, AT(report), "", 0, 0, NULL, "DIR",
+     "write DIR/report.html about the run, or the sweep, in DIR and do nothing else; it may be at "
+     "work"},
 };
 #undef AT
 

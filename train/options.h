@@ -64,7 +64,7 @@ struct cask_valid_options {
 
 /* What this call is to do, beside training one student; no part of a run's settings. */
 struct cask_call_options {
-    const char *sweep;
+    const char *sweep, *report;
     bool list;
     int64_t jobs, together;
     struct cask_config_texts only;

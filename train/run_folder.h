@@ -9,6 +9,8 @@
  *   student.safetensors       the network, when the run has ended
  *   evaluation.json           the final student on the validation sets (cask_report_json)
  *   result.json               summary, written last: its presence means the run has ended
+ *   report.html               all of it on one page (train/report.h)
+ *   events.out.tfevents.*     the lines for TensorBoard (train/tensorboard.h)
  *   failure.json              why it could not go on: {"status", "step", "message"}; gone when the
  *                             run is continued
  *   lock                      held by the process that works here; empty, and freed by its death

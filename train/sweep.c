@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/thread.h"
+#include "train/report.h"
 #include "train/run_folder.h"
 #include "train/settings.h"
 #include "train/sweep_jobs.h"
@@ -179,7 +180,11 @@ static enum cask_status write_table(const struct state *state, bool print, struc
     CASK_TRY(write_text(state, "sweep.csv", &csv, err));
     CASK_TRY(write_text(state, "sweep.txt", &text, err));
     if (print) {
+        struct cask_error problem;
         fputs(text.data, stdout);
+        if (cask_sweep_report(state->call->out, &problem) != CASK_OK) {
+            cask_log_warn("no report.html: %s", problem.message);
+        }
     }
 done:
     cask_text_release(&text);

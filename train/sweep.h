@@ -4,6 +4,7 @@
  *   OUT/settings/FOLDER.yaml what that run is told; `train-student --config` of it is that run
  *   OUT/logs/FOLDER.log      its log, where several rows train at the same time (--jobs)
  *   OUT/sweep.json, sweep.csv, sweep.txt    the table, made anew after every run
+ *   OUT/report.html          the same with pictures (train/report.h), made at the end of a call
  *   OUT/lock                 held by the sweep
  *
  * A run is a process of its own, so that one which is killed for its memory, or ends with an error,
