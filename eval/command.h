@@ -16,6 +16,7 @@ struct command {
 };
 
 enum cask_status command_verify(int argc, char **argv, struct cask_error *err);
+enum cask_status command_pack(int argc, char **argv, struct cask_error *err);
 enum cask_status command_ijb(int argc, char **argv, struct cask_error *err);
 enum cask_status command_megaface(int argc, char **argv, struct cask_error *err);
 enum cask_status command_masked(int argc, char **argv, struct cask_error *err);
