@@ -208,6 +208,22 @@ struct cask_cache_gather {
 enum cask_status cask_cache_gather(struct cask_cache *cache, const int64_t *rows,
                                    const bool *mirror, int count,
                                    const struct cask_cache_gather *out, struct cask_error *err);
+/* Threads that run ahead of the training order: they touch the file pages of rows that are coming,
+ * so that cask_cache_gather finds them in memory. A disk answers one request at a time slowly and
+ * many at once fast; a row takes about five. No byte that is read depends on it, and a warm cache
+ * loses next to nothing. */
+struct cask_prefetch;
+enum { CASK_PREFETCH_ROWS = 8192 }; /* that may wait; 128 KB */
+/* `wanted` as for cask_cache_gather, of which only NULL or not matters. The cache is borrowed. */
+enum cask_status cask_prefetch_start(struct cask_cache *cache,
+                                     const struct cask_cache_gather *wanted, int threads,
+                                     struct cask_prefetch **prefetch, struct cask_error *err);
+/* Names rows that gather will be asked for. Never waits: what finds no room is left to gather. One
+ * caller at a time. */
+void cask_prefetch_rows(struct cask_prefetch *prefetch, const int64_t *rows, const bool *mirror,
+                        int count);
+void cask_prefetch_stop(struct cask_prefetch *prefetch); /* accepts NULL; before cask_cache_close */
+
 /* Class centres [classes][D] unit float32, loaded once and owned by the cache; thread-safe. */
 enum cask_status cask_cache_centers(struct cask_cache *cache, const float **centers,
                                     struct cask_error *err);

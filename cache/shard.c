@@ -90,6 +90,19 @@ enum cask_status cask_shard_damage(const struct cask_shard *shard, int slot, uin
                           shard->path, shard->layout->arrays[slot].name, first_row, last - 1, what);
 }
 
+const uint8_t *cask_shard_span(const struct cask_shard *shard, int slot, uint64_t row,
+                               const uint8_t **chunk, size_t *bytes)
+{
+    const struct cask_array *array = &shard->layout->arrays[slot];
+    const struct cask_chunk *stored =
+        &shard->sidecar.chunks[array->first_chunk + row / array->chunk_rows];
+    size_t first;
+    cask_array_span(array, (uint32_t)(row % array->chunk_rows / array->span_rows),
+                    cask_chunk_bytes(stored), &first, bytes);
+    *chunk = shard->map.data + stored->address;
+    return *chunk + first;
+}
+
 static enum cask_status check_span(struct cask_shard *shard, int slot, uint32_t chunk_number,
                                    uint32_t span, struct cask_error *err)
 {

@@ -41,6 +41,10 @@ struct cask_recent_span {
 enum cask_status cask_shard_touch(struct cask_shard *shard, int slot, uint64_t row,
                                   struct cask_recent_span *recent, const uint8_t **chunk,
                                   size_t *bytes, struct cask_error *err);
+/* The bytes under the checksum that covers `row`, and the chunk whose header stands before them:
+ * what a first read of the row takes from the file. */
+const uint8_t *cask_shard_span(const struct cask_shard *shard, int slot, uint64_t row,
+                               const uint8_t **chunk, size_t *bytes);
 /* Hashes every span of an array, whatever `verify` says. */
 enum cask_status cask_shard_check_array(struct cask_shard *shard, int slot, struct cask_error *err);
 /* The rows of a contiguous array, unverified: for arrays that have been checked. */

@@ -185,6 +185,8 @@ static enum cask_status start_epoch(struct cask_feed *feed, struct cask_error *e
         .threads = (int)feed->options->loader_threads,
     };
     feed->epoch_end = (epoch + 1) * feed->steps_per_epoch;
+    feed->position_end = options.end;
+    feed->announced = options.begin;
     return cask_loader_start(&options, &feed->loader, err);
 }
 
@@ -240,6 +242,20 @@ static enum cask_status replace_bad(const struct cask_feed *feed, struct cask_ba
     return CASK_OK;
 }
 
+/* Some batches of this epoch ahead of the one at hand, but no more than the cache takes. */
+static void announce(struct cask_feed *feed)
+{
+    enum { BATCHES = 8 };
+    const int64_t batch = feed->options->batch, after = feed->batch->position + batch;
+    int64_t ahead = CASK_PREFETCH_ROWS / batch - 1;
+    ahead = ahead < 1 ? 1 : ahead > BATCHES ? BATCHES : ahead;
+    const int64_t first = feed->announced > after ? feed->announced : after;
+    const int64_t end =
+        after + ahead * batch < feed->position_end ? after + ahead * batch : feed->position_end;
+    cask_teacher_source_ahead(&feed->source, &feed->sampler, first, end);
+    feed->announced = end;
+}
+
 enum cask_status cask_feed_next(struct cask_feed *feed, const struct cask_batch **batch,
                                 const struct cask_teacher **teacher, struct cask_error *err)
 {
@@ -266,6 +282,7 @@ enum cask_status cask_feed_next(struct cask_feed *feed, const struct cask_batch 
     if (feed->source.cache != NULL) {
         CASK_TRY(cask_teacher_source_gather(&feed->source, feed->batch->samples, feed->batch->count,
                                             err));
+        announce(feed);
         *teacher = &feed->source.teacher;
     }
     *batch = feed->batch;

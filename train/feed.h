@@ -35,6 +35,7 @@ struct cask_feed {
     struct cask_loader *loader; /* of the current epoch */
     struct cask_batch *batch;   /* lent by the loader */
     int64_t next_step, epoch_end;
+    int64_t position_end, announced; /* of the epoch; up to where the cache knows what comes */
     int64_t images_read, bad_images; /* by this process */
     double stall_before;
 };

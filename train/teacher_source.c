@@ -6,6 +6,9 @@
 #include "common/log.h"
 #include "common/mem.h"
 
+/* Threads that read ahead. They sleep in the disk's queue, which is fast only when it is long. */
+enum { READERS_AHEAD = 16 };
+
 /* "16.0 KiB"; `text` gets at most 24 bytes. */
 static const char *format_bytes(double bytes, char text[24])
 {
@@ -65,6 +68,7 @@ done:
 
 void cask_teacher_source_close(struct cask_teacher_source *source)
 {
+    cask_prefetch_stop(source->prefetch);
     cask_cache_close(source->cache);
     cask_free(source->memory);
     *source = (struct cask_teacher_source){0};
@@ -264,6 +268,8 @@ enum cask_status cask_teacher_source_prepare(struct cask_teacher_source *source,
     }
     source->center_bytes = exact ? 4.0 * (double)manifest->classes * manifest->embedding : 0;
     CASK_TRY(allocate(source, needs, err));
+    CASK_TRY(
+        cask_prefetch_start(source->cache, &source->arrays, READERS_AHEAD, &source->prefetch, err));
     source->teacher = (struct cask_teacher){
         .dim = manifest->embedding,
         .unit = source->arrays.embedding,
@@ -281,6 +287,23 @@ enum cask_status cask_teacher_source_prepare(struct cask_teacher_source *source,
     log_memory(source);
 done:
     return st;
+}
+
+void cask_teacher_source_ahead(struct cask_teacher_source *source,
+                               const struct cask_sampler *sampler, int64_t first, int64_t end)
+{
+    enum { AT_ONCE = 64 };
+    int64_t rows[AT_ONCE];
+    bool mirror[AT_ONCE];
+    while (first < end) {
+        int count = 0;
+        for (; count < AT_ONCE && first < end; count++, first++) {
+            const struct cask_sample sample = cask_sampler_at(sampler, first);
+            rows[count] = sample.index;
+            mirror[count] = sample.mirror;
+        }
+        cask_prefetch_rows(source->prefetch, rows, mirror, count);
+    }
 }
 
 enum cask_status cask_teacher_source_gather(struct cask_teacher_source *source,

@@ -4,6 +4,7 @@
  *   check    the cache belongs to this dataset, or every difference is printed
  *   prepare  memory for what the losses need, and how many bytes that is
  *   gather   one batch: dataset index = cache row, the mirror coin picks the view
+ *   ahead    names rows of coming batches, so that the disk is asked before they are needed
  *
  * No teacher network is in this process; the class centres, in exact mode, are all that is left of
  * it.
@@ -36,7 +37,8 @@ struct cask_teacher_source {
     int64_t *rows; /* [batch] */
     bool *mirror;  /* [batch] */
     struct cask_cache_gather arrays;
-    struct cask_teacher teacher; /* what the criterion sees; points into arrays */
+    struct cask_prefetch *prefetch; /* reads the rows of coming batches into memory */
+    struct cask_teacher teacher;    /* what the criterion sees; points into arrays */
 };
 
 enum cask_status cask_teacher_source_open(struct cask_teacher_source *source, const char *folder,
@@ -60,6 +62,9 @@ enum cask_status cask_teacher_source_good_rows(const struct cask_teacher_source 
 /* `needs`: bits of enum cask_teacher_need. */
 enum cask_status cask_teacher_source_prepare(struct cask_teacher_source *source, unsigned needs,
                                              int batch, struct cask_error *err);
+/* The sampler's positions [first, end) come next; no data depends on it. After prepare. */
+void cask_teacher_source_ahead(struct cask_teacher_source *source,
+                               const struct cask_sampler *sampler, int64_t first, int64_t end);
 /* Fills source->teacher for count <= batch samples. No allocation. */
 enum cask_status cask_teacher_source_gather(struct cask_teacher_source *source,
                                             const struct cask_sample *samples, int count,

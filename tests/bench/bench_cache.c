@@ -1,6 +1,6 @@
-/* bench_cache [--rows N] [--topk K] [--int8] [--dir DIR] [--full-size]: how fast a cache is
- * written, read and verified; with --full-size instead, what a reader of a cache of MS1MV2's size
- * allocates.
+/* bench_cache [--rows N] [--topk K] [--int8] [--dir DIR] [--full-size | --cold]: how fast a cache
+ * is written, read and verified; with --full-size instead, what a reader of a cache of MS1MV2's
+ * size allocates; with --cold, what threads that read ahead gain on a disk (--dir after it).
  *
  * Rates are rows (one view of one image) per second of CPU time of one thread, page cache warm,
  * best of three; the ratio to H5Dread through our own LZ4 filter comes from the same run. Rows are
@@ -19,6 +19,7 @@
 #include "cache/shard.h"
 #include "common/file.h"
 #include "common/hash.h"
+#include "tests/bench/cache_cold.h"
 #include "tests/bench/cache_full_size.h"
 #include "tests/support/cache_fixture.h"
 
@@ -314,6 +315,33 @@ static int full_size(const char *folder, enum cask_embedding_type type, int topk
     return before > 0 && most < LIMIT_MB ? 0 : 1;
 }
 
+/* ---------------------------------------------------------------- cold storage */
+
+static void cold(const char *folder, enum cask_embedding_type type, int topk, int64_t images)
+{
+    static const struct {
+        int threads;
+        double step_ms;
+    } cases[] = {{0, 0}, {1, 50}, {4, 50}, {16, 50}, {48, 50}, {16, 10}, {16, 200}, {48, 200}};
+    struct cask_error err = {0};
+    struct cask_manifest m = fixture_manifest(images, 85742, 512, topk, 16384, type);
+    build(folder, &m);
+    printf("random batches of %d rows, gathered between training steps; milliseconds that a gather "
+           "takes\n",
+           COLD_BATCH);
+    printf("%10s %10s %10s %10s\n", "threads", "step ms", "cold ms", "warm ms");
+    for (uint64_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        double cold_ms = 0, warm_ms = 0;
+        if (!cold_drop(folder, cask_layout_shards(&m))) {
+            fprintf(stderr, "bench_cache: the page cache cannot be emptied\n");
+            exit(1);
+        }
+        MUST(cold_run(folder, cases[i].threads, i, 1e-3 * cases[i].step_ms, &cold_ms, &err));
+        MUST(cold_run(folder, cases[i].threads, i, 1e-3 * cases[i].step_ms, &warm_ms, &err));
+        printf("%10d %10.0f %10.2f %10.2f\n", cases[i].threads, cases[i].step_ms, cold_ms, warm_ms);
+    }
+}
+
 static void speeds(const char *folder, enum cask_embedding_type type, int topk, int64_t images)
 {
     struct cask_error err = {0};
@@ -344,7 +372,7 @@ int main(int argc, char **argv)
 {
     int64_t images = 32768;
     int topk = 32, over = 0;
-    bool memory = false;
+    bool memory = false, disk = false;
     enum cask_embedding_type type = CASK_EMBEDDING_F16;
     const char *base =
         access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"; /* CPU rates, not the disk's */
@@ -353,6 +381,9 @@ int main(int argc, char **argv)
             type = CASK_EMBEDDING_INT8;
         } else if (strcmp(argv[i], "--full-size") == 0) {
             memory = true;
+        } else if (strcmp(argv[i], "--cold") == 0) {
+            disk = true;
+            base = "/var/tmp";
         } else if (strcmp(argv[i], "--rows") == 0 && i + 1 < argc) {
             images = atoll(argv[++i]);
         } else if (strcmp(argv[i], "--topk") == 0 && i + 1 < argc) {
@@ -361,7 +392,7 @@ int main(int argc, char **argv)
             base = argv[++i];
         } else {
             fprintf(stderr, "usage: bench_cache [--rows N] [--topk K] [--int8] [--dir DIR] "
-                            "[--full-size]\n");
+                            "[--full-size | --cold]\n");
             return 2;
         }
     }
@@ -373,6 +404,8 @@ int main(int argc, char **argv)
     }
     if (memory) {
         over = full_size(folder, type, topk);
+    } else if (disk) {
+        cold(folder, type, topk, images);
     } else {
         speeds(folder, type, topk, images);
     }
