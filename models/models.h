@@ -111,6 +111,19 @@ enum cask_status cask_plan_forward(struct cask_plan *plan, const float *pixels, 
  * the same batch just before. */
 enum cask_status cask_plan_backward(struct cask_plan *plan, const float *gradient,
                                     struct cask_error *err);
+/* To find the layer where numbers went wrong: runs forward once more, layer by layer, and tells
+ * `found` about each output; the first true answer ends it. In training this moves the running
+ * statistics again, so nothing of the net should be kept after it. */
+struct cask_layer_report {
+    const char *name;    /* "layer1.0.conv1" */
+    int64_t values;      /* of its output, over the batch */
+    int64_t not_finite;  /* of them */
+    bool images_equal;   /* every image of the batch gives the same output (batch > 1) */
+};
+enum cask_status cask_plan_inspect(struct cask_plan *plan, const float *pixels, int count,
+                                   bool (*found)(const struct cask_layer_report *report,
+                                                 void *user),
+                                   void *user, struct cask_error *err);
 size_t cask_plan_bytes(const struct cask_plan *plan); /* activations, gradients, scratch */
 /* One line per node: name, kind, output shape, MACs, implementation. */
 void cask_plan_print(const struct cask_plan *plan, FILE *stream);
@@ -138,6 +151,10 @@ struct cask_file_tensor {
     const void *data;
 };
 
+struct cask_metadata_entry {
+    const char *key, *value;
+};
+
 /* Any container, sniffed by its first bytes: safetensors, PyTorch zip, PyTorch legacy. Wrappers
  * ("state_dict", ...) are opened, prefixes ("module.", ...) stripped. ONNX is not a checkpoint: see
  * cask_onnx_load. Nothing in the file is ever executed; what is refused names opcode and offset. */
@@ -152,6 +169,9 @@ const struct cask_file_tensor *cask_checkpoint_find(const struct cask_checkpoint
                                                     const char *name);
 const char *cask_checkpoint_metadata(const struct cask_checkpoint *checkpoint,
                                      const char *key); /* NULL: absent */
+/* Entry `index` in the order of the file; NULL past the last. */
+const struct cask_metadata_entry *cask_checkpoint_metadata_at(
+    const struct cask_checkpoint *checkpoint, int index);
 const char *cask_checkpoint_container(
     const struct cask_checkpoint *checkpoint); /* "safetensors", ... */
 /* Upcasts to float32; integers are CASK_ERR_UNSUPPORTED. */
@@ -170,9 +190,6 @@ enum cask_status cask_checkpoint_classifier(const struct cask_checkpoint *checkp
                                             float **centers, int64_t *classes,
                                             struct cask_error *err);
 
-struct cask_metadata_entry {
-    const char *key, *value;
-};
 /* Writes safetensors atomically: the net's tensors in graph order, with
  * metadata: net, embedding, input, channel order, mean, scale, ... and `entries`. */
 enum cask_status cask_net_save(struct cask_net *net, const char *path,
@@ -192,6 +209,23 @@ enum cask_status cask_net_save_with(struct cask_net *net, const char *path,
 enum cask_status cask_safetensors_write(const char *path, const struct cask_file_tensor *tensors,
                                         int count, const struct cask_metadata_entry *entries,
                                         int entry_count, struct cask_error *err);
+
+/* A net for other programs. ONNX: opset 13, input "data" [batch, 3, height, width], output
+ * "embedding" [batch, D]. PTH: torch.save's zip, loads with strict=True into the network's own module.
+ * All three say in their metadata what cask_net_save says, and open again with cask_model_open. A
+ * net read from ONNX goes to ONNX only (CASK_ERR_UNSUPPORTED). */
+enum cask_export_format { CASK_EXPORT_ONNX, CASK_EXPORT_PTH, CASK_EXPORT_SAFETENSORS };
+struct cask_export_options {
+    enum cask_export_format format;
+    bool half;                /* weights as float16; what has one number a channel stays float32 */
+    bool keep_batchnorm;      /* ONNX: no batch norm moves into the convolution before it */
+    bool preprocess_in_graph; /* ONNX: takes pixels 0..255, (p - mean) / scale is in the graph */
+};
+enum cask_status cask_net_export(struct cask_net *net, const char *path,
+                                 const struct cask_preprocess *preprocess,
+                                 const struct cask_export_options *options,
+                                 const struct cask_metadata_entry *entries, int entry_count,
+                                 struct cask_error *err);
 
 /* ONNX as a graph, by topology, eval only. The net is created from the graph and filled with
  * cask_onnx_fill. Preprocessing nodes inside the file (Sub, Mul before the first Conv) stay in the

@@ -1,4 +1,7 @@
 /* models/plan_run.c - pixels in, embedding out; its gradient in, parameter gradients out. */
+#include <string.h>
+
+#include "common/mem.h"
 #include "models/plan.h"
 
 /* Where host float32 rows of `tensor` go to and come from: the tensor itself, or its float32
@@ -84,5 +87,79 @@ enum cask_status cask_plan_backward(struct cask_plan *plan, const float *gradien
         }
     }
 done:
+    return st;
+}
+
+/* -------------------------------------------------------------------- inspect */
+
+/* By the bits, so that one routine serves every type: all exponent bits set. */
+static bool is_finite(const char *value, enum cask_dtype dtype)
+{
+    uint16_t half = 0;
+    uint32_t single = 0;
+    uint64_t wide = 0;
+    switch (dtype) {
+    case CASK_BF16:
+        memcpy(&half, value, sizeof half);
+        return (half & 0x7f80u) != 0x7f80u;
+    case CASK_F64:
+        memcpy(&wide, value, sizeof wide);
+        return (wide & 0x7ff0000000000000u) != 0x7ff0000000000000u;
+    default:
+        memcpy(&single, value, sizeof single);
+        return (single & 0x7f800000u) != 0x7f800000u;
+    }
+}
+
+/* `copy`: host room for the output. */
+static struct cask_layer_report look_at(const struct cask_plan *plan, const struct cask_step *step,
+                                        char *copy)
+{
+    const struct cask_tensor *output = &plan->tensors[step->output];
+    const size_t size = cask_dtype_size(output->dtype), bytes = cask_tensor_bytes(output),
+                 image = bytes / (size_t)output->n;
+    struct cask_layer_report report = {
+        .name = step->node->name, .values = (int64_t)(bytes / size), .images_equal = output->n > 1};
+    cask_buffer_download(plan->device, copy, output->data, bytes);
+    for (size_t at = 0; at < bytes; at += size) {
+        report.not_finite += !is_finite(copy + at, output->dtype);
+    }
+    for (size_t at = image; at < bytes && report.images_equal; at += image) {
+        report.images_equal = memcmp(copy, copy + at, image) == 0;
+    }
+    return report;
+}
+
+enum cask_status cask_plan_inspect(struct cask_plan *plan, const float *pixels, int count,
+                                   bool (*found)(const struct cask_layer_report *report,
+                                                 void *user),
+                                   void *user, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    size_t largest = 0;
+    char *copy = NULL;
+    for (int i = 0; i < plan->step_count; i++) {
+        const size_t bytes = cask_tensor_bytes(&plan->tensors[plan->steps[i].output]);
+        largest = bytes > largest ? bytes : largest;
+    }
+    copy = cask_alloc(largest, 1);
+    if (copy == NULL) {
+        CASK_TRY(cask_error_memory(err, largest, "the output of a layer"));
+    }
+    CASK_TRY(cask_plan_pack(plan, err));
+    CASK_TRY(load_pixels(plan, pixels, count, err));
+    for (int i = 0; i < plan->step_count; i++) {
+        const struct cask_step *step = &plan->steps[i];
+        CASK_TRY(cask_layer(step->node->kind)->forward(plan, step, err));
+        if (plan->tensors[step->output].data == NULL) { /* a neighbour computes it on its way */
+            continue;
+        }
+        const struct cask_layer_report report = look_at(plan, step, copy);
+        if (found(&report, user)) {
+            break;
+        }
+    }
+done:
+    cask_free(copy);
     return st;
 }

@@ -144,28 +144,6 @@ void cask_trainer_free(struct cask_trainer *trainer)
 
 /* -------------------------------------------------------------------- step */
 
-static enum cask_status check_finite(const struct cask_step_report *report, struct cask_error *err)
-{
-    const char *name = isfinite(report->total) ? NULL : "total";
-    double value = report->total;
-    for (int i = 0; i < report->term_count; i++) { /* a term explains more than the total */
-        if (!isfinite(report->terms[i].value)) {
-            name = report->terms[i].name;
-            value = report->terms[i].value;
-            break;
-        }
-    }
-    if (name == NULL) {
-        return CASK_OK;
-    }
-    return cask_error_set(err, CASK_ERR_RANGE,
-                          "step %lld: the loss \"%s\" is %s; lower train.lr, lengthen "
-                          "train.warmup_epochs or lower its "
-                          "weight. Nothing of this step is kept",
-                          (long long)report->step + 1, name,
-                          isnan(value) ? "not a number" : "infinite");
-}
-
 enum cask_status cask_trainer_step(struct cask_trainer *trainer, int64_t step,
                                    const struct cask_batch *batch,
                                    const struct cask_teacher *teacher, bool measure,
@@ -180,6 +158,13 @@ enum cask_status cask_trainer_step(struct cask_trainer *trainer, int64_t step,
                                         .epoch = at.epoch,
                                         .rate = cask_schedule_rate(schedule, step),
                                         .gradient_norm = NAN};
+    const struct cask_watch_scene scene = {.step = step,
+                                           .net = trainer->net,
+                                           .plan = trainer->plan,
+                                           .device = trainer->device,
+                                           .criterion = trainer->criterion,
+                                           .pixels = batch->pixels,
+                                           .count = batch->count};
 
     CASK_TRY(
         cask_plan_forward(trainer->plan, batch->pixels, batch->count, trainer->embedding, err));
@@ -192,9 +177,10 @@ enum cask_status cask_trainer_step(struct cask_trainer *trainer, int64_t step,
     report->accuracy = cask_criterion_accuracy(trainer->criterion);
     report->captured = cask_criterion_captured(trainer->criterion);
     report->term_count = cask_criterion_terms(trainer->criterion, &report->terms);
-    CASK_TRY(check_finite(report, err));
+    CASK_TRY(cask_watch_losses(&trainer->watch, &scene, report->total, err));
     CASK_TRY(cask_net_zero_grads(trainer->net, err));
     CASK_TRY(cask_plan_backward(trainer->plan, trainer->d_embedding, err));
+    CASK_TRY(cask_watch_gradients(&scene, err));
     CASK_TRY(cask_optimizer_step(trainer->net, trainer->device, trainer->criterion,
                                  &trainer->config->train, report->rate, &report->gradient_norm,
                                  err));
@@ -228,6 +214,7 @@ enum cask_status cask_trainer_state(struct cask_trainer *trainer, struct cask_st
         CASK_TRY(cask_state_add(state, "criterion.", arrays[i].name, CASK_F32,
                                 arrays[i].rows * arrays[i].columns, arrays[i].values, NULL, err));
     }
+    CASK_TRY(cask_watch_state(&trainer->watch, state, err));
 done:
     return st;
 }

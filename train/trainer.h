@@ -13,6 +13,7 @@
 #include "train/criterion.h"
 #include "train/options.h"
 #include "train/schedule.h"
+#include "train/watch.h"
 
 /* What training needs to know about the data, once. */
 struct cask_trainer_setting {
@@ -31,6 +32,7 @@ struct cask_trainer {
     struct cask_plan *plan;
     struct cask_criterion *criterion;
     struct cask_schedule schedule;
+    struct cask_watch watch;
     int64_t classes;
     int dim;
     float *embedding, *d_embedding; /* [batch][dim] */
@@ -52,8 +54,9 @@ enum cask_status cask_trainer_create(const struct cask_train_config *config,
                                      struct cask_trainer **trainer, struct cask_error *err);
 void cask_trainer_free(struct cask_trainer *trainer); /* accepts NULL */
 
-/* One update. `measure`: also the terms' gradient norms. A loss that is not a finite number is
- * CASK_ERR_RANGE naming step and term; parameters are then as before the step. */
+/* One update. `measure`: also the terms' gradient norms. A loss or a gradient that is not a finite
+ * number, and a loss that is stuck, is CASK_ERR_RANGE naming step, term and layer (train/watch.h);
+ * the state in memory is then of no use, what was saved before is. */
 enum cask_status cask_trainer_step(struct cask_trainer *trainer, int64_t step,
                                    const struct cask_batch *batch,
                                    const struct cask_teacher *teacher, bool measure,
