@@ -131,11 +131,13 @@ static void add_line(struct cask_text *summary, const struct cask_json *line)
 {
     const char *key, *inner;
     const struct cask_json *value, *child;
+    const bool validation = cask_json_get(line, "validation") != NULL;
     for (void *at = NULL; (at = cask_json_next(line, at, &key, &value)) != NULL;) {
         if (cask_json_kind(value) == CASK_JSON_ARRAY) {
             add_named(summary, key, value);
         } else if (cask_json_kind(value) != CASK_JSON_OBJECT) {
-            if (strcmp(key, "step") != 0) {
+            if (strcmp(key, "step") != 0 &&
+                !validation) { /* the training line of the step has them */
                 add_number(summary, "train", key, value);
             }
         } else {

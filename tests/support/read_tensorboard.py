@@ -100,7 +100,7 @@ def expected(run):
         line = json.loads(line)
         step = line.pop("step")
         for key, value in line.items():
-            if is_number(value):
+            if is_number(value) and "validation" not in line:  # it repeats the training line's epoch
                 yield ("train/" + key, step), value
             children = value.items() if isinstance(value, dict) else [(None, value)]
             for name, child in children:

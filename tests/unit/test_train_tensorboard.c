@@ -9,33 +9,46 @@
 
 static struct cask_error err;
 
-static const char *line_of(int step)
+/* A training line, or the validation line that follows it. */
+static const char *line_of(int step, bool validation)
 {
     static char line[600];
-    snprintf(
-        line, sizeof line,
-        "{\"step\":%d,\"lr\":0.1,\"total\":%.9g,\"accuracy\":null,\"flag\":true,\"terms\":"
-        "[{\"name\":\"arcface\",\"weight\":1,\"value\":%d,\"gradient_norm\":null},"
-        "{\"name\":\"k\xc3\xb6/d\",\"weight\":0.5,\"value\":1e-30}],\"coverage\":{\"draws\":%d},"
-        "\"validation\":{\"accuracy\":91.5,\"best\":true,\"sets\":[{\"name\":\"lfw\","
-        "\"accuracy\":99.25,\"std\":0.5}]}}",
-        step, 10.0 / step, step * 1000000, step);
+    if (validation) {
+        snprintf(line, sizeof line,
+                 "{\"step\":%d,\"epoch\":2.5,\"validation\":{\"accuracy\":91.5,\"best\":true,"
+                 "\"sets\":[{\"name\":\"lfw\",\"accuracy\":99.25,\"std\":0.5}]}}",
+                 step);
+        return line;
+    }
+    snprintf(line, sizeof line,
+             "{\"step\":%d,\"epoch\":2.5,\"lr\":0.1,\"total\":%.9g,\"accuracy\":null,\"flag\":"
+             "true,\"terms\":[{\"name\":\"arcface\",\"weight\":1,\"value\":%d,"
+             "\"gradient_norm\":null},{\"name\":\"k\xc3\xb6/d\",\"weight\":0.5,\"value\":1e-30}],"
+             "\"coverage\":{\"draws\":%d}}",
+             step, 10.0 / step, step * 1000000, step);
     return line;
+}
+
+static void append(const char *folder, const char *text)
+{
+    char path[300];
+    snprintf(path, sizeof path, "%s/metrics.jsonl", folder);
+    assert_ok(cask_file_append(path, text, strlen(text), false, &err));
+    assert_ok(cask_file_append(path, "\n", 1, false, &err));
 }
 
 /* Lines of both files for steps [from, to] in steps of 5. */
 static void write_lines(struct cask_tensorboard *board, const char *folder, int from, int to)
 {
-    char path[300];
-    snprintf(path, sizeof path, "%s/metrics.jsonl", folder);
     for (int step = from; step <= to; step += 5) {
-        struct cask_json *line = NULL;
-        const char *text = line_of(step);
-        assert_ok(cask_json_parse(text, strlen(text), &line, &err));
-        assert_ok(cask_tensorboard_add(board, line, &err));
-        cask_json_free(line);
-        assert_ok(cask_file_append(path, text, strlen(text), false, &err));
-        assert_ok(cask_file_append(path, "\n", 1, false, &err));
+        for (int kind = 0; kind < 2; kind++) {
+            struct cask_json *line = NULL;
+            const char *text = line_of(step, kind == 1);
+            assert_ok(cask_json_parse(text, strlen(text), &line, &err));
+            assert_ok(cask_tensorboard_add(board, line, &err));
+            cask_json_free(line);
+            append(folder, text);
+        }
     }
 }
 
@@ -70,8 +83,8 @@ static void every_number_once(void **state)
     assert_int_equal(unlink(path), 0);
     assert_ok(cask_tensorboard_open(&board, folder, 22, 22, &err));
     for (int step = 5; step <= 20; step += 5) {
-        assert_ok(cask_file_append(path, line_of(step), strlen(line_of(step)), false, &err));
-        assert_ok(cask_file_append(path, "\n", 1, false, &err));
+        append(folder, line_of(step, false));
+        append(folder, line_of(step, true));
     }
     write_lines(&board, folder, 25, 45);
     cask_tensorboard_close(&board);
