@@ -30,7 +30,7 @@ struct cask_criterion {
 static void log_size(const struct cask_criterion *criterion,
                      const struct cask_criterion_options *options)
 {
-    size_t step, all = criterion->api->bytes(criterion->engine, &step);
+    size_t step, all = cask_criterion_bytes(criterion, &step);
     double matrix = (double)options->batch * (double)options->classes * sizeof(float);
     cask_log_info("criterion: %s, %d losses beside the head, %.1f MB; of these %.1f MB for a step, "
                   "%.2f of the B x C cosines",
@@ -133,6 +133,11 @@ unsigned cask_criterion_needs(const struct cask_criterion *criterion)
     }
     return needs & (CASK_NEED_UNIT | CASK_NEED_NORM | CASK_NEED_CENTERS | CASK_NEED_TOPK |
                     CASK_NEED_LABEL_COSINE | CASK_NEED_LSE);
+}
+
+size_t cask_criterion_bytes(const struct cask_criterion *criterion, size_t *step_bytes)
+{
+    return criterion->api->bytes(criterion->engine, step_bytes);
 }
 
 static double share_at(const struct cask_loss_share *share, struct cask_progress_point at)

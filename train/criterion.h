@@ -84,6 +84,8 @@ enum cask_status cask_criterion_create(const struct cask_criterion_config *confi
 void cask_criterion_free(struct cask_criterion *criterion); /* accepts NULL */
 unsigned cask_criterion_needs(
     const struct cask_criterion *criterion); /* bits of enum cask_teacher_need */
+/* Memory of it all; *step_bytes of that for the passes over the classes: cosines, chunks, sums. */
+size_t cask_criterion_bytes(const struct cask_criterion *criterion, size_t *step_bytes);
 
 /* Terms, in a fixed order: the head's cross-entropy first, then each active loss. */
 struct cask_term {

@@ -156,6 +156,7 @@ static enum cask_status begin(struct cask_engine *engine, const struct cask_engi
         .batch = input->batch,
         .count = engine->facts.classes,
         .scale = from_logits ? 1 : engine->head_options.scale,
+        .bounded = !from_logits && engine->weight != NULL, /* frozen rows are not clipped */
         .column_scale = from_logits ? NULL : engine->column_scale,
         .labels = engine->labels,
         .teacher = &engine->teacher,

@@ -150,6 +150,7 @@ static struct ranking ranking_of(const struct job *job, int64_t row, int thread)
                               .width = c->x->width,
                               .step = c->x->batch * c->x->width,
                               .count = c->count,
+                              .cosines = c->bounded,
                               .label = -1,
                               .scratch = c->scratch + thread * rank_scratch(c->count)};
     if (label->known) {

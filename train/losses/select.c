@@ -168,8 +168,10 @@ static void range_of(const struct ranking *r, real *low, real *high)
 
 static void open_histogram(struct histogram *h, const struct ranking *r)
 {
-    real low = -REAL_NONE, high = REAL_NONE;
-    range_of(r, &low, &high);
+    real low = r->cosines ? -1 : -REAL_NONE, high = r->cosines ? 1 : REAL_NONE;
+    if (!r->cosines) {
+        range_of(r, &low, &high);
+    }
     h->first = (real)-INFINITY;
     h->last = (real)INFINITY;
     lay_bins(h, low, high);
@@ -221,16 +223,28 @@ static int64_t entries(const struct ranking *r)
     return r->count - (r->label >= 0 && !r->with_label);
 }
 
-/* Entries of a bin in order of rank; the first RANK_SCRATCH by index if there are more. */
+/* Entries of a bin in order of rank; the first RANK_SCRATCH by index if there are more. A bin holds
+ * few of many: runs are looked through in blocks, and only a block that has one is searched. */
 static int64_t gather(const struct histogram *h, const struct ranking *r, int bin)
 {
+    enum { BLOCK = 64 };
     int64_t n = 0;
     int32_t bins[TILE];
     for (int64_t first = 0; first < r->count;) {
         const int width = tile_bins(h, r, first, bins);
-        for (int j = 0; j < width && n < RANK_SCRATCH; j++) {
-            if (bins[j] == bin) {
-                r->scratch[n++] = (struct candidate){value_at(r, first + j), (uint32_t)(first + j)};
+        for (int from = 0; from < width; from += BLOCK) {
+            const int end = from + BLOCK < width ? from + BLOCK : width;
+            int found = 0;
+            SIMD(reduction(+ : found))
+            for (int j = from; j < end; j++) {
+                found += bins[j] == bin;
+            }
+            for (int j = from; j < end && found > 0 && n < RANK_SCRATCH; j++) {
+                if (bins[j] == bin) {
+                    r->scratch[n++] =
+                        (struct candidate){value_at(r, first + j), (uint32_t)(first + j)};
+                    found--;
+                }
             }
         }
         first += width;

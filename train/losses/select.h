@@ -21,6 +21,7 @@ struct ranking {
     const real *x; /* entry j at x[j / width * step + j % width] */
     int64_t width, step;
     int64_t count;   /* C */
+    bool cosines;    /* all of them are known to lie in [-1, 1] */
     int64_t label;   /* entry of x that does not count as it is; -1: none */
     bool with_label; /* it counts with label_value instead; false: it is left out */
     double label_value;

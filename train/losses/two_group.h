@@ -131,6 +131,7 @@ struct classes {
     int batch;
     int64_t count;            /* C */
     double scale;             /* z = scale * x */
+    bool bounded;             /* x are cosines, inside [-1, 1] */
     const real *column_scale; /* [C] 1/|w_c|, goes onto the gradient; NULL: ones */
     struct label *labels;     /* [B] */
     int labelled;             /* rows that the cross-entropy counts */
