@@ -60,6 +60,8 @@ enum cask_status cask_folder_list(const char *path, char ***names, size_t *count
                                   struct cask_error *err);
 void cask_folder_list_free(char **names, size_t count);
 enum cask_status cask_folder_free_bytes(const char *path, uint64_t *bytes, struct cask_error *err);
+/* Bytes of the files directly in `path`; what cannot be read counts as nothing. */
+int64_t cask_folder_bytes(const char *path);
 /* Removes files in `path` whose name contains ".tmp."; missing folder is fine. */
 enum cask_status cask_folder_sweep_temporaries(const char *path, struct cask_error *err);
 

@@ -111,6 +111,27 @@ enum cask_status cask_folder_free_bytes(const char *path, uint64_t *bytes, struc
     return CASK_OK;
 }
 
+int64_t cask_folder_bytes(const char *path)
+{
+    struct cask_error ignored;
+    char **names = NULL;
+    size_t count = 0;
+    int64_t bytes = 0;
+    if (cask_folder_list(path, &names, &count, &ignored) != CASK_OK) {
+        return 0;
+    }
+    for (size_t i = 0; i < count; i++) {
+        char name[PATH_MAX];
+        struct stat info;
+        if (snprintf(name, sizeof name, "%s/%s", path, names[i]) < (int)sizeof name &&
+            stat(name, &info) == 0 && S_ISREG(info.st_mode)) {
+            bytes += info.st_size;
+        }
+    }
+    cask_folder_list_free(names, count);
+    return bytes;
+}
+
 enum cask_status cask_folder_sweep_temporaries(const char *path, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;

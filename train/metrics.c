@@ -180,7 +180,8 @@ static enum cask_status write_line(struct cask_metrics *metrics,
 {
     const double now = cask_now(), steps = metrics->sums[STEPS];
     const double images = (double)((report->step + 1 - metrics->line_step) * metrics->batch);
-    struct cask_json *line = cask_json_object(), *terms = cask_json_array();
+    struct cask_json *line = cask_json_object(), *terms = cask_json_array(),
+                     *stages = cask_json_object();
     cask_json_set_int(line, "step", report->step + 1);
     cask_json_set_real(line, "epoch",
                        (double)(report->step + 1) / (double)metrics->steps_per_epoch);
@@ -203,8 +204,13 @@ static enum cask_status write_line(struct cask_metrics *metrics,
     }
     cask_json_set_real(line, "images_per_second", images / fmax(now - metrics->line_time, 1e-9));
     cask_json_set_real(line, "stall_seconds", stall - metrics->line_stall);
+    for (int i = 0; i < CASK_STAGES; i++) {
+        cask_json_set_real(stages, cask_stage_names[i], metrics->line_stages[i]);
+    }
+    cask_json_set(line, "stage_seconds", stages);
     enum cask_status st = append_line(metrics, line, err);
     memset(metrics->sums, 0, sizeof metrics->sums);
+    memset(metrics->line_stages, 0, sizeof metrics->line_stages);
     metrics->line_time = now;
     metrics->line_stall = stall;
     metrics->line_step = report->step + 1;
@@ -244,6 +250,9 @@ enum cask_status cask_metrics_add(struct cask_metrics *metrics,
                                   const struct cask_step_report *report, double stall_seconds,
                                   bool due, struct cask_error *err)
 {
+    for (int i = 0; i < CASK_STAGES; i++) {
+        metrics->line_stages[i] += report->seconds[i];
+    }
     metrics->sums[STEPS] += 1;
     metrics->sums[TOTAL] += report->total;
     metrics->sums[ACCURACY] += report->accuracy;

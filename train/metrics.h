@@ -2,12 +2,13 @@
  *
  * Training lines: every train.log_steps steps one line of JSON: step (1-based: steps done), epoch,
  * lr, total, accuracy and each term's value as means over the steps since the line before; each
- * term's weight, gradient norm and cosine to the head's gradient at this step; images/s and seconds
- * waited for images:
+ * term's weight, gradient norm and cosine to the head's gradient at this step; images/s, seconds
+ * waited for images, and seconds in each part of the steps (sums of this process since then):
  *
  *   {"step", "epoch", "lr", "total", "accuracy", "terms": [{"name", "weight", "value",
  *    "gradient_norm", "gradient_cosine"}], "captured"?, "gradient_norm"?, "coverage"?,
- *    "images_per_second", "stall_seconds"}
+ *    "images_per_second", "stall_seconds", "stage_seconds": {"forward", "losses", "backward",
+ *    "update"}}
  *
  * Where a sampler draws images more than once, the last step of an epoch ends a line too, and it
  * has "coverage": what the epoch drew, as struct cask_coverage counts it.
@@ -42,7 +43,7 @@ struct cask_metrics {
     int64_t batch, steps_per_epoch, log_steps, total_steps;
     double sums[3 + CASK_METRICS_TERMS]; /* steps, total, accuracy, values: saved with the run */
     /* since the last line, of this process */
-    double line_time, line_stall;
+    double line_time, line_stall, line_stages[CASK_STAGES];
     int64_t line_step;
     struct cask_progress bar;
     struct cask_tensorboard board;

@@ -1,5 +1,6 @@
 #include "train/report_data.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,7 +52,8 @@ static enum cask_status read_metrics(struct report_data *run, struct cask_error 
     for (size_t at = 0; at < bytes;) {
         const char *end = memchr(text + at, '\n', bytes - at);
         const size_t length = end != NULL ? (size_t)(end - (text + at)) : bytes - at;
-        if (cask_json_parse(text + at, length, &line, &ignored) == CASK_OK) {
+        if (cask_json_parse(text + at, length, &line, &ignored) == CASK_OK &&
+            cask_json_kind(line) == CASK_JSON_OBJECT) {
             const bool validation = cask_json_get(line, "validation") != NULL;
             CASK_TRY(report_table_add(validation ? &run->validation : &run->training, line, err));
         }
@@ -86,20 +88,20 @@ done:
     return st;
 }
 
+char *report_name(const char *folder)
+{
+    char full[PATH_MAX];
+    const char *path = realpath(folder, full) != NULL ? full : folder;
+    const char *slash = strrchr(path, '/');
+    return cask_strdup(slash != NULL && slash[1] != 0 ? slash + 1 : path);
+}
+
 enum cask_status report_data_open(struct report_data *run, const char *path, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    *run = (struct report_data){.path = cask_strdup(path)};
-    if (run->path == NULL) {
+    *run = (struct report_data){.path = cask_strdup(path), .name = report_name(path)};
+    if (run->path == NULL || run->name == NULL) {
         CASK_TRY(cask_error_memory(err, strlen(path), "path of a run"));
-    }
-    for (size_t i = strlen(run->path); i > 1 && run->path[i - 1] == '/'; i--) {
-        run->path[i - 1] = 0;
-    }
-    const char *slash = strrchr(run->path, '/');
-    run->name = cask_strdup(slash != NULL && slash[1] != 0 ? slash + 1 : run->path);
-    if (run->name == NULL) {
-        CASK_TRY(cask_error_memory(err, strlen(path), "name of a run"));
     }
     CASK_TRY(read_settings(run, err));
     CASK_TRY(read_metrics(run, err));
@@ -215,10 +217,10 @@ double report_data_seconds(const struct report_data *run)
     }
     double seconds = 0, before = 0;
     for (size_t i = 0; i < table->rows; i++) {
-        if (rate[i] > 0) {
+        if (rate[i] > 0 && step[i] > before) {
             seconds += (step[i] - before) * strtod(batch, NULL) / rate[i];
+            before = step[i];
         }
-        before = step[i];
     }
     return seconds;
 }

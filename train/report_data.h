@@ -22,6 +22,9 @@ struct report_data {
     struct report_table training, validation;
 };
 
+/* The last part of the folder's absolute path; caller frees, NULL: no memory. */
+char *report_name(const char *folder);
+
 /* CASK_ERR_FORMAT: there is no config.yaml (not a run), or a file is damaged. */
 enum cask_status report_data_open(struct report_data *run, const char *path,
                                   struct cask_error *err);

@@ -178,7 +178,7 @@ enum cask_status report_figures_gradients(struct report_page *page, const struct
                                        .height = HEIGHT,
                                        .series = series,
                                        .series_count = count};
-        if (count > 0) {
+        if (count > i) { /* the head's cosine to itself says nothing */
             CASK_TRY(report_page_figure(page, headings[i], &plot, err));
         }
     }

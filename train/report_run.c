@@ -84,8 +84,9 @@ static void tiles(struct report_page *page, const struct report_data *run)
                  saved = report_data_number(run->result, "teacher_passes_saved");
     report_page_open(page, "tiles");
     validation_tile(page, run);
-    report_page_tile(page, "Final loss", "final.total", report_table_last(&run->training, "total"),
-                     4, "", "mean of the last interval");
+    report_page_tile(page, run->result != NULL ? "Final loss" : "Loss so far", "final.total",
+                     report_table_last(&run->training, "total"), 4, "",
+                     "mean of the last interval");
     report_page_tile(page, "Training accuracy", "final.accuracy_percent",
                      100 * report_table_last(&run->training, "accuracy"), 2, "%",
                      "mean of the last interval");

@@ -108,9 +108,18 @@ enum cask_status report_figure_scores(struct report_page *page, const struct cas
     }
     to_shares(bars[0], counts[0]);
     to_shares(bars[1], counts[1]);
+    size_t first = 0, last = counts[0] - 1; /* with values, and two empty bars beside them */
+    while (first + 2 < last && !(bars[0][first + 2] > 0 || bars[1][first + 2] > 0)) {
+        first++;
+    }
+    while (last > first + 2 && !(bars[0][last - 2] > 0 || bars[1][last - 2] > 0)) {
+        last--;
+    }
     const struct cask_plot_series series[2] = {
-        {"genuine pairs", edge, bars[0], counts[0], CASK_PLOT_BARS, false, NULL, NULL},
-        {"impostor pairs", edge, bars[1], counts[1], CASK_PLOT_BARS, false, NULL, NULL}};
+        {"genuine pairs", edge + first, bars[0] + first, last - first + 1, CASK_PLOT_BARS, false,
+         NULL, NULL},
+        {"impostor pairs", edge + first, bars[1] + first, last - first + 1, CASK_PLOT_BARS, false,
+         NULL, NULL}};
     const struct cask_plot plot = {.x_label = "cosine of the two embeddings",
                                    .y_label = "% of the pairs of a kind",
                                    .width = WIDTH,

@@ -27,7 +27,7 @@ static void begin(struct report_page *page, const struct report_sweep *sweep)
                *file = report_data_text(sweep->table, "sweep");
     snprintf(subtitle, sizeof subtitle, "%d rows%s%.300s%s%.300s", sweep->count,
              file[0] != 0 ? " of " : "", file, cache[0] != 0 ? ", taught from " : "", cache);
-    report_page_begin(page, sweep->path, subtitle, state,
+    report_page_begin(page, sweep->name, subtitle, state,
                       failed > 0          ? "failed"
                       : finished == total ? "done"
                                           : "");

@@ -6,7 +6,7 @@
 #include "train/report_page.h"
 
 struct report_sweep {
-    char *path; /* owned: the folder */
+    char *path, *name; /* owned: the folder, and the last part of it */
     /* as sweep.json says (train/sweep.h); of a folder without one the same is made of its runs */
     struct cask_json *table;
     struct report_row {

@@ -165,8 +165,8 @@ enum cask_status report_sweep_open(struct report_sweep *sweep, const char *folde
                                    struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    *sweep = (struct report_sweep){.path = cask_strdup(folder)};
-    if (sweep->path == NULL) {
+    *sweep = (struct report_sweep){.path = cask_strdup(folder), .name = report_name(folder)};
+    if (sweep->path == NULL || sweep->name == NULL) {
         CASK_TRY(cask_error_memory(err, strlen(folder), "path of a sweep"));
     }
     CASK_TRY(read_table(sweep, err));
@@ -195,6 +195,7 @@ void report_sweep_close(struct report_sweep *sweep)
     cask_free(sweep->rows);
     cask_json_free(sweep->table);
     cask_free(sweep->path);
+    cask_free(sweep->name);
     *sweep = (struct report_sweep){0};
 }
 

@@ -202,7 +202,7 @@ static void put_map(struct report_page *page, const struct report_sweep *sweep,
         snprintf(key, sizeof key, "%s%s%s", prefix, prefix[0] != 0 ? "." : "", node->key);
         if (node->kind == CASK_YAML_MAP) {
             put_map(page, sweep, node, key);
-        } else if (strcmp(key, "out") != 0 && differs(sweep, key)) {
+        } else if (strcmp(key, "out") != 0 && strcmp(key, "config") != 0 && differs(sweep, key)) {
             report_page_put(page, "<tr><td>");
             report_page_text(page, key);
             for (int i = 0; i < sweep->count; i++) {

@@ -59,6 +59,11 @@ static struct cask_json *cache_object(const struct cask_result *result)
     struct cask_json *object = cask_json_object();
     cask_json_set_text(object, "folder", result->cache);
     cask_json_set_text(object, "teacher", result->teacher->teacher);
+    cask_json_set_int(object, "images", result->teacher->images);
+    cask_json_set_int(object, "classes", result->teacher->classes);
+    cask_json_set_int(object, "embedding", result->teacher->embedding);
+    cask_json_set_int(object, "topk", result->teacher->topk);
+    cask_json_set_int(object, "bytes", cask_folder_bytes(result->cache));
     cask_json_set_text(object, "mode", result->teacher_mode);
     cask_json_set_text(object, "weights_sha256", result->teacher->weights_sha256);
     cask_json_set_text(object, "centers_sha256", result->teacher->centers_sha256);

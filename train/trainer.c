@@ -144,6 +144,16 @@ void cask_trainer_free(struct cask_trainer *trainer)
 
 /* -------------------------------------------------------------------- step */
 
+const char *const cask_stage_names[CASK_STAGES] = {"forward", "losses", "backward", "update"};
+
+/* The time since *begin belongs to `stage`; the next one begins. */
+static void end_stage(struct cask_step_report *report, enum cask_stage stage, double *begin)
+{
+    const double now = cask_now();
+    report->seconds[stage] = now - *begin;
+    *begin = now;
+}
+
 enum cask_status cask_trainer_step(struct cask_trainer *trainer, int64_t step,
                                    const struct cask_batch *batch,
                                    const struct cask_teacher *teacher, bool measure,
@@ -165,9 +175,11 @@ enum cask_status cask_trainer_step(struct cask_trainer *trainer, int64_t step,
                                            .criterion = trainer->criterion,
                                            .pixels = batch->pixels,
                                            .count = batch->count};
+    double begin = cask_now();
 
     CASK_TRY(
         cask_plan_forward(trainer->plan, batch->pixels, batch->count, trainer->embedding, err));
+    end_stage(report, CASK_STAGE_FORWARD, &begin);
     const struct cask_sgd head = cask_optimizer_head(&trainer->config->train, report->rate);
     cask_criterion_set_update(trainer->criterion, &head);
     cask_criterion_set_step(trainer->criterion, step);
@@ -178,12 +190,15 @@ enum cask_status cask_trainer_step(struct cask_trainer *trainer, int64_t step,
     report->captured = cask_criterion_captured(trainer->criterion);
     report->term_count = cask_criterion_terms(trainer->criterion, &report->terms);
     CASK_TRY(cask_watch_losses(&trainer->watch, &scene, report->total, err));
+    end_stage(report, CASK_STAGE_LOSSES, &begin);
     CASK_TRY(cask_net_zero_grads(trainer->net, err));
     CASK_TRY(cask_plan_backward(trainer->plan, trainer->d_embedding, err));
     CASK_TRY(cask_watch_gradients(&scene, err));
+    end_stage(report, CASK_STAGE_BACKWARD, &begin);
     CASK_TRY(cask_optimizer_step(trainer->net, trainer->device, trainer->criterion,
                                  &trainer->config->train, report->rate, &report->gradient_norm,
                                  err));
+    end_stage(report, CASK_STAGE_UPDATE, &begin);
 done:
     if (st != CASK_OK && strncmp(err->message, "step ", 5) != 0) {
         cask_error_prefix(err, "step %lld", (long long)step + 1);

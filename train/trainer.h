@@ -38,12 +38,23 @@ struct cask_trainer {
     float *embedding, *d_embedding; /* [batch][dim] */
 };
 
+/* Parts of a step, for the question where the time goes. */
+enum cask_stage {
+    CASK_STAGE_FORWARD,
+    CASK_STAGE_LOSSES, /* head and losses, forward and backward */
+    CASK_STAGE_BACKWARD,
+    CASK_STAGE_UPDATE,
+    CASK_STAGES
+};
+extern const char *const cask_stage_names[CASK_STAGES]; /* "forward", ... */
+
 /* What one step did. Terms belong to the criterion and are valid until its next step. */
 struct cask_step_report {
     int64_t step; /* 0-based number of the step done */
     double epoch, rate, total, accuracy;
     double captured;      /* cask_criterion_captured() */
     double gradient_norm; /* NaN if clipping is off */
+    double seconds[CASK_STAGES];
     const struct cask_term *terms;
     int term_count;
 };

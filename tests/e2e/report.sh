@@ -160,9 +160,13 @@ if kind == "run":
     same("result.teacher_passes_saved", result["teacher_passes_saved"], "%d" % result["teacher_passes_saved"])
     same("final.total", result["final"]["total"], "%.4f" % result["final"]["total"])
     same("final.accuracy_percent", 100 * result["final"]["accuracy"])
-    same("seconds.validation", result["validation_seconds"])
-    total = sum(shown["seconds." + k] for k in ("steps", "waiting", "validation"))
-    assert abs(total - result["seconds"]) < 1e-6 * total, (total, result["seconds"])
+    same("seconds.5", result["validation_seconds"])
+    seconds = [shown["seconds.%d" % i] for i in range(7)]  # forward, losses, backward, update, waiting, validation, else
+    assert abs(sum(seconds) - result["seconds"]) < 1e-6 * sum(seconds), (seconds, result["seconds"])
+    lines = [json.loads(line) for line in open(folder + "/metrics.jsonl")]
+    for i, stage in enumerate(("forward", "losses", "backward", "update")):
+        want = sum(line["stage_seconds"][stage] for line in lines if "stage_seconds" in line)
+        assert abs(seconds[i] - want) < 1e-9 and want > 0, (stage, seconds[i], want)
     for s in json.load(open(folder + "/evaluation.json"))["sets"]:
         same(s["name"] + ".accuracy", s["accuracy"])
         same(s["name"] + ".pairs", s["pairs"])
