@@ -167,6 +167,61 @@ static void python2_numpy_arrays_are_read(void **state)
     }
 }
 
+static void short_text(struct pickle *p, const char *text)
+{
+    op_count(p, '\x8c', strlen(text), 1);
+    op(p, text, strlen(text));
+}
+
+/* Python 3, protocol 5: numpy.core.numeric._frombuffer (numpy 2: numpy._core) of a bytearray; the
+ * flags as one array of bool, all through the memo as Python writes it. */
+static void python3_buffers_are_read(void **state)
+{
+    (void)state;
+    static const char *const modules[] = {"numpy.core.numeric", "numpy._core.numeric"};
+    for (int m = 0; m < 2; m++) {
+        struct pickle p = {0};
+        OP(&p, "\x80\x05]\x94(");
+        for (int i = 0; i < 5; i++) { /* the fifth array is the flags */
+            const char image[2] = {i < 4 ? 'i' : 1, i < 4 ? (char)('0' + i) : 0};
+            if (i == 4) {
+                OP(&p, "e");
+            }
+            short_text(&p, modules[m]);
+            short_text(&p, "_frombuffer");
+            OP(&p, "\x93(");
+            op_count(&p, '\x96', 2, 8);
+            op(&p, image, 2);
+            short_text(&p, "numpy");
+            short_text(&p, "dtype");
+            OP(&p, "\x93");
+            short_text(&p, i < 4 ? "u1" : "b1");
+            OP(&p, "\x89\x88\x87R(K\x03");
+            short_text(&p, "|");
+            OP(&p, "NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb");
+            OP(&p, "K\x02\x85");
+            short_text(&p, "C");
+            OP(&p, "tR");
+        }
+        OP(&p, "\x86.");
+        assert_toy(&p);
+    }
+}
+
+/* A whole numpy array of bool as Python 2 pickles it, behind raw file bytes. */
+static void python2_arrays_of_flags_are_read(void **state)
+{
+    (void)state;
+    struct pickle p = {0};
+    OP(&p, "\x80\x02](U\x02i0U\x02i1U\x02i2U\x02i3e");
+    OP(&p, "cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85U\x01"
+           "b\x87R(K\x01K\x02\x85"
+           "cnumpy\ndtype\nU\x02"
+           "b1K\0K\x01\x87R(K\x03U\x01|"
+           "NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb\x89U\x02\x01\0tb\x86.");
+    assert_toy(&p);
+}
+
 static void ints_and_lists_of_other_kinds_are_read(void **state)
 {
     (void)state;
@@ -324,6 +379,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_string_writer_is_read),
         cmocka_unit_test(python2_numpy_arrays_are_read),
+        cmocka_unit_test(python3_buffers_are_read),
+        cmocka_unit_test(python2_arrays_of_flags_are_read),
         cmocka_unit_test(ints_and_lists_of_other_kinds_are_read),
         cmocka_unit_test(python3_files_are_read),
         cmocka_unit_test(refusals_name_what_was_found),

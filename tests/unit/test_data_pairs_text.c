@@ -1,4 +1,4 @@
-/* Pairs of the LFW format: header, sets, one listing of each image, refusals by line. */
+/* Pairs of the LFW format and CSV: header, sets, one listing of each image, refusals by line. */
 #include "common/file.h"
 #include "data/data.h"
 #include "tests/support/test.h"
@@ -118,12 +118,74 @@ static void errors_name_the_line(void **state)
     }
 }
 
+static void csv_names_paths_under_the_folder(void **state)
+{
+    struct cask_error err = {0};
+    struct cask_pairs *pairs;
+    struct cask_encoded encoded = {0};
+    assert_ok(open_text(*state,
+                        "left,right,same\n# a note\nAnn/Ann_0001.jpg, Ann/Ann_0003.png ,TRUE\r\n"
+                        "Bo B/Bo B_0012.jpg,Ann/Ann_0001.jpg,0\n",
+                        &pairs, &err));
+    assert_int_equal(cask_pairs_folds(pairs), 10);
+    assert_int_equal(cask_pairs_count(pairs), 2);
+    assert_int_equal(cask_pairs_image_count(pairs), 3);
+    const struct cask_pair *a = cask_pairs_at(pairs, 0), *b = cask_pairs_at(pairs, 1);
+    assert_true(a->a == 0 && a->b == 1 && a->same && b->a == 2 && b->b == 0 && !b->same);
+    assert_ok(cask_pairs_read(pairs, 2, &encoded, &err));
+    assert_memory_equal(encoded.data, "Bo B/Bo B_0012.jpg", encoded.bytes);
+    assert_true(cask_pairs_image_key(pairs, 0) != cask_pairs_image_key(pairs, 1));
+    cask_encoded_release(&encoded);
+    cask_pairs_close(pairs);
+    static const struct {
+        const char *text, *message;
+    } rows[] = {
+        {"Ann/Ann_0001.jpg,Ann/Ann_0002.jpg,1\na,b\n", "my_pairs.txt:2: expected three columns"},
+        {"a,b,c,d\n", "my_pairs.txt:1: expected three columns"},
+        {"a,b,same\n", "expected lines \"a,b,same\", found none"},
+        {"Ann/Ann_0001.jpg,Ann/Ann_0002.jpg,1\nAnn/Ann_0001.jpg,Cy/Cy_0001.jpg,yes\n",
+         "my_pairs.txt:2: expected 1 or 0"},
+        {"Ann/Ann_0001.jpg,Ann/Ann_0009.jpg,1\n", "my_pairs.txt:1: no image"},
+        {"Ann/../Ann/Ann_0001.jpg,Ann/Ann_0002.jpg,1\n", "without \"..\""},
+        {"Ann/..,Ann/Ann_0002.jpg,1\n", "without \"..\""},
+        {",Ann/Ann_0002.jpg,1\n", "my_pairs.txt:1: expected a path"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_refused(CASK_ERR_FORMAT, rows[i].message,
+                       open_text(*state, rows[i].text, &pairs, &err));
+        assert_null(pairs);
+    }
+}
+
+static void pairs_without_images_are_names(void **state)
+{
+    struct cask_error err = {0};
+    struct cask_pairs *pairs;
+    struct cask_encoded encoded = {0};
+    char path[600], name[100];
+    static const char *const texts[] = {"1\t1\nNo One\t1\t2\nNo One\t1\tCy\t77\n",
+                                        "17,18,1\n17,../x,0\n"};
+    static const char *const names[] = {"Cy/Cy_0077", "../x"};
+    snprintf(path, sizeof path, "%s/my_pairs.txt", (const char *)*state);
+    for (int i = 0; i < 2; i++) {
+        assert_ok(cask_file_write_all(path, texts[i], strlen(texts[i]), &err));
+        assert_ok(cask_pairs_open_text(path, NULL, &pairs, &err));
+        assert_int_equal(cask_pairs_image_count(pairs), 3);
+        cask_pairs_image_name(pairs, 2, name, sizeof name);
+        assert_string_equal(name, names[i]);
+        assert_refused(CASK_ERR_USAGE, "without images", cask_pairs_read(pairs, 2, &encoded, &err));
+        cask_pairs_close(pairs);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(sets_and_images_are_as_written, setup, teardown),
         cmocka_unit_test_setup_teardown(one_number_is_one_set, setup, teardown),
         cmocka_unit_test_setup_teardown(errors_name_the_line, setup, teardown),
+        cmocka_unit_test_setup_teardown(csv_names_paths_under_the_folder, setup, teardown),
+        cmocka_unit_test_setup_teardown(pairs_without_images_are_names, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
