@@ -3,8 +3,10 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { LONGEST_NUMBER = 63, SHOWN = 80, LONGEST_PATH = 1024 };
+enum { RELEASE = 16 << 20 }; /* a multiple of every page size */
 
 enum cask_status cask_lines_open(struct cask_lines *lines, const char *path, struct cask_error *err)
 {
@@ -12,6 +14,7 @@ enum cask_status cask_lines_open(struct cask_lines *lines, const char *path, str
     enum cask_status st = cask_map_open(&lines->map, path, err);
     lines->next = (const char *)lines->map.data;
     lines->end = st == CASK_OK ? lines->next + lines->map.bytes : lines->next;
+    lines->released = lines->next;
     return st;
 }
 
@@ -37,9 +40,20 @@ static struct cask_slice trim(const char *begin, const char *end)
     return (struct cask_slice){begin, (size_t)(end - begin)};
 }
 
+/* Pages of the map that lie behind do not count as this program's memory any more; a slice that
+ * still points there brings its page back from the file. */
+static void release_behind(struct cask_lines *lines)
+{
+    if (lines->next - lines->released >= RELEASE) {
+        madvise((void *)(uintptr_t)lines->released, RELEASE, MADV_DONTNEED);
+        lines->released += RELEASE;
+    }
+}
+
 enum cask_status cask_lines_next(struct cask_lines *lines, struct cask_slice *line,
                                  struct cask_error *err)
 {
+    release_behind(lines);
     while (lines->next < lines->end) {
         size_t left = (size_t)(lines->end - lines->next);
         size_t look = left <= CASK_LINE_LONGEST ? left : CASK_LINE_LONGEST + 1;

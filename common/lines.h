@@ -1,8 +1,8 @@
 /* common/lines.h - reads text files that hold one record a line: lists, pairs, CSV.
  *
  * The file is mapped; lines and columns are pieces of the map, without a NUL at the end, and die
- * with it. Nothing is copied, so a list of many millions of lines costs no memory. Thread rule: one
- * reader, one thread.
+ * with it. Nothing is copied, and pages that were read are given back, so a list of many millions
+ * of lines costs no memory. Thread rule: one reader, one thread.
  */
 #ifndef CASK_COMMON_LINES_H
 #define CASK_COMMON_LINES_H
@@ -28,7 +28,8 @@ struct cask_lines {
     const char *path; /* borrowed, for messages */
     struct cask_map map;
     const char *next, *end;
-    int64_t number; /* of the line that was taken last, from 1 */
+    const char *released; /* what lies before it was given back to the system */
+    int64_t number;       /* of the line that was taken last, from 1 */
 };
 
 enum cask_status cask_lines_open(struct cask_lines *lines, const char *path,

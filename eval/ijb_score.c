@@ -24,6 +24,7 @@ struct scoring {
     struct pair *block; /* [BLOCK] */
     double *score;      /* [BLOCK] */
     int64_t count;      /* in the block */
+    int64_t genuine_room;
     int64_t missing, missing_id, missing_line;
 };
 
@@ -81,8 +82,19 @@ static void score_task(void *user, int64_t index, int worker)
     }
 }
 
-static void keep_scores(struct scoring *s)
+/* Impostors have room for all lines; genuine pairs are few, so their room grows. */
+static enum cask_status keep_scores(struct scoring *s, struct cask_error *err)
 {
+    if (s->scores->genuine_count + s->count > s->genuine_room) {
+        int64_t room = 2 * s->genuine_room + BLOCK;
+        double *grown =
+            cask_grow(s->scores->genuine, (size_t)s->genuine_room, (size_t)room, sizeof *grown);
+        if (grown == NULL) {
+            return cask_error_memory(err, (size_t)room * sizeof *grown, "genuine scores");
+        }
+        s->scores->genuine = grown;
+        s->genuine_room = room;
+    }
     for (int64_t i = 0; i < s->count; i++) {
         if (s->block[i].genuine) {
             s->scores->genuine[s->scores->genuine_count++] = s->score[i];
@@ -92,6 +104,7 @@ static void keep_scores(struct scoring *s)
     }
     s->found->pairs += s->count;
     s->count = 0;
+    return CASK_OK;
 }
 
 static enum cask_status score_lines(struct scoring *s, struct cask_pool *pool,
@@ -110,7 +123,7 @@ static enum cask_status score_lines(struct scoring *s, struct cask_pool *pool,
         }
         CASK_TRY(cask_interrupt_check(err));
         cask_pool_run(pool, (s->count + TASK - 1) / TASK, score_task, s);
-        keep_scores(s);
+        CASK_TRY(keep_scores(s, err));
     }
     if (s->missing > 0) {
         CASK_TRY(cask_error_set(err, CASK_ERR_MISMATCH,
@@ -131,11 +144,10 @@ static enum cask_status prepare(struct scoring *s, struct cask_error *err)
     s->score = cask_alloc(BLOCK, sizeof *s->score);
     s->seen = cask_alloc(templates * (templates + 1) / 16 + 1, 1);
     s->empty = cask_alloc(templates, 1);
-    s->scores->genuine = cask_alloc(lines, sizeof(double));
     s->scores->impostor = cask_alloc(lines, sizeof(double));
     if (s->block == NULL || s->score == NULL || s->seen == NULL || s->empty == NULL ||
-        s->scores->genuine == NULL || s->scores->impostor == NULL) {
-        return cask_error_memory(err, lines * 2 * sizeof(double), "scores of pairs");
+        s->scores->impostor == NULL) {
+        return cask_error_memory(err, lines * sizeof(double), "scores of pairs");
     }
     for (size_t t = 0; t < templates; t++) {
         const double *row = s->templates->rows + t * dim;
