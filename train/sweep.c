@@ -214,6 +214,24 @@ done:
     return st;
 }
 
+/* A row may start from what another one ends with, which may be at work right now. */
+static bool must_wait(const struct state *state, const struct cask_sweep_run *run)
+{
+    const char *init = run->config->student.init;
+    if (init[0] == 0 || cask_path_exists(init)) {
+        return false;
+    }
+    for (int i = 0; i < (int)state->call->call.jobs; i++) {
+        const struct worker *worker = &state->workers[i];
+        const char *out = state->sweep.runs[worker->run].config->out;
+        const size_t length = strlen(out);
+        if (worker->job.pid > 0 && strncmp(init, out, length) == 0 && init[length] == '/') {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A code of 130 means that somebody stopped the run; that is for its own process to tell. */
 static enum cask_status take_end(struct state *state, const struct worker *worker,
                                  struct cask_error *err)
@@ -256,7 +274,8 @@ static enum cask_status run_all(struct state *state, struct cask_error *err)
                 st = st == CASK_OK ? ended : st;
             }
             if (worker->job.pid == 0 && !stop && st == CASK_OK &&
-                state->next < state->sweep.run_count) {
+                state->next < state->sweep.run_count &&
+                !must_wait(state, &state->sweep.runs[state->next])) {
                 st = start(state, worker, err);
             }
             busy = busy || worker->job.pid > 0;

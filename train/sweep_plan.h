@@ -16,6 +16,8 @@
  *       grid:                  # one row for each combination: "GKD tau=0.93 temperature=4", ...
  *         loss.gkd.tau: [0.91, 0.93]
  *         loss.gkd.temperature: [1, 4]
+ *     - name: fine
+ *       student.init: "{run:KD}/student.safetensors"    # what that row, further up, ends with
  *   grid: ...                  # beside rows or instead of them: rows named by the values alone
  *
  * A row's settings win over the base, the command line's over the row's, a seed over all. Names are

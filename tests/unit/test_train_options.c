@@ -175,8 +175,11 @@ static void shipped_configs_load(void **state)
         snprintf(folder, sizeof folder, "%s/%s", root, folders[i]);
         assert_ok(cask_folder_list(folder, &files, &file_count, &err));
         for (size_t j = 0; j < file_count; j++) {
-            struct cask_train_config *config = make();
             snprintf(path, sizeof path, "%s/%s", folder, files[j]);
+            if (strcmp(folders[i], "papers") == 0 && strncmp(files[j], "recipe-", 7) != 0) {
+                continue; /* a sweep: test_train_sweep.c */
+            }
+            struct cask_train_config *config = make();
             assert_ok(cask_config_load_file(config->rows, path, &err));
             set(config, "data=/faces");
             set(config, "out=/run");
