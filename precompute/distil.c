@@ -134,20 +134,29 @@ static void push(uint64_t *heap, int *size, int capacity, uint64_t value)
 /* Sums of exponentials relative to the row's largest cosine so far: at s/T in the thousands any
  * other shift would underflow to log 0. What was summed before is rescaled when the largest grows.
  */
-static void add_exponentials(struct distiller *d, int64_t row, const float *cosines)
+static void add_exponentials(struct distiller *d, int64_t row, const float *cosines, double most)
 {
-    double before = d->most[row], most = before;
-    for (int64_t j = 0; j < d->class_count; j++) {
-        most = (double)cosines[j] > most ? (double)cosines[j] : most;
-    }
+    double before = d->most[row];
+    most = most > before ? most : before;
     d->most[row] = most;
     for (int t = 0; t < d->temperature_count; t++) {
-        double factor = d->scale / d->temperatures[t], sum = 0;
+        double factor = d->scale / d->temperatures[t];
         double *total = &d->sums[row * d->temperature_count + t];
-        for (int64_t j = 0; j < d->class_count; j++) {
-            sum += exp(factor * ((double)cosines[j] - most));
-        }
-        *total = *total * exp(factor * (before - most)) + sum;
+        *total = *total * exp(factor * (before - most)) +
+                 sum_exponentials(cosines, d->class_count, factor, most);
+    }
+}
+
+/* A list that is full takes few of the classes that follow, so blocks whose largest cosine cannot
+ * enter are passed over. One step of the grid is left for rounding. */
+static void push_block(struct distiller *d, int64_t row, const float *cosines, int64_t begin,
+                       int64_t end)
+{
+    uint64_t *heap = d->heaps + (size_t)row * (size_t)d->topk;
+    for (int64_t j = begin; j < end; j++) {
+        float cosine = fminf(fmaxf(cosines[j], -1.0f), 1.0f);
+        push(heap, &d->heap_sizes[row], d->topk,
+             candidate((int)lrintf(cosine * 32767.0f), (uint32_t)(d->class_begin + j)));
     }
 }
 
@@ -156,14 +165,20 @@ static void scan_row(void *user, int64_t row, int worker)
 {
     struct distiller *d = user;
     const float *cosines = d->cosines + (size_t)row * (size_t)d->class_count;
-    uint64_t *heap = d->heaps + (size_t)row * (size_t)d->topk;
+    const uint64_t *heap = d->heaps + (size_t)row * (size_t)d->topk;
+    float largest[CLASSES / CLASS_BLOCK], most = -INFINITY;
     (void)worker;
-    for (int64_t j = 0; j < d->class_count; j++) {
-        float cosine = fminf(fmaxf(cosines[j], -1.0f), 1.0f);
-        push(heap, &d->heap_sizes[row], d->topk,
-             candidate((int)lrintf(cosine * 32767.0f), (uint32_t)(d->class_begin + j)));
+    block_maxima(cosines, d->class_count, largest);
+    for (int64_t j = 0, b = 0; j < d->class_count; j += CLASS_BLOCK, b++) {
+        bool full = d->heap_sizes[row] == d->topk;
+        float smallest = full ? (float)((int)(heap[0] >> 32) - 32768 - 1) / 32767.0f : -INFINITY;
+        if (largest[b] >= smallest) {
+            int64_t end = j + CLASS_BLOCK < d->class_count ? j + CLASS_BLOCK : d->class_count;
+            push_block(d, row, cosines, j, end);
+        }
+        most = largest[b] > most ? largest[b] : most;
     }
-    add_exponentials(d, row, cosines);
+    add_exponentials(d, row, cosines, (double)most);
     int64_t label = (int64_t)d->labels[row] - d->class_begin;
     if (d->labels[row] != CASK_NO_LABEL && label >= 0 && label < d->class_count) {
         d->label_cosine[row] = cosines[label];

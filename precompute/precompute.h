@@ -151,6 +151,13 @@ enum cask_status distiller_write(struct distiller *distiller, const struct cask_
                                  const struct shard_rows *rows, struct cask_cache_writer *writer,
                                  struct cask_error *err);
 
+/* Sum of exp(factor (cosine - most)) over `count` cosines that are at most `most`; the same bits on
+ * every CPU. */
+double sum_exponentials(const float *cosines, int64_t count, double factor, double most);
+/* The largest of each CLASS_BLOCK cosines, the last of which may be fewer. */
+enum { CLASS_BLOCK = 32 };
+void block_maxima(const float *cosines, int64_t count, float *most);
+
 /* ----------------------------------------------------------------- staging */
 
 /* DIR/staging-<identity>/stage-00000.bin holds one shard_rows each, whole or absent. The name binds

@@ -8,13 +8,9 @@
 #include <string.h>
 
 #include "common/config.h"
-#include "common/log.h"
-#include "common/mem.h"
-#include "common/rng.h"
-#include "common/thread.h"
 #include "data/data.h"
-#include "kernels/kernels.h"
 #include "models/models.h"
+#include "tests/bench/bench.h"
 #include "tests/support/cache_fixture.h"
 #include "train/options.h"
 #include "train/trainer.h"
@@ -36,76 +32,6 @@ static const struct cask_config_row rows[] = {
     {"repeats", CASK_CONFIG_INT, ROW(repeats), "3", 1, 1000, NULL, "N",
      "measurements of which the best counts"},
 };
-
-/* Seconds of the fastest of `repeats` calls, after one that is not counted. */
-typedef enum cask_status (*action)(void *user, struct cask_error *err);
-static enum cask_status best_seconds(action act, void *user, int64_t repeats, double *best,
-                                     struct cask_error *err)
-{
-    enum cask_status st = CASK_OK;
-    *best = 1e30;
-    CASK_TRY(act(user, err));
-    for (int64_t i = 0; i < repeats; i++) {
-        double start = cask_now();
-        CASK_TRY(act(user, err));
-        double seconds = cask_now() - start;
-        *best = seconds < *best ? seconds : *best;
-    }
-done:
-    return st;
-}
-
-static void fill(float *values, size_t count, uint64_t stream)
-{
-    for (size_t i = 0; i < count; i++) {
-        values[i] = (float)cask_rng_normal(1, stream, i);
-    }
-}
-
-/* -------------------------------------------------------------------- peak */
-
-struct matmul {
-    struct cask_device *device;
-    struct cask_gemm gemm;
-    void *a, *b, *c;
-};
-
-static enum cask_status matmul_once(void *user, struct cask_error *err)
-{
-    enum cask_status st = CASK_OK;
-    struct matmul *m = user;
-    for (int i = 0; i < 20; i++) {
-        CASK_TRY(cask_device_ops(m->device)->gemm(m->device, &m->gemm, m->a, m->b, m->c, err));
-    }
-done:
-    return st;
-}
-
-/* GFLOP/s of a 512^3 product in the device's activation type. */
-static enum cask_status measure_peak(struct cask_device *device, int64_t repeats, double *gflops,
-                                     struct cask_error *err)
-{
-    enum cask_status st = CASK_OK;
-    enum { N = 512 };
-    enum cask_dtype type = cask_device_activation_dtype(device);
-    struct matmul m = {
-        .device = device,
-        .gemm = {.m = N, .n = N, .k = N, .alpha = 1, .in_dtype = type, .out_dtype = CASK_F32}};
-    m.a = cask_buffer_alloc(device, sizeof(float) * N * N);
-    m.b = cask_buffer_alloc(device, sizeof(float) * N * N);
-    m.c = cask_buffer_alloc(device, sizeof(float) * N * N);
-    double best = 0;
-    if (m.a == NULL || m.b == NULL || m.c == NULL) {
-        CASK_TRY(cask_error_memory(err, sizeof(float) * N * N, "the matmul peak"));
-    }
-    CASK_TRY(best_seconds(matmul_once, &m, 3 * repeats, &best, err));
-    *gflops = 20 * 2e-9 * N * N * N / best;
-done:
-    cask_buffer_free(device, m.a);
-    cask_buffer_free(device, m.b);
-    cask_buffer_free(device, m.c);
-    return st;
-}
 
 /* ----------------------------------------------------------------- teacher */
 
@@ -133,7 +59,7 @@ static enum cask_status bench_teacher(const struct options *options, enum cask_p
     double peak = 0, best = 0;
     CASK_TRY(
         cask_device_open(&(struct cask_device_options){"cpu", threads, precision}, &device, err));
-    CASK_TRY(measure_peak(device, options->repeats, &peak, err));
+    CASK_TRY(bench_peak(device, options->repeats, &peak, err));
     CASK_TRY(cask_graph_build(options->teacher, &defaults, &graph, err));
     CASK_TRY(cask_net_create(graph, device, false, &net, err));
     CASK_TRY(cask_net_init(net, 1, err));
@@ -145,8 +71,8 @@ static enum cask_status bench_teacher(const struct options *options, enum cask_p
     if (f.pixels == NULL || f.embedding == NULL) {
         CASK_TRY(cask_error_memory(err, pixels * sizeof(float), "teacher pixels"));
     }
-    fill(f.pixels, pixels, 2);
-    CASK_TRY(best_seconds(forward_once, &f, options->repeats, &best, err));
+    bench_fill(f.pixels, pixels, 2);
+    CASK_TRY(bench_best(forward_once, &f, options->repeats, &best, err));
     double gflops = 2e-9 * (double)cask_graph_macs(graph) * f.batch / best;
     printf("%-22s %-5s %d thread%s %8.1f images/s %8.0f GFLOP/s  %3.0f %% of the 512^3 matmul's "
            "%.0f\n",
@@ -199,8 +125,8 @@ static enum cask_status make_teacher(const struct options *options,
     if (unit == NULL || centers == NULL || norm == NULL || label_cosine == NULL || lse == NULL) {
         return cask_error_memory(err, c * d * sizeof *centers, "a random teacher");
     }
-    fill(unit, b * d, 3);
-    fill(centers, c * d, 4);
+    bench_fill(unit, b * d, 3);
+    bench_fill(centers, c * d, 4);
     for (size_t i = 0; i < b * d; i++) {
         unit[i] /= 22.6f; /* about sqrt(512): rows of about unit length */
     }
@@ -234,7 +160,7 @@ static enum cask_status make_batch(const struct options *options, struct step *s
     if (s->batch.pixels == NULL || s->batch.labels == NULL) {
         return cask_error_memory(err, pixels * sizeof(float), "a batch");
     }
-    fill(s->batch.pixels, pixels, 5);
+    bench_fill(s->batch.pixels, pixels, 5);
     for (size_t i = 0; i < b; i++) {
         s->batch.labels[i] = (uint32_t)cask_rng_below(1, 6, i, (uint64_t)options->classes);
     }
@@ -274,7 +200,7 @@ static enum cask_status bench_student(const struct options *options, struct cask
     CASK_TRY(make_batch(options, &s, err));
     CASK_TRY(cask_trainer_create(config, &with, &s.trainer, err));
     s.number = 500; /* past any ramp's first step */
-    CASK_TRY(best_seconds(step_once, &s, options->repeats, &best, err));
+    CASK_TRY(bench_best(step_once, &s, options->repeats, &best, err));
     *plain = setting == NULL ? best : *plain;
     printf("%-22s %-16s %8.1f images/s  step %7.1f ms  x%.3f of the plain step  %.1f MB an image\n",
            options->student, name, (double)options->batch / best, 1e3 * best, best / *plain,
@@ -346,7 +272,7 @@ static enum cask_status bench_decode(const struct options *options, struct cask_
     }
     CASK_TRY(cask_encode_jpeg(j.rgb, 112, 112, 95, &j.data, &j.bytes, err));
     CASK_TRY(cask_decoder_create(&j.decoder, err));
-    CASK_TRY(best_seconds(decode_many, &j, options->repeats, &best, err));
+    CASK_TRY(bench_best(decode_many, &j, options->repeats, &best, err));
     printf("%-22s %-16s %8.0f images/s on one thread, %zu bytes each\n", "decode", "112x112 q95",
            500 / best, j.bytes);
 done:
@@ -421,7 +347,7 @@ static enum cask_status bench_cache(const struct options *options, struct cask_e
     }
     CASK_TRY(build_cache(folder, &manifest, err));
     CASK_TRY(cask_cache_open(folder, CASK_VERIFY_FIRST, &r->cache, err));
-    CASK_TRY(best_seconds(gather_many, r, options->repeats, &best, err));
+    CASK_TRY(bench_best(gather_many, r, options->repeats, &best, err));
     printf("%-22s %-16s %8.0f k rows/s, random order, warm; the rest is in bench_cache\n", "cache",
            "embedding + LSE", 20 * 512 / best / 1e3);
 done:
