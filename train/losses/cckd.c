@@ -60,10 +60,10 @@ static double step_cckd(void *state, const void *options, const struct loss_step
     }
     for (int64_t j = 0; j < count; j++) {
         double slope, unused;
-        double gap = kernel(coefficient, (int)o->order, (double)step->gram[j], &slope);
-        gap -= kernel(coefficient, (int)o->order, (double)step->teacher_gram[j], &unused);
+        double gap = kernel(coefficient, (int)o->order, step->gram[j], &slope);
+        gap -= kernel(coefficient, (int)o->order, step->teacher_gram[j], &unused);
         sum += gap * gap;
-        step->d_gram[j] += (real)(step->weight * 2 * gap * slope / (double)count);
+        step->d_gram[j] += step->weight * 2 * gap * slope / (double)count;
     }
     return sum / (double)count;
 }

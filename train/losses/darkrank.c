@@ -52,7 +52,7 @@ static unsigned needs(const void *options, const struct cask_engine_facts *facts
 }
 
 /* The `length` others nearest to i, nearest first; returns how many there are. */
-static int nearest(const real *gram, int batch, int64_t i, int length, int64_t *list)
+static int nearest(const double *gram, int batch, int64_t i, int length, int64_t *list)
 {
     double distance[MAX_LENGTH];
     int n = 0;
@@ -73,8 +73,8 @@ static int nearest(const real *gram, int batch, int64_t i, int length, int64_t *
     return n;
 }
 
-static double query(const struct options *o, const struct loss_step *step, const real *student,
-                    const real *teacher, real *d_student, int64_t i)
+static double query(const struct options *o, const struct loss_step *step, const double *student,
+                    const double *teacher, double *d_student, int64_t i)
 {
     int64_t list[MAX_LENGTH];
     double distance[MAX_LENGTH], score[MAX_LENGTH], lse[MAX_LENGTH], value = 0, all = -INFINITY;

@@ -9,24 +9,24 @@
 
 #include "train/losses/losses.h"
 
-static inline double pair_distance(const real *gram, int batch, int64_t i, int64_t j,
+static inline double pair_distance(const double *gram, int batch, int64_t i, int64_t j,
                                    bool *constant)
 {
-    const double ii = (double)gram[i * batch + i], jj = (double)gram[j * batch + j];
-    const double squared = ii + jj - 2 * (double)gram[i * batch + j];
-    *constant = i == j || !(squared > fmax(1e-12, 4 * REAL_EPSILON * (ii + jj)));
+    const double ii = gram[i * batch + i], jj = gram[j * batch + j];
+    const double squared = ii + jj - 2 * gram[i * batch + j];
+    *constant = i == j || !(squared > fmax(1e-12, 16 * DBL_EPSILON * (ii + jj)));
     return i == j ? 0 : sqrt(*constant ? 1e-12 : squared);
 }
 
 /* P += dL/dG from slope = dL/dd_ij of the ordered pair (i,j). For unit rows the diagonal parts move
  * nothing (they are radial), so one form serves both. */
-static inline void pair_distance_backward(real *p, int batch, int64_t i, int64_t j, double distance,
-                                          double slope)
+static inline void pair_distance_backward(double *p, int batch, int64_t i, int64_t j,
+                                          double distance, double slope)
 {
     const double q = slope / (2 * distance);
-    p[i * batch + i] += (real)q;
-    p[j * batch + j] += (real)q;
-    p[i * batch + j] -= (real)(2 * q);
+    p[i * batch + i] += q;
+    p[j * batch + j] += q;
+    p[i * batch + j] -= 2 * q;
 }
 
 /* Smooth L1 with delta 1, and its derivative. */

@@ -13,7 +13,7 @@
  */
 #include "common/mem.h"
 #include "common/rng.h"
-#include "train/losses/losses.h"
+#include "train/losses/pairs.h"
 #include "train/losses/select.h"
 
 enum { MAX_LEVELS = 16, STUDENT = 0, TEACHER = 1 };
@@ -115,40 +115,42 @@ struct state {
 
 static int64_t collect_negatives(struct state *state, const struct loss_step *step)
 {
-    int64_t count = 0;
-    for (int i = 0; i < step->batch; i++) {
-        for (int j = i + 1; j < step->batch; j++) {
-            const uint32_t a = step->labels[i], b = step->labels[j];
-            if (a != b && a != UINT32_MAX && b != UINT32_MAX) {
-                const int64_t at = (int64_t)i * step->batch + j;
-                state->scores[STUDENT][count] = step->gram[at];
-                state->scores[TEACHER][count] = step->teacher_gram[at];
-                state->pair[count++] = (uint32_t)at;
-            }
-        }
+    const int64_t count = pairs_list(step, PAIRS_NEGATIVE, state->pair);
+    for (int64_t n = 0; n < count; n++) {
+        state->scores[STUDENT][n] = (real)step->gram[state->pair[n]];
+        state->scores[TEACHER][n] = (real)step->teacher_gram[state->pair[n]];
     }
     return count;
 }
 
-static void update_thresholds(struct state *state, const struct options *o, int64_t count)
+/* The negative at this place of the descending order; past the end the smallest of all. Ranked by
+ * the rounded scores, but its own is not rounded: pairs are compared with it. */
+static double ranked_score(const struct state *state, int net, const double *gram, int64_t count,
+                           int64_t place)
+{
+    const struct ranking ranking = rank_array(state->scores[net], count, state->scratch);
+    if (place + 1 < count) {
+        const struct cut cut = rank_top(&ranking, place + 1);
+        return gram[state->pair[cut.index]];
+    }
+    double least = gram[state->pair[0]];
+    for (int64_t n = 1; n < count; n++) {
+        least = fmin(least, gram[state->pair[n]]);
+    }
+    return least;
+}
+
+static void update_thresholds(struct state *state, const struct options *o,
+                              const struct loss_step *step, int64_t count)
 {
     for (int net = 0; net < 2; net++) {
+        const double *gram = net == STUDENT ? step->gram : step->teacher_gram;
         for (int k = 0; k < state->levels; k++) {
             real *kept = &state->thresholds[net * state->levels + k];
             double t = (double)*kept;
             if (count > 0) {
-                const struct ranking ranking =
-                    rank_array(state->scores[net], count, state->scratch);
-                int64_t at = (int64_t)((double)count / o->inv_fpr.values[k]);
-                struct cut cut = rank_top(&ranking, at + 1 < count ? at + 1 : count - 1);
-                double e = (double)cut.value;
-                if (at + 1 >= count) { /* the smallest of all: a rate of 1, or a single pair */
-                    e = (double)state->scores[net][0];
-                    for (int64_t n = 1; n < count; n++) {
-                        e = fmin(e, (double)state->scores[net][n]);
-                    }
-                }
-                t = o->alpha * t + (1 - o->alpha) * e;
+                const int64_t place = (int64_t)((double)count / o->inv_fpr.values[k]);
+                t = o->alpha * t + (1 - o->alpha) * ranked_score(state, net, gram, count, place);
             }
             state->current[net][k] = t;
             *kept = (real)t;
@@ -209,8 +211,7 @@ static double mean_loss(struct state *state, const struct loss_step *step, doubl
     double sum = 0, slope;
     for (int pass = 0; pass < 2; pass++) {
         for (int64_t n = 0; n < count; n++) {
-            const double student = (double)step->gram[pairs[n]],
-                         teacher = (double)step->teacher_gram[pairs[n]];
+            const double student = step->gram[pairs[n]], teacher = step->teacher_gram[pairs[n]];
             if (state->critical && !is_critical(state, student, teacher)) {
                 continue;
             }
@@ -219,7 +220,7 @@ static double mean_loss(struct state *state, const struct loss_step *step, doubl
                 continue;
             }
             sum += pair_loss(state, tau, student, teacher, &slope);
-            step->d_gram[pairs[n]] += (real)(step->weight * lambda * slope / (double)taking_part);
+            step->d_gram[pairs[n]] += step->weight * lambda * slope / (double)taking_part;
         }
     }
     return taking_part > 0 ? lambda * sum / (double)taking_part : 0;
@@ -258,17 +259,10 @@ static double step_ekd(void *state_, const void *options, const struct loss_step
     struct state *state = state_;
     const struct options *o = options;
     int64_t count = collect_negatives(state, step);
-    update_thresholds(state, o, count);
+    update_thresholds(state, o, step, count);
     count = choose_negatives(state, o, step, count);
     double value = mean_loss(state, step, o->tau, state->pair, count, o->lambda_neg);
-    count = 0;
-    for (int i = 0; i < step->batch; i++) {
-        for (int j = i + 1; j < step->batch; j++) {
-            if (step->labels[i] == step->labels[j] && step->labels[i] != UINT32_MAX) {
-                state->pair[count++] = (uint32_t)(i * step->batch + j);
-            }
-        }
-    }
+    count = pairs_list(step, PAIRS_POSITIVE, state->pair);
     return value + mean_loss(state, step, o->tau, state->pair, count, o->lambda_pos);
 }
 
@@ -289,7 +283,7 @@ static enum cask_status create(const void *options, const struct cask_engine_fac
                                void **out, struct cask_error *err)
 {
     const struct options *o = options;
-    const size_t pairs = (size_t)facts->batch * (size_t)facts->batch / 2 + 1;
+    const size_t pairs = pairs_most(facts->batch);
     enum cask_status st = CASK_OK;
     struct state *state = NULL;
     if (o->inv_fpr.count < 1 || o->inv_fpr.count > MAX_LEVELS || facts->batch > 65535) {

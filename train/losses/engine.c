@@ -53,11 +53,11 @@ static void engine_free(struct cask_engine *engine)
         }
     }
     class_release(engine);
-    void *const owned[] = {engine->unit,     engine->norm,         engine->d_unit,
-                           engine->d_raw,    engine->teacher_raw,  engine->term_unit,
-                           engine->term_raw, engine->head_unit,    engine->gram,
-                           engine->raw_gram, engine->teacher_gram, engine->teacher_raw_gram,
-                           engine->d_gram,   engine->d_raw_gram};
+    void *const owned[] = {
+        engine->unit,        engine->norm,       engine->d_unit,       engine->d_raw,
+        engine->teacher_raw, engine->term_unit,  engine->term_raw,     engine->head_unit,
+        engine->gram,        engine->raw_gram,   engine->teacher_gram, engine->teacher_raw_gram,
+        engine->d_gram,      engine->d_raw_gram, engine->length,       engine->pair_sums};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) {
         cask_free(owned[i]);
     }
@@ -140,24 +140,28 @@ static enum cask_status create_rows(struct cask_engine *engine, struct cask_erro
                           &engine->term_raw, err));
     CASK_TRY(engine_alloc(engine, batch * dim, sizeof(real), false, "gradient rows",
                           &engine->head_unit, err));
-    if (engine->needs & (CASK_NEED_TEACHER_RAW | CASK_NEED_RAW_GRAM)) {
+    if (engine->needs & CASK_NEED_TEACHER_RAW) {
         CASK_TRY(engine_alloc(engine, batch * (size_t)engine->facts.teacher_dim, sizeof(real),
                               false, "teacher rows", &engine->teacher_raw, err));
     }
     if (has_pairs(engine)) {
+        CASK_TRY(
+            engine_alloc(engine, batch, sizeof(double), false, "lengths", &engine->length, err));
         CASK_TRY(engine_alloc(engine, batch * batch, sizeof(real), false, "Gram matrix",
+                              &engine->pair_sums, err));
+        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(double), false, "Gram matrix",
                               &engine->gram, err));
-        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(real), false, "Gram matrix",
+        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(double), false, "Gram matrix",
                               &engine->teacher_gram, err));
-        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(real), false, "Gram matrix",
+        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(double), false, "Gram matrix",
                               &engine->d_gram, err));
     }
     if (engine->needs & CASK_NEED_RAW_GRAM) {
-        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(real), false, "Gram matrix",
+        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(double), false, "Gram matrix",
                               &engine->raw_gram, err));
-        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(real), false, "Gram matrix",
+        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(double), false, "Gram matrix",
                               &engine->teacher_raw_gram, err));
-        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(real), false, "Gram matrix",
+        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(double), false, "Gram matrix",
                               &engine->d_raw_gram, err));
     }
 done:

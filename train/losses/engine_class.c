@@ -15,13 +15,8 @@
 /* In double: its error would be multiplied by the scale and by the slope of the margin. */
 static double cosine(const real *a, const real *b, int64_t dim)
 {
-    double ab = 0, aa = 0, bb = 0;
-    for (int64_t j = 0; j < dim; j++) {
-        ab += (double)a[j] * (double)b[j];
-        aa += (double)a[j] * (double)a[j];
-        bb += (double)b[j] * (double)b[j];
-    }
-    ab /= fmax(sqrt(aa), 1e-12) * fmax(sqrt(bb), 1e-12);
+    const double aa = rows_dot_double(a, a, dim), bb = rows_dot_double(b, b, dim);
+    const double ab = rows_dot_double(a, b, dim) / (fmax(sqrt(aa), 1e-12) * fmax(sqrt(bb), 1e-12));
     return ab > 1 ? 1 : (ab < -1 ? -1 : ab);
 }
 

@@ -56,7 +56,9 @@ struct cask_engine {
     /* embeddings and pairs */
     real *unit, *norm, *d_unit, *d_raw, *teacher_raw;
     real *term_unit, *term_raw, *head_unit; /* measuring: one term's gradient, the head's */
-    real *gram, *raw_gram, *teacher_gram, *teacher_raw_gram, *d_gram, *d_raw_gram;
+    double *gram, *raw_gram, *teacher_gram, *teacher_raw_gram, *d_gram, *d_raw_gram; /* [B][B] */
+    double *length;                                                                  /* [B] */
+    real *pair_sums; /* [B][B]: P + P^T on its way to the rows */
 
     /* classes */
     real *weight, *momentum; /* [C][D]; NULL if frozen */

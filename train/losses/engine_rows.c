@@ -3,44 +3,78 @@
  */
 #include "train/losses/engine_inside.h"
 
-static enum cask_status gram_of(struct cask_engine *engine, const real *rows, int batch, int dim,
-                                real *gram, struct cask_error *err)
+/* Rows of a Gram matrix from rows in `real`; by unit: of their directions. */
+struct gram_job {
+    const real *rows;
+    int batch;
+    int64_t dim;
+    const double *length; /* [B] what each row is divided by */
+    double *gram;
+};
+
+static void gram_row(void *user, int64_t i, int thread)
 {
-    const struct cask_gemm gemm = {.trans_b = true, .m = batch, .n = batch, .k = dim, .alpha = 1};
-    return gram == NULL ? CASK_OK : engine_gemm(engine, gemm, rows, rows, gram, err);
+    const struct gram_job *job = user;
+    const real *a = job->rows + i * job->dim;
+    (void)thread;
+    for (int64_t j = 0; j <= i; j++) {
+        const double product = rows_dot_double(a, job->rows + j * job->dim, job->dim) /
+                               (job->length[i] * job->length[j]);
+        job->gram[i * job->batch + j] = job->gram[j * job->batch + i] = product;
+    }
+}
+
+/* The Gram matrix of unit rows and of raw ones, where asked for. `norm`: |x|, if the rows given are
+ * unit rows of a raw x; NULL: they are raw. */
+static void grams_of(struct cask_engine *engine, const real *rows, const real *norm, int batch,
+                     int dim, double *unit_gram, double *raw_gram)
+{
+    double *length = engine->length;
+    for (int64_t i = 0; i < batch; i++) {
+        length[i] = fmax(sqrt(rows_dot_double(rows + i * dim, rows + i * dim, dim)), 1e-12);
+    }
+    struct gram_job job = {rows, batch, dim, length, unit_gram};
+    if (unit_gram != NULL) {
+        loss_parallel(engine->device, batch, gram_row, &job);
+    }
+    for (int64_t i = 0; i < batch; i++) {
+        length[i] = norm != NULL ? length[i] / fmax((double)norm[i], 1e-300) : 1;
+    }
+    job.gram = raw_gram;
+    if (raw_gram != NULL) {
+        loss_parallel(engine->device, batch, gram_row, &job);
+    }
 }
 
 /* d_rows += (P + P^T) rows, with the entries of P taken as independent. */
 static enum cask_status gram_backward(struct cask_engine *engine, const real *rows, int batch,
-                                      real *p, real *d_rows, struct cask_error *err)
+                                      const double *p, real *d_rows, struct cask_error *err)
 {
     for (int64_t i = 0; i < batch; i++) {
         for (int64_t j = 0; j <= i; j++) {
-            real both = p[i * batch + j] + p[j * batch + i];
-            p[i * batch + j] = p[j * batch + i] = both;
+            const real both = (real)(p[i * batch + j] + p[j * batch + i]);
+            engine->pair_sums[i * batch + j] = engine->pair_sums[j * batch + i] = both;
         }
     }
     const struct cask_gemm gemm = {
         .m = batch, .n = engine->facts.dim, .k = batch, .alpha = 1, .beta = 1};
-    return engine_gemm(engine, gemm, p, rows, d_rows, err);
+    return engine_gemm(engine, gemm, engine->pair_sums, rows, d_rows, err);
 }
 
-static enum cask_status prepare_teacher(struct cask_engine *engine,
-                                        const struct cask_engine_input *input,
-                                        struct cask_error *err)
+static void prepare_grams(struct cask_engine *engine, const struct cask_engine_input *input)
 {
     const int batch = input->batch, dim = engine->facts.teacher_dim;
     const real *unit = input->teacher_unit, *norm = input->teacher_norm;
-    enum cask_status st = CASK_OK;
     if (engine->teacher_raw != NULL) {
         for (int64_t j = 0; j < (int64_t)batch * dim; j++) {
             engine->teacher_raw[j] = unit[j] * norm[j / dim];
         }
     }
-    CASK_TRY(gram_of(engine, unit, batch, dim, engine->teacher_gram, err));
-    CASK_TRY(gram_of(engine, engine->teacher_raw, batch, dim, engine->teacher_raw_gram, err));
-done:
-    return st;
+    if (engine->gram != NULL) {
+        grams_of(engine, input->embedding, NULL, batch, engine->facts.dim, engine->gram,
+                 engine->raw_gram);
+        grams_of(engine, unit, norm, batch, dim, engine->teacher_gram, engine->teacher_raw_gram);
+    }
 }
 
 static enum cask_status term_step(struct cask_engine *engine, int t,
@@ -48,7 +82,7 @@ static enum cask_status term_step(struct cask_engine *engine, int t,
                                   struct cask_error *err)
 {
     struct term *term = &engine->terms[t];
-    const size_t pairs = (size_t)input->batch * (size_t)input->batch * sizeof(real);
+    const size_t pairs = (size_t)input->batch * (size_t)input->batch * sizeof(double);
     enum cask_status st = CASK_OK;
     const bool at_pairs = term->loss->place == CASK_AT_PAIRS;
     struct loss_step step = {
@@ -117,11 +151,8 @@ done:
 enum cask_status rows_step(struct cask_engine *engine, const struct cask_engine_input *input,
                            struct cask_error *err)
 {
-    const int batch = input->batch, dim = engine->facts.dim;
     enum cask_status st = CASK_OK;
-    CASK_TRY(gram_of(engine, engine->unit, batch, dim, engine->gram, err));
-    CASK_TRY(gram_of(engine, input->embedding, batch, dim, engine->raw_gram, err));
-    CASK_TRY(prepare_teacher(engine, input, err));
+    prepare_grams(engine, input);
     for (int t = 0; t < engine->term_count; t++) {
         if (engine->terms[t].loss->place == CASK_AT_LOGITS) {
             continue;

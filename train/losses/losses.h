@@ -32,9 +32,11 @@ struct loss_step {
     const uint32_t *labels;                 /* [B]; UINT32_MAX: none */
     const real *raw, *unit, *norm;          /* student: f, e [B][D], |f| [B] */
     const real *teacher_raw, *teacher_unit; /* [B][D_T] */
-    const real *gram, *raw_gram;            /* S = e e^T, f f^T [B][B] */
-    const real *teacher_gram, *teacher_raw_gram;
-    real *d_raw, *d_unit, *d_gram, *d_raw_gram; /* added to */
+    /* S = e e^T, f f^T [B][B], in double whatever `real` is: losses take differences of nearly
+     * equal entries, and compare entries with one another */
+    const double *gram, *raw_gram, *teacher_gram, *teacher_raw_gram;
+    double *d_gram, *d_raw_gram;  /* added to */
+    real *d_raw, *d_unit;         /* added to */
     const int32_t (*triplets)[3]; /* anchor, positive, negative; NULL: the loss mines its own */
     int triplet_count;
     double weight;

@@ -34,8 +34,8 @@ void pwr_sorted_release(struct pwr_sorted *s)
     }
 }
 
-/* Bottom-up merge sort of 0..count-1 by value; stable. */
-static void order_by(const double *value, int64_t count, uint32_t *order, uint32_t *scratch)
+/* Bottom-up merge sort. */
+void pwr_sorted_order(const double *value, int64_t count, uint32_t *order, uint32_t *scratch)
 {
     for (int64_t i = 0; i < count; i++) {
         order[i] = (uint32_t)i;
@@ -127,14 +127,14 @@ static void enter(struct pwr_sorted *s, int64_t count, int64_t a, const struct p
 }
 
 /* Groups of equal teacher scores first ask, then enter. Returns the number of ordered (a,b). */
-static double sweep(struct pwr_sorted *s, const real *teacher, int64_t count, struct pass *pass)
+static double sweep(struct pwr_sorted *s, const double *teacher, int64_t count, struct pass *pass)
 {
     double ordered = 0;
     memset(s->tree_count, 0, (size_t)(count + 1) * sizeof *s->tree_count);
     memset(s->tree_sum, 0, (size_t)(count + 1) * sizeof *s->tree_sum);
     for (int64_t from = 0, to; from < count; from = to) {
         const uint32_t *order = s->by_teacher;
-        const real score = teacher[order[pass->ascending ? from : count - 1 - from]];
+        const double score = teacher[order[pass->ascending ? from : count - 1 - from]];
         for (to = from;
              to < count && teacher[order[pass->ascending ? to : count - 1 - to]] == score; to++) {
             ask(s, count, order[pass->ascending ? to : count - 1 - to], pass);
@@ -148,15 +148,12 @@ static double sweep(struct pwr_sorted *s, const real *teacher, int64_t count, st
     return ordered;
 }
 
-double pwr_sorted_run(struct pwr_sorted *s, const real *teacher, int64_t count, double mu,
+double pwr_sorted_run(struct pwr_sorted *s, const double *teacher, int64_t count, double mu,
                       double beta, double *ordered)
 {
     struct pass up = {.ascending = true, .mu = mu, .beta = beta}, down = {.mu = mu, .beta = beta};
-    for (int64_t i = 0; i < count; i++) {
-        s->slope[i] = (double)teacher[i]; /* borrowed as the sort's values */
-    }
-    order_by(s->slope, count, s->by_teacher, s->scratch);
-    order_by(s->key, count, s->by_key, s->scratch);
+    pwr_sorted_order(teacher, count, s->by_teacher, s->scratch);
+    pwr_sorted_order(s->key, count, s->by_key, s->scratch);
     for (int64_t i = 0; i < count; i++) {
         s->slope[i] = 0;
         s->sorted[i] = s->key[s->by_key[i]];

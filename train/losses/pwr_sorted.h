@@ -26,12 +26,15 @@ struct pwr_sorted {
 #define pwr_sorted_create NAME(cask_pwr_sorted_create)
 #define pwr_sorted_release NAME(cask_pwr_sorted_release)
 #define pwr_sorted_run NAME(cask_pwr_sorted_run)
+#define pwr_sorted_order NAME(cask_pwr_sorted_order)
 
 enum cask_status pwr_sorted_create(struct pwr_sorted *sorted, int64_t most, struct cask_error *err);
 void pwr_sorted_release(struct pwr_sorted *sorted); /* accepts a zeroed one */
 /* beta 0: max(x, 0); else max(exp(beta x) - 1, 0). Returns the sum, *ordered the number of (a,b).
  */
-double pwr_sorted_run(struct pwr_sorted *sorted, const real *teacher, int64_t count, double mu,
+double pwr_sorted_run(struct pwr_sorted *sorted, const double *teacher, int64_t count, double mu,
                       double beta, double *ordered);
+/* 0..count-1 in ascending order of value; equal ones in their order. */
+void pwr_sorted_order(const double *value, int64_t count, uint32_t *order, uint32_t *scratch);
 
 #endif

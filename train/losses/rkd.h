@@ -13,8 +13,8 @@ struct rkd_options {
 /* Gram matrices of the chosen rows. */
 struct rkd_step {
     int batch;
-    const real *student, *teacher;
-    real *d_student;
+    const double *student, *teacher;
+    double *d_student;
     double weight;
     struct cask_device *device;
 };

@@ -26,20 +26,17 @@ static double vertex(const struct rkd_step *step, int64_t i, const struct edges 
                      double scale)
 {
     const int64_t batch = step->batch;
-    const real *g = step->student, *t = step->teacher;
-    const double own = (double)g[i * batch + i], teacher_own = (double)t[i * batch + i];
+    const double *g = step->student, *t = step->teacher;
+    const double own = g[i * batch + i], teacher_own = t[i * batch + i];
     double sum = 0, at_vertex = 0;
     for (int64_t j = 0; j < batch; j++) {
         /* every unordered pair of edges once, counted twice; j = k is 1 - 1 = 0 unless one side is
          * degenerate */
         for (int64_t k = 0; k <= j; k++) {
             double inverse = edges->student[j] * edges->student[k];
-            double angle = ((double)g[j * batch + k] - (double)g[i * batch + j] -
-                            (double)g[i * batch + k] + own) *
-                           inverse;
+            double angle = (g[j * batch + k] - g[i * batch + j] - g[i * batch + k] + own) * inverse;
             double teacher_inverse = edges->teacher[j] * edges->teacher[k];
-            double target = ((double)t[j * batch + k] - (double)t[i * batch + j] -
-                             (double)t[i * batch + k] + teacher_own) *
+            double target = (t[j * batch + k] - t[i * batch + j] - t[i * batch + k] + teacher_own) *
                             teacher_inverse;
             double slope, times = j == k ? 1 : 2;
             sum += times * smooth_l1(angle - target, &slope);
@@ -49,15 +46,15 @@ static double vertex(const struct rkd_step *step, int64_t i, const struct edges 
             double w = scale * times * slope, r = w * inverse;
             double zj = -w * angle * edges->student[j] * edges->student[j] / 2;
             double zk = -w * angle * edges->student[k] * edges->student[k] / 2;
-            step->d_student[j * batch + k] += (real)r;
-            step->d_student[i * batch + j] -= (real)(r + 2 * zj);
-            step->d_student[i * batch + k] -= (real)(r + 2 * zk);
-            step->d_student[j * batch + j] += (real)zj;
-            step->d_student[k * batch + k] += (real)zk;
+            step->d_student[j * batch + k] += r;
+            step->d_student[i * batch + j] -= r + 2 * zj;
+            step->d_student[i * batch + k] -= r + 2 * zk;
+            step->d_student[j * batch + j] += zj;
+            step->d_student[k * batch + k] += zk;
             at_vertex += r + zj + zk;
         }
     }
-    step->d_student[i * batch + i] += (real)at_vertex;
+    step->d_student[i * batch + i] += at_vertex;
     return sum;
 }
 

@@ -6,7 +6,7 @@
 #include "train/losses/distances.h"
 #include "train/losses/rkd.h"
 
-static double mean_distance(const real *gram, int batch)
+static double mean_distance(const double *gram, int batch)
 {
     double sum = 0;
     bool constant;

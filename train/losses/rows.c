@@ -68,6 +68,16 @@ double rows_dot(const real *a, const real *b, int64_t count)
     return sum;
 }
 
+double rows_dot_double(const real *a, const real *b, int64_t count)
+{
+    double sum = 0;
+    SIMD(reduction(+ : sum))
+    for (int64_t j = 0; j < count; j++) {
+        sum += (double)a[j] * (double)b[j];
+    }
+    return sum;
+}
+
 void rows_unit(const real *raw, int batch, int dim, real *unit, real *norm)
 {
     for (int64_t i = 0; i < batch; i++) {

@@ -14,6 +14,7 @@
 #define rows_unit NAME(cask_rows_unit)
 #define rows_unit_backward NAME(cask_rows_unit_backward)
 #define rows_dot NAME(cask_rows_dot)
+#define rows_dot_double NAME(cask_rows_dot_double)
 
 /* Lowers *low and raises *high to cover x. */
 void rows_range(const real *x, int64_t count, real *low, real *high);
@@ -30,5 +31,6 @@ void rows_unit(const real *raw, int batch, int dim, real *unit, real *norm);
 void rows_unit_backward(const real *unit, const real *norm, const real *d_unit, int batch, int dim,
                         real *d_raw);
 double rows_dot(const real *a, const real *b, int64_t count);
+double rows_dot_double(const real *a, const real *b, int64_t count); /* summed up in double */
 
 #endif

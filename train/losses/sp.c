@@ -33,18 +33,18 @@ static double unit_step(const struct loss_step *step)
     const int64_t count = (int64_t)step->batch * step->batch;
     double sum = 0;
     for (int64_t j = 0; j < count; j++) {
-        double gap = (double)step->gram[j] - (double)step->teacher_gram[j];
+        double gap = step->gram[j] - step->teacher_gram[j];
         sum += gap * gap;
-        step->d_gram[j] += (real)(step->weight * 2 * gap / (double)count);
+        step->d_gram[j] += step->weight * 2 * gap / (double)count;
     }
     return sum / (double)count;
 }
 
-static double inverse_length(const real *row, int count)
+static double inverse_length(const double *row, int count)
 {
     double sum = 0;
     for (int j = 0; j < count; j++) {
-        sum += (double)row[j] * (double)row[j];
+        sum += row[j] * row[j];
     }
     return 1 / fmax(sqrt(sum), 1e-12);
 }
@@ -56,12 +56,12 @@ static double raw_step(const struct loss_step *step)
     const double mean = 1 / ((double)batch * batch);
     double sum = 0;
     for (int64_t i = 0; i < batch; i++) {
-        const real *g = step->raw_gram + i * batch, *t = step->teacher_raw_gram + i * batch;
-        real *d = step->d_raw_gram + i * batch;
+        const double *g = step->raw_gram + i * batch, *t = step->teacher_raw_gram + i * batch;
+        double *d = step->d_raw_gram + i * batch;
         const double inverse = inverse_length(g, batch), teacher_inverse = inverse_length(t, batch);
         double radial = 0;
         for (int j = 0; j < batch; j++) {
-            double n = (double)g[j] * inverse, gap = n - (double)t[j] * teacher_inverse;
+            double n = g[j] * inverse, gap = n - t[j] * teacher_inverse;
             sum += gap * gap;
             radial += gap * n;
         }
@@ -69,8 +69,8 @@ static double raw_step(const struct loss_step *step)
             continue; /* a zero embedding has no direction to turn */
         }
         for (int j = 0; j < batch; j++) {
-            double n = (double)g[j] * inverse, gap = n - (double)t[j] * teacher_inverse;
-            d[j] += (real)(step->weight * 2 * mean * (gap - radial * n) * inverse);
+            double n = g[j] * inverse, gap = n - t[j] * teacher_inverse;
+            d[j] += step->weight * 2 * mean * (gap - radial * n) * inverse;
         }
     }
     return sum * mean;

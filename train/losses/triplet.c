@@ -8,7 +8,7 @@
  */
 #include "common/mem.h"
 #include "common/rng.h"
-#include "train/losses/losses.h"
+#include "train/losses/pairs.h"
 
 enum metric { L2SQ, ANGLE };
 
@@ -51,6 +51,7 @@ static const struct cask_config_row rows[] = {
 
 struct state {
     int32_t (*mined)[3]; /* [batch * (batch - 1)] */
+    uint32_t *pair;      /* [pairs] */
 };
 
 static double distance(enum metric metric, double cosine, double *slope)
@@ -69,12 +70,12 @@ static int32_t mine_negative(const struct options *o, const struct loss_step *st
                              int64_t p)
 {
     double slope;
-    const real *s = step->gram + a * step->batch;
-    const double near = distance((enum metric)o->metric, (double)s[p], &slope);
+    const double *s = step->gram + a * step->batch;
+    const double near = distance((enum metric)o->metric, s[p], &slope);
     uint64_t found = 0;
     int32_t chosen = -1;
     for (int32_t n = 0; n < step->batch; n++) {
-        double d = distance((enum metric)o->metric, (double)s[n], &slope);
+        double d = distance((enum metric)o->metric, s[n], &slope);
         if (step->labels[n] == step->labels[a] || step->labels[n] == UINT32_MAX ||
             !(d > near && d < near + o->window)) {
             continue;
@@ -91,18 +92,17 @@ static int32_t mine_negative(const struct options *o, const struct loss_step *st
 
 static int mine(const struct options *o, const struct loss_step *step, struct state *state)
 {
+    const int64_t pairs = pairs_list(step, PAIRS_POSITIVE, state->pair);
     int count = 0;
-    for (int32_t a = 0; a < step->batch; a++) {
-        for (int32_t p = 0; p < step->batch; p++) {
-            if (a == p || step->labels[a] != step->labels[p] || step->labels[a] == UINT32_MAX) {
-                continue;
-            }
-            int32_t n = mine_negative(o, step, a, p);
-            if (n >= 0) {
-                state->mined[count][0] = a;
-                state->mined[count][1] = p;
-                state->mined[count++][2] = n;
-            }
+    for (int64_t n = 0; n < 2 * pairs; n++) { /* either image is the anchor once */
+        const int32_t i = (int32_t)(state->pair[n / 2] / (uint32_t)step->batch);
+        const int32_t j = (int32_t)(state->pair[n / 2] % (uint32_t)step->batch);
+        const int32_t a = n % 2 == 0 ? i : j, p = n % 2 == 0 ? j : i;
+        const int32_t negative = mine_negative(o, step, a, p);
+        if (negative >= 0) {
+            state->mined[count][0] = a;
+            state->mined[count][1] = p;
+            state->mined[count++][2] = negative;
         }
     }
     return count;
@@ -111,11 +111,9 @@ static int mine(const struct options *o, const struct loss_step *step, struct st
 static double teacher_gap(const struct options *o, const struct loss_step *step, const int32_t t[3])
 {
     double slope;
-    const real *row = step->teacher_gram + (int64_t)t[0] * step->batch;
+    const double *row = step->teacher_gram + (int64_t)t[0] * step->batch;
     const enum metric metric = (enum metric)o->metric;
-    return fmax(distance(metric, (double)row[t[2]], &slope) -
-                    distance(metric, (double)row[t[1]], &slope),
-                0);
+    return fmax(distance(metric, row[t[2]], &slope) - distance(metric, row[t[1]], &slope), 0);
 }
 
 static double step_triplet(void *state, const void *options, const struct loss_step *step)
@@ -138,15 +136,13 @@ static double step_triplet(void *state, const void *options, const struct loss_s
         double margin =
             o->m_min +
             (largest > 0 ? (o->m_max - o->m_min) * teacher_gap(o, step, triplets[i]) / largest : 0);
-        double near =
-            distance((enum metric)o->metric, (double)step->gram[a * step->batch + p], &slope_p);
-        double far =
-            distance((enum metric)o->metric, (double)step->gram[a * step->batch + n], &slope_n);
+        double near = distance((enum metric)o->metric, step->gram[a * step->batch + p], &slope_p);
+        double far = distance((enum metric)o->metric, step->gram[a * step->batch + n], &slope_n);
         double hinge = near - far + margin;
         if (hinge > 0 || isnan(hinge)) {
             sum += hinge;
-            step->d_gram[a * step->batch + p] += (real)(step->weight * slope_p / count);
-            step->d_gram[a * step->batch + n] -= (real)(step->weight * slope_n / count);
+            step->d_gram[a * step->batch + p] += step->weight * slope_p / count;
+            step->d_gram[a * step->batch + n] -= step->weight * slope_n / count;
         }
     }
     return count > 0 ? sum / count : 0;
@@ -157,6 +153,7 @@ static void triplet_free(void *state)
     struct state *own = state;
     if (own != NULL) {
         cask_free(own->mined);
+        cask_free(own->pair);
         cask_free(own);
     }
 }
@@ -172,8 +169,9 @@ static enum cask_status create(const void *options, const struct cask_engine_fac
                               o->m_min, o->m_max);
     }
     struct state *own = cask_alloc(1, sizeof *own);
-    if (own == NULL || (own->mined = cask_alloc(most, sizeof *own->mined)) == NULL) {
-        cask_free(own);
+    if (own == NULL || (own->mined = cask_alloc(most, sizeof *own->mined)) == NULL ||
+        (own->pair = cask_alloc(pairs_most(facts->batch), sizeof *own->pair)) == NULL) {
+        triplet_free(own);
         return cask_error_memory(err, most * sizeof *own->mined, "triplets");
     }
     *state = own;
