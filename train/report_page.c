@@ -89,7 +89,8 @@ enum cask_status report_page_figure(struct report_page *page, const char *headin
         report_page_text(page, err->message);
         report_page_put(page, "</p>");
     } else if (!page->without_pictures) {
-        report_page_put(page, "<figure><h3>");
+        report_page_put(page, plot->width >= REPORT_WIDE ? "<figure class=\"wide\"><h3>"
+                                                         : "<figure><h3>");
         report_page_text(page, heading);
         report_page_put(page, "</h3>");
         if (svg != NULL) {

@@ -13,6 +13,8 @@
 #include "common/status.h"
 #include "common/text.h"
 
+enum { REPORT_WIDE = 1120 }; /* pixels; a picture of this width has a row to itself */
+
 struct report_page {
     struct cask_text html;
     bool without_pictures; /* gnuplot is not there; said once */

@@ -5,7 +5,7 @@
 #include "common/mem.h"
 #include "train/report_figures.h"
 
-enum { WIDTH = 560, HEIGHT = 340, POINTS_MAX = 100000 };
+enum { WIDTH = 560, HEIGHT = 340, NARROW_MAX = 6, POINTS_MAX = 100000 };
 
 /* A JSON array as numbers (NaN where there is none); NULL if it is empty or no array. */
 static double *numbers(const struct cask_json *array, size_t *count)
@@ -62,7 +62,7 @@ enum cask_status report_figure_roc(struct report_page *page, const char *heading
                                    .log_x = true,
                                    .x_min = lowest_rate(series, used),
                                    .x_max = 1,
-                                   .width = WIDTH,
+                                   .width = used > NARROW_MAX ? REPORT_WIDE : WIDTH,
                                    .height = HEIGHT,
                                    .series = series,
                                    .series_count = used};

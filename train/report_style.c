@@ -24,7 +24,7 @@ const char report_style[] =
     ".figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,460px),1fr));"
     "gap:14px}"
     "figure{margin:0;padding:12px 12px 6px;min-width:0}figure svg{display:block;width:100%;"
-    "height:auto}"
+    "height:auto}figure.wide{grid-column:1/-1}"
     "figure svg text{font-family:system-ui,-apple-system,\"Segoe UI\",\"DejaVu Sans\",sans-serif}"
     ".card{padding:12px 16px;overflow-x:auto;margin-top:14px}.card:first-child{margin-top:0}"
     "table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:14px;width:100%}"

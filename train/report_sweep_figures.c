@@ -7,7 +7,7 @@
 #include "train/report_figures.h"
 #include "train/report_sweep.h"
 
-enum { WIDTH = 560, HEIGHT = 360, SETS_SHOWN = 8, NAMED_MAX = 200 };
+enum { WIDTH = 560, HEIGHT = 360, NARROW_MAX = 6, SETS_SHOWN = 8, NAMED_MAX = 200 };
 
 /* Every run of every row as a point; seeds of a row lie a little apart. */
 struct points {
@@ -73,7 +73,7 @@ static enum cask_status accuracy_figure(struct report_page *page, const struct r
                                             .low = points.low,
                                             .high = points.high};
     const struct cask_plot plot = {.x_label = "accuracy in %",
-                                   .width = WIDTH,
+                                   .width = sweep->count > NARROW_MAX ? REPORT_WIDE : WIDTH,
                                    .height = sweep->count <= 10 ? HEIGHT : 0,
                                    .series = &series,
                                    .series_count = 1,
@@ -113,7 +113,7 @@ static enum cask_status curves_figure(struct report_page *page, const struct rep
                                    .y_label = label,
                                    .log_y =
                                        strcmp(column, "total") == 0 && low > 0 && high / low > 30,
-                                   .width = WIDTH,
+                                   .width = count > NARROW_MAX ? REPORT_WIDE : WIDTH,
                                    .height = HEIGHT,
                                    .series = series,
                                    .series_count = count};
