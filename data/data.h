@@ -23,7 +23,7 @@
 /* PATH may be: a folder root/identity/image.{jpg,jpeg,png} (labels: byte-wise order of folder
  * names; a folder with images directly in it is unlabelled), a folder with train.rec (+ train.idx,
  * property), a .rec file, or a text list ("path label", "path<TAB>label", im2rec or face2rec .lst),
- * paths relative to the list. */
+ * paths relative to the list, label -1 for an image that has none. */
 struct cask_dataset;
 struct cask_dataset_options {
     int64_t limit;      /* use the first N images; 0: all */

@@ -99,7 +99,7 @@ enum cask_status cask_dataset_open(const char *path, const struct cask_dataset_o
     CASK_TRY(open_by_kind(path, options, dataset, err));
     struct cask_dataset *opened = *dataset;
     for (int64_t i = 0; opened->labels != NULL && i < opened->count; i++) {
-        if ((int64_t)opened->labels[i] >= opened->classes) {
+        if (opened->labels[i] != CASK_NO_LABEL && (int64_t)opened->labels[i] >= opened->classes) {
             opened->classes = (int64_t)opened->labels[i] + 1;
         }
     }

@@ -5,8 +5,8 @@
  *   index TAB label TAB path        MXNet im2rec .lst
  *   aligned TAB path TAB label ...  insightface face2rec .lst
  *
- * The first line decides. Relative paths start at the list's folder. Empty lines and lines that
- * begin with '#' are skipped.
+ * The first line decides. A label of -1: the image has none. Relative paths start at the list's
+ * folder. Empty lines and lines that begin with '#' are skipped.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,10 +109,13 @@ static enum cask_status add_line(struct list *list, const struct cursor *at, str
                               "pack them into RecordIO",
                               at->file, (long long)at->number, path);
     }
-    if (!read_number(label, &value) || !cask_label_from_real(value, &base->labels[base->count])) {
+    if (strcmp(label, "-1") == 0) {
+        base->labels[base->count] = CASK_NO_LABEL;
+    } else if (!read_number(label, &value) ||
+               !cask_label_from_real(value, &base->labels[base->count])) {
         return cask_error_set(err, CASK_ERR_FORMAT,
-                              "%s:%lld: label: expected an integer from 0 to 2147483647, found "
-                              "\"%.80s\"",
+                              "%s:%lld: label: expected an integer from 0 to 2147483647 or, for "
+                              "none, -1, found \"%.80s\"",
                               at->file, (long long)at->number, label);
     }
     list->path_at[base->count++] = (uint64_t)(path - list->text);

@@ -44,12 +44,16 @@ enum cask_status manifest_begin(const struct precompute_options *options, struct
     enum cask_status st = CASK_OK;
     int64_t classes = cask_dataset_classes(dataset), images = cask_dataset_count(dataset);
     *manifest = (struct cask_manifest){.major = CASK_CACHE_MAJOR, .minor = CASK_CACHE_MINOR};
-    if (classes < 1 || images < 1) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_RANGE,
-                                "%s: expected labelled images, found %lld images in %lld classes; "
-                                "put each identity's images into a folder of its own, or give a "
-                                "list file with labels",
-                                options->data, (long long)images, (long long)classes));
+    if (images < 1) {
+        CASK_TRY(cask_error_set(err, CASK_ERR_RANGE, "%s: holds no image", options->data));
+    }
+    if (classes < 1) {
+        /* The format wants one class. Its centre is zero, so nothing can be read into it. */
+        cask_log_warn("%s: no image has a label: this cache serves losses over embeddings only "
+                      "(loss.embedding, sp, rkd_*, cckd, darkrank, pwr), with head.weight 0. For "
+                      "labels put each identity's images into a folder of its own",
+                      options->data);
+        classes = 1;
     }
     manifest->images = images;
     manifest->classes = classes;

@@ -26,15 +26,15 @@ static enum cask_status open_dataset(struct cask_feed *feed, const char *path,
     return st;
 }
 
-static enum cask_status check_labels(const struct cask_feed *feed, struct cask_error *err)
+static enum cask_status check_labels(struct cask_feed *feed, struct cask_error *err)
 {
-    int64_t count = cask_dataset_count(feed->dataset), labelled = 0;
+    int64_t count = cask_dataset_count(feed->dataset);
     for (int64_t i = 0; i < count; i++) {
         uint32_t label = cask_dataset_label(feed->dataset, i);
         if (label == CASK_NO_LABEL) {
             continue;
         }
-        labelled++;
+        feed->labelled++;
         if ((int64_t)label >= feed->classes) {
             char name[256];
             cask_dataset_name(feed->dataset, i, name, sizeof name);
@@ -43,7 +43,7 @@ static enum cask_status check_labels(const struct cask_feed *feed, struct cask_e
                                   (long long)feed->classes);
         }
     }
-    if (labelled == 0 && feed->source.cache == NULL) {
+    if (feed->labelled == 0 && feed->source.cache == NULL) {
         return cask_error_set(
             err, CASK_ERR_RANGE,
             "no image has a label and there is no --cache: there is nothing to learn from");

@@ -28,7 +28,8 @@ struct cask_feed {
     int64_t *good_rows;                 /* NULL: all images */
     struct cask_identities *identities; /* of the balanced part; NULL: shuffled */
     struct cask_sampler sampler;
-    int64_t images; /* that training uses */
+    int64_t images;   /* that training uses */
+    int64_t labelled; /* images of the dataset that have a label */
     int64_t classes;
     int64_t steps_per_epoch;
     /* running */

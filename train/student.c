@@ -51,6 +51,22 @@ static enum cask_status create_trainer(struct cask_student *student, struct cask
     return cask_trainer_create(student->config, &setting, &student->trainer, err);
 }
 
+/* Without any label there are no classes to speak of, and the head learns nothing. */
+static enum cask_status check_losses(const struct cask_student *student, struct cask_error *err)
+{
+    const unsigned needs = cask_criterion_needs(student->trainer->criterion);
+    const unsigned classes =
+        CASK_NEED_CENTERS | CASK_NEED_TOPK | CASK_NEED_LABEL_COSINE | CASK_NEED_LSE;
+    if (student->feed->labelled > 0 || (needs != 0 && (needs & classes) == 0)) {
+        return CASK_OK;
+    }
+    return cask_error_set(err, CASK_ERR_MISMATCH,
+                          "no image has a label: %s; use losses over embeddings (loss.embedding, "
+                          "loss.sp, loss.rkd_d, ...)",
+                          needs == 0 ? "the head alone has nothing to learn from"
+                                     : "a loss is on that compares class logits");
+}
+
 static enum cask_status restore(struct cask_student *student, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
@@ -113,6 +129,7 @@ enum cask_status cask_student_open(struct cask_student *student, struct cask_fee
     student->feed = feed;
     cask_device_describe(device, student->note.device, sizeof student->note.device);
     CASK_TRY(create_trainer(student, device, err));
+    CASK_TRY(check_losses(student, err));
     CASK_TRY(cask_validation_open(&student->validation, &config->valid, &feed->preprocess,
                                   (int)config->train.loader_threads, err));
     log_plan(student);

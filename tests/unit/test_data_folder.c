@@ -135,12 +135,13 @@ static void list_errors_name_file_and_line(void **state)
     put(root, "one.txt", "x.jpg 1\ny.jpg\n");
     assert_not_a_dataset(root, "one.txt", CASK_ERR_FORMAT,
                          "one.txt:2: expected \"path label\", found \"y.jpg\"");
-    static const char *const bad[] = {"-1", "1.5", "2147483648", "nan", "inf", "1e400", "x", "0x"};
+    static const char *const bad[] = {"-2", "1.5", "2147483648", "nan", "inf", "1e400", "x", "0x"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        char text[100], want[100];
+        char text[100], want[120];
         snprintf(text, sizeof text, "a.jpg 0\nx.jpg %s\n", bad[i]);
         snprintf(want, sizeof want,
-                 "label.txt:2: label: expected an integer from 0 to 2147483647, found \"%s\"",
+                 "label.txt:2: label: expected an integer from 0 to 2147483647 or, for none, -1, "
+                 "found \"%s\"",
                  bad[i]);
         put(root, "label.txt", text);
         assert_not_a_dataset(root, "label.txt", CASK_ERR_FORMAT, want);
