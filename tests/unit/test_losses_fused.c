@@ -1,0 +1,239 @@
+/* The head's update inside the step: the bits of a step and an update after it, for any number of
+ * threads and whatever is kept between the passes; bf16 products within a stated distance. */
+#include "tests/support/losses.h"
+
+#include "train/criterion.h"
+
+enum { B = 7, C = 500, D = 640, DT = 512, STEPS = 3 }; /* three chunks, the last not full */
+
+struct inputs {
+    float f[B * D], unit[B * DT], norm[B], centers[C * DT], lse[B * 2];
+    uint32_t labels[B];
+};
+
+struct outcome {
+    float weight[C * D], momentum[C * D], d[B * D];
+    double total;
+};
+
+static void unit_rows(float *rows, uint64_t stream, int count, int dim)
+{
+    for (int64_t i = 0; i < count; i++) {
+        double sum = 0;
+        for (int64_t j = 0; j < dim; j++) {
+            rows[i * dim + j] = (float)cask_rng_normal(3, stream, (uint64_t)(i * dim + j));
+            sum += (double)rows[i * dim + j] * (double)rows[i * dim + j];
+        }
+        for (int64_t j = 0; j < dim; j++) {
+            rows[i * dim + j] /= (float)sqrt(sum);
+        }
+    }
+}
+
+static struct inputs *draw(void)
+{
+    struct inputs *in = cask_alloc(1, sizeof *in);
+    assert_non_null(in);
+    unit_rows(in->f, 1, B, D);
+    unit_rows(in->unit, 2, B, DT);
+    unit_rows(in->centers, 3, C, DT);
+    for (int i = 0; i < B; i++) {
+        in->labels[i] = i == 3 ? UINT32_MAX : (uint32_t)(i * 83); /* one without a label */
+        in->norm[i] = 1;
+    }
+    return in;
+}
+
+struct setup {
+    const char *backend, *set[6];
+    int threads;
+    enum cask_precision precision;
+    bool fused;
+};
+
+static enum cask_status open_criterion(const struct setup *setup,
+                                       struct cask_criterion_config **settings,
+                                       struct cask_config **config, struct cask_device **device,
+                                       struct cask_criterion **criterion, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    struct cask_config_section sections[80];
+    static const double temperatures[] = {1, 4};
+    const struct cask_device_options opened = {
+        .backend = setup->backend, .threads = setup->threads, .precision = setup->precision};
+    CASK_TRY(cask_criterion_config_create(settings, err));
+    CASK_TRY(cask_config_create(sections, cask_criterion_config_sections(*settings, sections, 80),
+                                config, err));
+    for (int i = 0; i < 6 && setup->set[i] != NULL; i++) {
+        CASK_TRY(cask_config_set(*config, setup->set[i], "test", err));
+    }
+    CASK_TRY(cask_device_open(&opened, device, err));
+    const struct cask_criterion_options options = {.device = *device,
+                                                   .classes = C,
+                                                   .dim = D,
+                                                   .batch = B,
+                                                   .seed = 5,
+                                                   .fused = setup->fused,
+                                                   .teacher_dim = DT,
+                                                   .teacher_has_centers = true,
+                                                   .teacher_scale = 64,
+                                                   .teacher_temperatures = temperatures,
+                                                   .teacher_temperature_count = 2};
+    CASK_TRY(cask_criterion_create(*settings, &options, criterion, err));
+done:
+    return st;
+}
+
+/* Some steps; false if this machine cannot open the device. */
+static bool run(const struct setup *setup, const struct inputs *in, struct outcome *out)
+{
+    struct cask_criterion_config *settings = NULL;
+    struct cask_config *config = NULL;
+    struct cask_device *device = NULL;
+    struct cask_criterion *criterion = NULL;
+    const struct cask_state_array *arrays;
+    struct cask_error err;
+    const struct cask_sgd sgd = {
+        .rate = 0.1, .momentum = 0.9, .decay = 5e-3, .gradient_scale = 1, .nesterov = true};
+    const struct cask_teacher teacher = {
+        .dim = DT, .unit = in->unit, .norm = in->norm, .centers = in->centers, .scale = 64};
+    const enum cask_status st =
+        open_criterion(setup, &settings, &config, &device, &criterion, &err);
+    for (int n = 0; st == CASK_OK && n < STEPS; n++) {
+        cask_criterion_set_update(criterion, &sgd);
+        assert_ok(cask_criterion_step(criterion, in->f, in->labels, B, &teacher,
+                                      (struct cask_progress_point){0, 0}, n == 1, out->d,
+                                      &out->total, &err));
+        if (isfinite(out->total)) {
+            assert_ok(cask_criterion_update(criterion, &sgd, &err));
+        }
+    }
+    if (st == CASK_OK) {
+        assert_true(cask_criterion_state(criterion, &arrays) >= 2);
+        memcpy(out->weight, arrays[0].values, sizeof out->weight);
+        memcpy(out->momentum, arrays[1].values, sizeof out->momentum);
+    }
+    cask_criterion_free(criterion);
+    cask_device_close(device);
+    cask_config_free(config);
+    cask_criterion_config_free(settings);
+    return st == CASK_OK;
+}
+
+static const char *const losses[][4] = {
+    {"head.kind=arcface"},
+    {"head.kind=curricularface", "loss.kd.weight=1", "loss.pwr.weight=1"},
+    {"loss.gkd.weight=0.1", "loss.dkd.weight=0.1"},
+    {"loss.gkd.weight=1", "loss.gkd.selection=batch", "loss.gkd_teacher.weight=1"},
+    {"head.weight=0", "loss.embedding.weight=1"}, /* decay and momentum alone move W */
+};
+
+static struct setup setup_of(size_t l, int threads, bool fused, const char *keep)
+{
+    struct setup setup = {.backend = "cpu",
+                          .threads = threads,
+                          .precision = CASK_PRECISION_FP32,
+                          .fused = fused,
+                          .set = {keep}};
+    for (int i = 0; i < 4 && losses[l][i] != NULL; i++) {
+        setup.set[1 + i] = losses[l][i];
+    }
+    return setup;
+}
+
+static void test_same_bits(void **state)
+{
+    (void)state;
+    struct inputs *in = draw();
+    struct outcome *want = cask_alloc(1, sizeof *want), *got = cask_alloc(1, sizeof *got);
+    assert_true(want != NULL && got != NULL);
+    for (size_t l = 0; l < sizeof losses / sizeof *losses; l++) {
+        struct setup setup = setup_of(l, 1, false, "head.keep_mb=96");
+        assert_true(run(&setup, in, want));
+        assert_true(want->momentum[5] != 0);
+        for (int variant = 0; variant < 4; variant++) {
+            setup = setup_of(l, 1 + variant, true,
+                             variant % 2 ? "head.keep_mb=0" : "head.keep_mb=0.006");
+            assert_true(run(&setup, in, got));
+            assert_memory_equal(&got->total, &want->total, sizeof got->total);
+            assert_memory_equal(got->d, want->d, sizeof got->d);
+            assert_memory_equal(got->weight, want->weight, sizeof got->weight);
+            assert_memory_equal(got->momentum, want->momentum, sizeof got->momentum);
+        }
+    }
+    cask_free(in);
+    cask_free(want);
+    cask_free(got);
+}
+
+static double distance(const float *a, const float *b, size_t count)
+{
+    double worst = 0, largest = 0;
+    for (size_t j = 0; j < count; j++) {
+        const double gap = fabs((double)a[j] - (double)b[j]);
+        worst = gap <= worst ? worst : gap;
+        largest = fmax(largest, fabs((double)b[j]));
+    }
+    assert_true(largest > 0);
+    return worst / largest;
+}
+
+/* After three updates: fused on the cpu against the oracle, and bf16 products against fp32. */
+static void test_against_reference(void **state)
+{
+    (void)state;
+    struct inputs *in = draw();
+    struct outcome *want = cask_alloc(1, sizeof *want), *got = cask_alloc(1, sizeof *got);
+    assert_true(want != NULL && got != NULL);
+    for (size_t l = 0; l < 3; l++) {
+        struct setup setup = setup_of(l, 2, false, "head.keep_mb=96");
+        setup.backend = "ref";
+        assert_true(run(&setup, in, want));
+        setup = setup_of(l, 2, true, "head.keep_mb=0");
+        assert_true(run(&setup, in, got));
+        assert_true(distance(got->weight, want->weight, C * D) <= 2e-4);
+        assert_true(distance(got->d, want->d, B * D) <= 2e-4);
+        setup.precision = CASK_PRECISION_BF16;
+        if (l == 0 && run(&setup, in, got)) {
+            const double d = distance(got->d, want->d, B * D);
+            const double w = distance(got->weight, want->weight, C * D);
+            print_message("bf16: gradient %.1e, class rows %.1e\n", d, w);
+            assert_true(d <= 8e-2 && w <= 2e-2);
+        }
+    }
+    cask_free(in);
+    cask_free(want);
+    cask_free(got);
+}
+
+/* A loss that is no number leaves the class rows as they were. */
+static void test_not_a_number(void **state)
+{
+    (void)state;
+    struct inputs *in = draw();
+    struct outcome *before = cask_alloc(1, sizeof *before), *after = cask_alloc(1, sizeof *after);
+    assert_true(before != NULL && after != NULL);
+    struct setup setup = setup_of(0, 2, true, "head.keep_mb=96");
+    in->f[2 * D + 1] = NAN;
+    assert_true(run(&setup, in, after));
+    assert_true(isnan(after->total));
+    setup.fused = false;
+    assert_true(run(&setup, in, before)); /* run() updates after a finite loss only */
+    assert_memory_equal(after->weight, before->weight, sizeof after->weight);
+    for (int j = 0; j < C * D; j++) {
+        assert_true(after->momentum[j] == 0);
+    }
+    cask_free(in);
+    cask_free(before);
+    cask_free(after);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_against_reference),
+        cmocka_unit_test(test_not_a_number),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
