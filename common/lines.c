@@ -8,6 +8,16 @@
 enum { LONGEST_NUMBER = 63, SHOWN = 80, LONGEST_PATH = 1024 };
 enum { RELEASE = 16 << 20 }; /* a multiple of every page size */
 
+/* Pages that were read do not count as this program's memory any more; a slice that still points
+ * there brings its page back from the file. */
+static const char *give_back(const char *released, const char *next)
+{
+    for (; next - released >= RELEASE; released += RELEASE) {
+        madvise((void *)(uintptr_t)released, RELEASE, MADV_DONTNEED);
+    }
+    return released;
+}
+
 enum cask_status cask_lines_open(struct cask_lines *lines, const char *path, struct cask_error *err)
 {
     *lines = (struct cask_lines){.path = path};
@@ -40,20 +50,10 @@ static struct cask_slice trim(const char *begin, const char *end)
     return (struct cask_slice){begin, (size_t)(end - begin)};
 }
 
-/* Pages of the map that lie behind do not count as this program's memory any more; a slice that
- * still points there brings its page back from the file. */
-static void release_behind(struct cask_lines *lines)
-{
-    if (lines->next - lines->released >= RELEASE) {
-        madvise((void *)(uintptr_t)lines->released, RELEASE, MADV_DONTNEED);
-        lines->released += RELEASE;
-    }
-}
-
 enum cask_status cask_lines_next(struct cask_lines *lines, struct cask_slice *line,
                                  struct cask_error *err)
 {
-    release_behind(lines);
+    lines->released = give_back(lines->released, lines->next);
     while (lines->next < lines->end) {
         size_t left = (size_t)(lines->end - lines->next);
         size_t look = left <= CASK_LINE_LONGEST ? left : CASK_LINE_LONGEST + 1;
@@ -84,11 +84,12 @@ enum cask_status cask_lines_next(struct cask_lines *lines, struct cask_slice *li
 int64_t cask_lines_left(const struct cask_lines *lines)
 {
     int64_t count = 0;
-    const char *at = lines->next;
+    const char *at = lines->next, *released = lines->released;
     while (at < lines->end) {
         const char *newline = memchr(at, '\n', (size_t)(lines->end - at));
         count++;
         at = newline != NULL ? newline + 1 : lines->end;
+        released = give_back(released, at);
     }
     return count;
 }

@@ -281,7 +281,7 @@ static enum cask_status bench_ijb(const struct options *options, struct cask_err
     if (options->quick) {
         size = (struct ijb_size){4694, 1231, 156585, 196, 196, {518, 518}};
     }
-    struct ijb_rows user = {&size, {0, 2 * DIM, 5.0F, 7}};
+    struct ijb_rows user = {&size, {0, 2 * DIM, 12.0F, 7}};
     printf("IJB-C: %lld images, %lld templates, %lld pairs, two views of %d numbers\n",
            (long long)size.images, (long long)size.templates, (long long)size.pairs, DIM);
     CASK_TRY(make_files(&size, &files, err));
