@@ -10,8 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-uint16_t cask_half_from_float(float value);
-float cask_float_from_half(uint16_t half);
+#include "common/half.h"
 
 void cask_quantize_f16(const float *x, size_t count,
                        uint8_t *out); /* out: 2 bytes each, little endian */

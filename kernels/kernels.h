@@ -106,8 +106,8 @@ enum cask_activation {
     CASK_ACT_HARD_SWISH,   /* x * relu6(x + 3) / 6 */
 };
 
-/* A square window of pixels that moves by `stride`; `pad` pixels of nothing all around, at most half
- * a window. out = (in + 2 pad - size) / stride + 1. */
+/* A square window of pixels that moves by `stride`; `pad` pixels of nothing all around, at most
+ * half a window. out = (in + 2 pad - size) / stride + 1. */
 struct cask_window {
     int size, stride, pad;
 };

@@ -318,6 +318,12 @@ const char *cask_checkpoint_metadata(const struct cask_checkpoint *c, const char
     return NULL;
 }
 
+const struct cask_metadata_entry *cask_checkpoint_metadata_at(const struct cask_checkpoint *c,
+                                                              int index)
+{
+    return index >= 0 && index < c->entry_count ? &c->entries[index] : NULL;
+}
+
 const char *cask_checkpoint_container(const struct cask_checkpoint *c)
 {
     return c->container;

@@ -53,6 +53,12 @@ enum cask_status cask_checkpoint_add(struct cask_checkpoint *c, struct cask_tens
 enum cask_status cask_checkpoint_add_entry(struct cask_checkpoint *c, const char *key,
                                            const char *value, struct cask_error *err);
 
+/* A map of texts, as safetensors' __metadata__. */
+struct cask_json;
+enum cask_status cask_checkpoint_read_metadata(struct cask_checkpoint *c,
+                                               const struct cask_json *metadata,
+                                               struct cask_error *err);
+
 size_t cask_file_dtype_size(enum cask_file_dtype dtype);
 const char *cask_file_dtype_name(enum cask_file_dtype dtype); /* safetensors' names: "F32", ... */
 /* "64x3x7x7", "scalar"; at most 8 numbers */

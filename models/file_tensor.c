@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/half.h"
 #include "models/checkpoint.h"
 
 static const struct {
@@ -54,20 +55,6 @@ static float bits_to_float(uint32_t bits)
     return value;
 }
 
-/* IEEE binary16: 1 sign, 5 exponent (bias 15), 10 mantissa bits. */
-static float half_to_float(uint16_t half)
-{
-    uint32_t sign = (uint32_t)(half & 0x8000) << 16;
-    uint32_t exponent = half >> 10 & 31, mantissa = half & 0x3FF;
-    if (exponent == 0) {
-        /* Subnormal: mantissa * 2^-24, exact in float. */
-        float magnitude = (float)mantissa * 0x1p-24F;
-        return sign != 0 ? -magnitude : magnitude;
-    }
-    exponent = exponent == 31 ? 255 : exponent + (127 - 15);
-    return bits_to_float(sign | exponent << 23 | mantissa << 13);
-}
-
 /* File data need not be aligned, hence memcpy. */
 static void convert(const struct cask_file_tensor *tensor, float *out)
 {
@@ -78,7 +65,7 @@ static void convert(const struct cask_file_tensor *tensor, float *out)
         switch (tensor->dtype) {
         case CASK_FILE_F16:
             memcpy(&half, in + 2 * i, 2);
-            out[i] = half_to_float(half);
+            out[i] = cask_float_from_half(half);
             break;
         case CASK_FILE_BF16:
             memcpy(&half, in + 2 * i, 2);

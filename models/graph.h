@@ -106,6 +106,7 @@ struct cask_graph {
     int node_count, value_count, param_count;
     int node_room, value_room, param_room;
     int output;                /* value */
+    const char *pixels;        /* "rgb:127.5:127.5" as the file says (ONNX); NULL: unknown */
     struct cask_error problem; /* the first one; status CASK_OK: none */
 };
 
@@ -145,6 +146,13 @@ const char *cask_graph_text(struct cask_graph *graph, const char *format, ...)
 /* Remembers a problem found by a builder; returns -1. */
 int cask_graph_fail(struct cask_graph *graph, enum cask_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* fold.c. The only node that reads `value`; NULL if there are several, or if it is the output. */
+const struct cask_node *cask_graph_sole_reader(const struct cask_graph *graph, int value);
+/* The batch norm that a convolution or linear layer can take in; NULL: none. The one that stands
+ * BEFORE a padded convolution (IResNet's bn1) does not fold: padding is zero after it, so beta
+ * would leak. */
+const struct cask_node *cask_graph_foldable(const struct cask_graph *graph,
+                                            const struct cask_node *node);
 /* The shape of a value; never NULL (a zeroed one for -1). */
 const struct cask_value *cask_graph_value(const struct cask_graph *graph, int value);
 

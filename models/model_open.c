@@ -29,6 +29,14 @@ static enum cask_status open_onnx(struct cask_device *device, const char *path,
     CASK_TRY(cask_onnx_load(path, &model->graph, &normalises, err));
     CASK_TRY(cask_net_create(model->graph, device, false, &model->net, err));
     CASK_TRY(cask_onnx_fill(model->net, path, err));
+    if (model->graph->pixels != NULL) {
+        st = cask_preprocess_parse(model->graph->pixels, preprocess, err);
+        if (st != CASK_OK) {
+            cask_error_prefix(err, "%s: metadata channel_order, mean, scale", path);
+            goto done;
+        }
+        *from_metadata = true;
+    }
     if (normalises) {
         preprocess->mean = 0;
         preprocess->scale = 1;

@@ -211,9 +211,9 @@ enum cask_status cask_safetensors_write(const char *path, const struct cask_file
                                         int entry_count, struct cask_error *err);
 
 /* A net for other programs. ONNX: opset 13, input "data" [batch, 3, height, width], output
- * "embedding" [batch, D]. PTH: torch.save's zip, loads with strict=True into the network's own module.
- * All three say in their metadata what cask_net_save says, and open again with cask_model_open. A
- * net read from ONNX goes to ONNX only (CASK_ERR_UNSUPPORTED). */
+ * "embedding" [batch, D]. PTH: torch.save's zip, loads with strict=True into the network's own
+ * module. All three say in their metadata what cask_net_save says, and open again with
+ * cask_model_open. A net read from ONNX goes to ONNX only (CASK_ERR_UNSUPPORTED). */
 enum cask_export_format { CASK_EXPORT_ONNX, CASK_EXPORT_PTH, CASK_EXPORT_SAFETENSORS };
 struct cask_export_options {
     enum cask_export_format format;

@@ -23,6 +23,11 @@ void *cask_net_slot_grad(struct cask_net *net, const struct cask_node *node, enu
 /* `count` elements of a parameter from `first` on, as doubles. */
 void cask_net_read(const struct cask_net *net, int param, int64_t first, int64_t count,
                    double *out);
+/* fold.c. The convolution or linear layer that does the work of `node` and of the batch norm `bn`
+ * behind it, out_c numbers each: BN(W x + b) = (scale W) x + bias. */
+enum cask_status cask_net_fold(const struct cask_net *net, const struct cask_node *node,
+                               const struct cask_node *bn, double *scale, double *bias,
+                               struct cask_error *err);
 /* One more batch was seen by a batch norm (num_batches_tracked). */
 void cask_net_count_batch(struct cask_net *net, const struct cask_node *node);
 

@@ -135,8 +135,9 @@ typedef enum cask_status cask_onnx_op(struct cask_onnx_import *import, const Cas
                                       struct cask_error *err);
 cask_onnx_op cask_onnx_conv, cask_onnx_gemm, cask_onnx_matmul, cask_onnx_batchnorm, cask_onnx_prelu,
     cask_onnx_relu, cask_onnx_sigmoid, cask_onnx_hard_sigmoid, cask_onnx_hard_swish, cask_onnx_clip,
-    cask_onnx_average_pool, cask_onnx_identity, cask_onnx_constant_node, cask_onnx_add,
-    cask_onnx_sub, cask_onnx_mul, cask_onnx_div, cask_onnx_flatten, cask_onnx_reshape,
-    cask_onnx_shape, cask_onnx_gather, cask_onnx_concat, cask_onnx_unsqueeze, cask_onnx_squeeze;
+    cask_onnx_average_pool, cask_onnx_max_pool, cask_onnx_cast, cask_onnx_identity,
+    cask_onnx_constant_node, cask_onnx_add, cask_onnx_sub, cask_onnx_mul, cask_onnx_div,
+    cask_onnx_flatten, cask_onnx_reshape, cask_onnx_shape, cask_onnx_gather, cask_onnx_concat,
+    cask_onnx_unsqueeze, cask_onnx_squeeze;
 
 #endif

@@ -14,6 +14,7 @@ static const struct {
 } operators[] = {
     {"Add", cask_onnx_add},
     {"BatchNormalization", cask_onnx_batchnorm},
+    {"Cast", cask_onnx_cast},
     {"Clip", cask_onnx_clip},
     {"Concat", cask_onnx_concat},
     {"Constant", cask_onnx_constant_node},
@@ -28,6 +29,7 @@ static const struct {
     {"HardSwish", cask_onnx_hard_swish},
     {"Identity", cask_onnx_identity},
     {"MatMul", cask_onnx_matmul},
+    {"MaxPool", cask_onnx_max_pool},
     {"Mul", cask_onnx_mul},
     {"PRelu", cask_onnx_prelu},
     {"Relu", cask_onnx_relu},
@@ -147,6 +149,29 @@ done:
     return st;
 }
 
+static const char *property(const Cask__Onnx__Model *model, const char *key)
+{
+    for (size_t i = 0; i < model->n_metadata_props; i++) {
+        const Cask__Onnx__Entry *entry = model->metadata_props[i];
+        if (entry->key != NULL && entry->value != NULL && strcmp(entry->key, key) == 0) {
+            return entry->value;
+        }
+    }
+    return NULL;
+}
+
+/* How the file's metadata wants its pixels (as net_copy.c writes it); all of it or nothing. */
+static void note_pixels(struct cask_onnx_import *import)
+{
+    const char *order = property(import->model, "channel_order");
+    const char *mean = property(import->model, "mean");
+    const char *scale = property(import->model, "scale");
+    if (order != NULL && mean != NULL && scale != NULL) {
+        import->graph->pixels =
+            cask_graph_text(import->graph, "%.8s:%.60s:%.60s", order, mean, scale);
+    }
+}
+
 static enum cask_status finish_graph(struct cask_onnx_import *import, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
@@ -158,6 +183,7 @@ static enum cask_status finish_graph(struct cask_onnx_import *import, struct cas
                                 "the graph's output \"%.100s\" is not computed by its nodes",
                                 name));
     }
+    note_pixels(import);
     CASK_TRY(cask_graph_finish(import->graph, output->id, err));
 done:
     return st;

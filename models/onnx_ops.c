@@ -147,6 +147,38 @@ done:
     return st;
 }
 
+/* ------------------------------------------------------------------- MaxPool */
+
+/* A kernel of one pixel only leaves pixels out, which is how PyTorch code subsamples. */
+enum cask_status cask_onnx_max_pool(struct cask_onnx_import *import, const Cask__Onnx__Node *node,
+                                    struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    struct cask_onnx_value x;
+    int kernel[2] = {0}, strides[2] = {1, 1}, pads[4] = {0}, dilations[2] = {1, 1};
+    CASK_TRY(cask_onnx_activation(import, node, 0, &x, err));
+    CASK_TRY(read_ints(node, "kernel_shape", 2, kernel, err));
+    CASK_TRY(read_ints(node, "strides", 2, strides, err));
+    CASK_TRY(read_ints(node, "pads", 4, pads, err));
+    CASK_TRY(read_ints(node, "dilations", 2, dilations, err));
+    bool square = kernel[0] == kernel[1] && strides[0] == strides[1] && pads[0] == pads[1] &&
+                  pads[0] == pads[2] && pads[0] == pads[3];
+    if (x.flat || !square || dilations[0] != 1 || dilations[1] != 1 ||
+        cask_onnx_attribute_int(node, "ceil_mode", 0) != 0 ||
+        cask_onnx_attribute(node, "auto_pad") != NULL) {
+        CASK_TRY(REFUSE(CASK_ERR_UNSUPPORTED, "%s",
+                        "expected square windows with equal strides and pads, no dilation, no "
+                        "ceil_mode, no auto_pad"));
+    }
+    const char *name = cask_onnx_layer_name(import, node, "");
+    x.id = kernel[0] == 1 && pads[0] == 0
+               ? cask_graph_add_subsample(import->graph, x.id, name, strides[0])
+               : cask_graph_add_max_pool(import->graph, x.id, name, kernel[0], strides[0], pads[0]);
+    put_activation(import, node, x.id, false);
+done:
+    return st;
+}
+
 /* --------------------------------------------------------------- Gemm, MatMul */
 
 /* A flattened value is [batch, C*H*W] in PyTorch's order, which is the order in which a linear

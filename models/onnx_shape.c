@@ -53,6 +53,18 @@ done:
     return st;
 }
 
+/* Between float types: everything is computed in this device's. */
+enum cask_status cask_onnx_cast(struct cask_onnx_import *import, const Cask__Onnx__Node *node,
+                                struct cask_error *err)
+{
+    enum { FLOAT = 1, FLOAT16 = 10, DOUBLE = 11, BFLOAT16 = 16 };
+    const int64_t to = cask_onnx_attribute_int(node, "to", 0);
+    if (to != FLOAT && to != FLOAT16 && to != DOUBLE && to != BFLOAT16) {
+        return REFUSE(CASK_ERR_UNSUPPORTED, "to data type %" PRId64 ", expected a float type", to);
+    }
+    return cask_onnx_identity(import, node, err);
+}
+
 enum cask_status cask_onnx_flatten(struct cask_onnx_import *import, const Cask__Onnx__Node *node,
                                    struct cask_error *err)
 {

@@ -9,30 +9,9 @@
  */
 #include "models/plan.h"
 
-/* The only node that reads `value`; NULL if there are several, or if the caller reads it too. */
-static const struct cask_node *sole_reader(const struct cask_graph *graph, int value)
-{
-    if (value == graph->output || graph->values[value].consumers != 1) {
-        return NULL;
-    }
-    for (int i = graph->values[value].producer + 1; i < graph->node_count; i++) {
-        for (int k = 0; k < CASK_NODE_INPUTS; k++) {
-            if (graph->nodes[i].inputs[k] == value) {
-                return &graph->nodes[i];
-            }
-        }
-    }
-    return NULL;
-}
-
 static const struct cask_node *foldable(const struct cask_plan *plan, const struct cask_node *node)
 {
-    bool is_conv = node->kind == CASK_LAYER_CONV || node->kind == CASK_LAYER_LINEAR;
-    if (!is_conv || plan->mode != CASK_MODE_EVAL) {
-        return NULL;
-    }
-    const struct cask_node *next = sole_reader(plan->net->graph, node->output);
-    return next != NULL && next->kind == CASK_LAYER_BATCHNORM ? next : NULL;
+    return plan->mode == CASK_MODE_EVAL ? cask_graph_foldable(plan->net->graph, node) : NULL;
 }
 
 static const struct cask_node *fusable(const struct cask_plan *plan, const struct cask_node *node)
@@ -40,7 +19,7 @@ static const struct cask_node *fusable(const struct cask_plan *plan, const struc
     if (node->kind != CASK_LAYER_BATCHNORM || plan->way.path == CASK_PATH_PLAIN) {
         return NULL;
     }
-    const struct cask_node *next = sole_reader(plan->net->graph, node->output);
+    const struct cask_node *next = cask_graph_sole_reader(plan->net->graph, node->output);
     if (next == NULL || next->kind != CASK_LAYER_ACTIVATION) {
         return NULL;
     }

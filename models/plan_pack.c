@@ -1,12 +1,5 @@
 /* models/plan_pack.c - hands convolutions their weights; in eval with the batch norm behind them
- * folded in. With s = gamma / sqrt(var + eps):
- *
- *   BN(W x + b) = (s W) x + (s (b - mean) + beta)
- *
- * computed in double, so the only rounding is that of storing the product.
- */
-#include <math.h>
-
+ * folded in (fold.c). */
 #include "models/plan.h"
 
 static void upload(struct cask_plan *plan, void *buffer, int64_t first, int64_t count,
@@ -29,19 +22,6 @@ static void upload(struct cask_plan *plan, void *buffer, int64_t first, int64_t 
     }
 }
 
-/* One value per output channel of a parameter that may be absent. */
-static void read_or(const struct cask_plan *plan, const struct cask_node *node, enum cask_slot slot,
-                    double absent, int count, double *out)
-{
-    if (node->params[slot] >= 0) {
-        cask_net_read(plan->net, node->params[slot], 0, count, out);
-        return;
-    }
-    for (int i = 0; i < count; i++) {
-        out[i] = absent;
-    }
-}
-
 static enum cask_status pack_folded(struct cask_plan *plan, const struct cask_step *step,
                                     struct cask_error *err)
 {
@@ -52,25 +32,18 @@ static enum cask_status pack_folded(struct cask_plan *plan, const struct cask_st
     const size_t each = cask_dtype_size(cask_device_parameter_dtype(plan->device));
     void *weight = cask_buffer_alloc(plan->device, (size_t)count * each);
     void *bias = cask_buffer_alloc(plan->device, (size_t)channels * each);
-    double *host = cask_alloc(5 * (size_t)channels + (size_t)row, sizeof *host);
+    double *host = cask_alloc(2 * (size_t)channels + (size_t)row, sizeof *host);
     if (weight == NULL || bias == NULL || host == NULL) {
         CASK_TRY(cask_error_memory(err, (size_t)count * each, "folded weights"));
     }
-    double *b = host, *gamma = b + channels, *beta = gamma + channels, *mean = beta + channels;
-    double *var = mean + channels, *taps = var + channels;
-    read_or(plan, conv, CASK_SLOT_BIAS, 0, channels, b);
-    read_or(plan, bn, CASK_SLOT_WEIGHT, 1, channels, gamma);
-    read_or(plan, bn, CASK_SLOT_BIAS, 0, channels, beta);
-    read_or(plan, bn, CASK_SLOT_MEAN, 0, channels, mean);
-    read_or(plan, bn, CASK_SLOT_VAR, 1, channels, var);
+    double *scale = host, *b = scale + channels, *taps = b + channels;
+    CASK_TRY(cask_net_fold(plan->net, conv, bn, scale, b, err));
     for (int c = 0; c < channels; c++) {
-        const double s = gamma[c] / sqrt(var[c] + bn->eps);
         cask_net_read(plan->net, weight_param, c * row, row, taps);
         for (int64_t i = 0; i < row; i++) {
-            taps[i] *= s;
+            taps[i] *= scale[c];
         }
         upload(plan, weight, c * row, row, taps);
-        b[c] = s * (b[c] - mean[c]) + beta[c];
     }
     upload(plan, bias, 0, channels, b);
     CASK_TRY(plan->ops->conv_set_weights(step->conv, weight, bias, err));

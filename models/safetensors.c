@@ -99,8 +99,9 @@ done:
     return st;
 }
 
-static enum cask_status read_metadata(struct cask_checkpoint *c, const struct cask_json *metadata,
-                                      struct cask_error *err)
+enum cask_status cask_checkpoint_read_metadata(struct cask_checkpoint *c,
+                                               const struct cask_json *metadata,
+                                               struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     const char *key = NULL, *text = NULL;
@@ -188,7 +189,7 @@ enum cask_status cask_safetensors_read(struct cask_checkpoint *c, struct cask_er
     for (void *i = cask_json_next(header, NULL, &name, &value); i != NULL;
          i = cask_json_next(header, i, &name, &value)) {
         if (strcmp(name, "__metadata__") == 0) {
-            CASK_TRY(read_metadata(c, value, err));
+            CASK_TRY(cask_checkpoint_read_metadata(c, value, err));
         } else {
             CASK_TRY(read_tensor(c, PREFIX + length, name, value, &ranges[c->tensors.count], err));
         }

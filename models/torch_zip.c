@@ -4,9 +4,12 @@
 #include <string.h>
 
 #include "common/hash.h"
+#include "common/json.h"
 #include "common/log.h"
 #include "models/checkpoint.h"
 #include "models/zip.h"
+
+enum { MAX_METADATA = 1 << 20 };
 
 static const char pickle_name[] = "/data.pkl";
 
@@ -110,6 +113,29 @@ done:
     return st;
 }
 
+/* What Cask wrote beside the pickle (torch_write.c). A file of that name by somebody else says
+ * nothing to us. */
+static enum cask_status read_own_metadata(struct cask_checkpoint *c, const struct cask_zip *zip,
+                                          const struct cask_zip_member *pickle,
+                                          struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    struct cask_json *json = NULL;
+    struct cask_error foreign;
+    const char *format = NULL;
+    const struct cask_zip_member *member = find_beside(zip, pickle, "/", "metadata.json", 13);
+    if (member == NULL || member->data == NULL || member->bytes > MAX_METADATA ||
+        cask_json_parse((const char *)member->data, member->bytes, &json, &foreign) != CASK_OK ||
+        !cask_json_as_text(cask_json_get(json, "format_version"), &format) ||
+        strncmp(format, "cask ", 5) != 0) {
+        goto done;
+    }
+    CASK_TRY(cask_checkpoint_read_metadata(c, json, err));
+done:
+    cask_json_free(json);
+    return st;
+}
+
 enum cask_status cask_torch_zip_read(struct cask_checkpoint *c, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
@@ -125,6 +151,7 @@ enum cask_status cask_torch_zip_read(struct cask_checkpoint *c, struct cask_erro
         CASK_TRY(find_storage(c, &zip, member, &storages.items[i], err));
     }
     CASK_TRY(cask_torch_collect(c, pickle, &storages, err));
+    CASK_TRY(read_own_metadata(c, &zip, member, err));
 done:
     if (st != CASK_OK && member != NULL) {
         cask_error_prefix(err, "data.pkl");
