@@ -3,9 +3,11 @@
  *
  *     d = x - mean, z = d * scale + shift, y = act(z)       scale = gamma / std, shift = beta
  *
- * Rows are taken four at a time, so that what belongs to a channel is loaded once for four rows and
- * a channel's sum waits for its own store only once in four rows. Channels beyond the last full
- * vector are done one by one with the same formulas.
+ * Sums take rows four at a time, so that what belongs to a channel is loaded once for four rows and
+ * a channel's sum waits for its own store only once in four rows; what they read is in cache as a
+ * rule. apply and gradient take one row after the other: they read from memory, and hardware
+ * prefetching follows one rising address best (15 against 22 GB/s on Zen 5). Channels beyond the
+ * last full vector are done one by one with the same formulas.
  */
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/vector/vector.h"
@@ -71,37 +73,23 @@ INLINE vec activate_vec(enum cask_activation activation, vec z, vec slope)
                                           : z;
 }
 
-INLINE void apply_rows(enum cask_activation activation, int rows, const struct cask_bn_block *bn,
-                       const element *x, element *y, int c)
-{
-    const float *slope = activation == CASK_ACT_PRELU ? bn->slope : bn->shift;
-    int j = 0;
-    for (; j + LANES <= c; j += LANES) {
-        vec mean = vec_load_f32(bn->mean + j), scale = vec_load_f32(bn->scale + j);
-        vec shift = vec_load_f32(bn->shift + j), low = vec_load_f32(slope + j);
-#pragma GCC unroll 4
-        for (int r = 0; r < rows; r++) {
-            vec z = (vec_load(x + (int64_t)r * c + j) - mean) * scale + shift;
-            vec_store(y + (int64_t)r * c + j, activate_vec(activation, z, low));
-        }
-    }
-    for (; j < c; j++) {
-        for (int r = 0; r < rows; r++) {
-            int64_t at = (int64_t)r * c + j;
-            float z = (element_get(x[at]) - bn->mean[j]) * bn->scale[j] + bn->shift[j];
-            y[at] = element_put(activate(activation, z, slope[j]));
-        }
-    }
-}
-
 INLINE void apply_as(enum cask_activation activation, const struct cask_bn_block *bn,
                      const element *x, element *y, int64_t rows, int c)
 {
-    for (; rows >= ROWS; rows -= ROWS, x += ROWS * (int64_t)c, y += ROWS * (int64_t)c) {
-        apply_rows(activation, ROWS, bn, x, y, c);
-    }
+    /* A store might change what `bn` holds, as far as the compiler knows. */
+    const float *mean = bn->mean, *scale = bn->scale, *shift = bn->shift;
+    const float *slope = activation == CASK_ACT_PRELU ? bn->slope : shift;
     for (; rows > 0; rows--, x += c, y += c) {
-        apply_rows(activation, 1, bn, x, y, c);
+        int j = 0;
+        for (; j + LANES <= c; j += LANES) {
+            vec z = (vec_load(x + j) - vec_load_f32(mean + j)) * vec_load_f32(scale + j) +
+                    vec_load_f32(shift + j);
+            vec_store(y + j, activate_vec(activation, z, vec_load_f32(slope + j)));
+        }
+        for (; j < c; j++) {
+            float z = (element_get(x[j]) - mean[j]) * scale[j] + shift[j];
+            y[j] = element_put(activate(activation, z, slope[j]));
+        }
     }
 }
 
@@ -210,46 +198,28 @@ static void gradient_sums(const struct cask_bn_block *bn, const void *x, const v
 /* ----------------------------------------------------------------- gradient */
 
 /* dx = scale * (dz - mean_dz - d * pull) */
-INLINE void gradient_rows(enum cask_activation activation, bool accumulate, int rows,
-                          const struct cask_bn_block *bn, const element *x, const element *dy,
-                          element *dx, int c)
-{
-    const float *slope = activation == CASK_ACT_PRELU ? bn->slope : bn->shift;
-    int j = 0;
-    for (; j + LANES <= c; j += LANES) {
-        vec mean = vec_load_f32(bn->mean + j), scale = vec_load_f32(bn->scale + j);
-        vec shift = vec_load_f32(bn->shift + j), low = vec_load_f32(slope + j);
-        vec mean_dz = vec_load_f32(bn->mean_dz + j), pull = vec_load_f32(bn->pull + j);
-#pragma GCC unroll 4
-        for (int r = 0; r < rows; r++) {
-            int64_t at = (int64_t)r * c + j;
-            vec d = vec_load(x + at) - mean;
-            vec dz = through_vec(activation, d * scale + shift, vec_load(dy + at), low);
-            vec value = scale * (dz - mean_dz - d * pull);
-            vec_store(dx + at, accumulate ? vec_load(dx + at) + value : value);
-        }
-    }
-    for (; j < c; j++) {
-        for (int r = 0; r < rows; r++) {
-            int64_t at = (int64_t)r * c + j;
-            float d = element_get(x[at]) - bn->mean[j], z = d * bn->scale[j] + bn->shift[j];
-            float dz = through(activation, z, element_get(dy[at]), slope[j]);
-            float value = bn->scale[j] * (dz - bn->mean_dz[j] - d * bn->pull[j]);
-            dx[at] = element_put(accumulate ? element_get(dx[at]) + value : value);
-        }
-    }
-}
-
 INLINE void gradient_as(enum cask_activation activation, bool accumulate,
                         const struct cask_bn_block *bn, const element *x, const element *dy,
                         element *dx, int64_t rows, int c)
 {
-    const int64_t step = ROWS * (int64_t)c;
-    for (; rows >= ROWS; rows -= ROWS, x += step, dy += step, dx += step) {
-        gradient_rows(activation, accumulate, ROWS, bn, x, dy, dx, c);
-    }
+    const float *mean = bn->mean, *scales = bn->scale, *shift = bn->shift;
+    const float *mean_dz = bn->mean_dz, *pull = bn->pull;
+    const float *slope = activation == CASK_ACT_PRELU ? bn->slope : shift;
     for (; rows > 0; rows--, x += c, dy += c, dx += c) {
-        gradient_rows(activation, accumulate, 1, bn, x, dy, dx, c);
+        int j = 0;
+        for (; j + LANES <= c; j += LANES) {
+            vec scale = vec_load_f32(scales + j), d = vec_load(x + j) - vec_load_f32(mean + j);
+            vec z = d * scale + vec_load_f32(shift + j);
+            vec dz = through_vec(activation, z, vec_load(dy + j), vec_load_f32(slope + j));
+            vec value = scale * (dz - vec_load_f32(mean_dz + j) - d * vec_load_f32(pull + j));
+            vec_store(dx + j, accumulate ? vec_load(dx + j) + value : value);
+        }
+        for (; j < c; j++) {
+            float d = element_get(x[j]) - mean[j], z = d * scales[j] + shift[j];
+            float dz = through(activation, z, element_get(dy[j]), slope[j]);
+            float value = scales[j] * (dz - mean_dz[j] - d * pull[j]);
+            dx[j] = element_put(accumulate ? element_get(dx[j]) + value : value);
+        }
     }
 }
 
