@@ -112,6 +112,7 @@ enum cask_status cask_h5_create(const char *path, struct cask_h5_image *image, s
                                 hid_t *file, struct cask_error *err)
 {
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* libraries do not print */
+    H5PLset_loading_state(0);              /* nor load code that a variable names */
     hid_t access = H5Pcreate(H5P_FILE_ACCESS), create = H5Pcreate(H5P_FILE_CREATE);
     bool ok =
         access >= 0 && create >= 0 &&
