@@ -295,6 +295,9 @@ int64_t cask_pairs_plain_image(const struct cask_pairs *pairs, int64_t image, bo
 struct cask_pack_options {
     int jpeg_quality; /* 0: the files' bytes as they are; else decoded and encoded again (4:4:4) */
     int threads;      /* 0: all */
+    /* Folds over which genuine and impostor pairs are spread evenly, each kind in its order: for
+     * lists that begin with all genuine pairs, whose folds would hold one kind. 0: as they stand. */
+    int interleave;
 };
 /* Writes the pairs as an insightface .bin: a pickle (protocol 3: Python 3) of (list of bytes, list
  * of bool), images 2i and 2i + 1 of pair i. Every image is decoded first: one that is damaged, or

@@ -17,6 +17,7 @@ enum { RUN = 1000, CHUNK = 64 };
 struct packer {
     const struct cask_pairs *pairs;
     const struct cask_pack_options *options;
+    int64_t *order;                 /* [pairs]: which pair stands at each place */
     struct cask_decoder **decoders; /* [threads] */
     int width, height;              /* of the first image; 0: not known yet */
     int64_t first;                  /* position of the chunk in the list of images */
@@ -25,10 +26,47 @@ struct packer {
 };
 
 /* Image i of the list: sides of the pairs in turn. */
-static int64_t image_at(const struct cask_pairs *pairs, int64_t i)
+static int64_t image_at(const struct packer *p, int64_t i)
 {
-    const struct cask_pair *pair = cask_pairs_at(pairs, i / 2);
+    const struct cask_pair *pair = cask_pairs_at(p->pairs, p->order[i / 2]);
     return i % 2 == 0 ? pair->a : pair->b;
+}
+
+/* The next pair of this kind from *at on. */
+static int64_t next_of(const struct cask_pairs *pairs, bool same, int64_t *at)
+{
+    while (cask_pairs_at(pairs, *at)->same != same) {
+        ++*at;
+    }
+    return (*at)++;
+}
+
+/* Contiguous folds, the first count mod folds of them one longer, as every reader cuts them. Fold f
+ * gets its share of the genuine pairs first, then impostors; both kinds keep their order. */
+static enum cask_status make_order(struct packer *p, struct cask_error *err)
+{
+    int64_t count = cask_pairs_count(p->pairs), genuine = 0, next_same = 0, next_other = 0;
+    int64_t folds = p->options->interleave, placed = 0, placed_same = 0;
+    p->order = cask_alloc((size_t)count, sizeof *p->order);
+    if (p->order == NULL) {
+        return cask_error_memory(err, (size_t)count * sizeof *p->order, "the order of pairs");
+    }
+    for (int64_t i = 0; i < count; i++) {
+        p->order[i] = i;
+        genuine += cask_pairs_at(p->pairs, i)->same;
+    }
+    for (int64_t f = 0; f < folds; f++) {
+        int64_t extra = count % folds,
+                end = (f + 1) * (count / folds) + (f < extra ? f + 1 : extra);
+        int64_t end_same = (int64_t)((double)genuine * (double)end / (double)count + 0.5);
+        int64_t same = end_same - placed_same;
+        for (; placed < end; placed++) {
+            bool take = same-- > 0;
+            p->order[placed] = next_of(p->pairs, take, take ? &next_same : &next_other);
+        }
+        placed_same = end_same;
+    }
+    return CASK_OK;
 }
 
 static enum cask_status encode_again(const struct packer *p, const uint8_t *rgb, int width,
@@ -49,7 +87,7 @@ static enum cask_status load(struct packer *p, int64_t index, int worker, struct
 {
     enum cask_status st = CASK_OK;
     struct cask_encoded *image = &p->images[index];
-    int64_t number = image_at(p->pairs, p->first + index);
+    int64_t number = image_at(p, p->first + index);
     uint8_t *rgb = NULL;
     int width = 0, height = 0;
     CASK_TRY(cask_pairs_read(p->pairs, number, image, err));
@@ -133,17 +171,18 @@ done:
     return st;
 }
 
-static enum cask_status put_flags(const struct cask_pairs *pairs, struct cask_file *file,
+static enum cask_status put_flags(const struct packer *p, struct cask_file *file,
                                   struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    int64_t count = cask_pairs_count(pairs);
+    int64_t count = cask_pairs_count(p->pairs);
     CASK_TRY(put(file, ']', 0, 0, err));
     for (int64_t i = 0; i < count; i++) {
         if (i % RUN == 0) {
             CASK_TRY(put(file, '(', 0, 0, err));
         }
-        CASK_TRY(put(file, cask_pairs_at(pairs, i)->same ? '\x88' : '\x89', 0, 0, err));
+        CASK_TRY(
+            put(file, cask_pairs_at(p->pairs, p->order[i])->same ? '\x88' : '\x89', 0, 0, err));
         if (i % RUN == RUN - 1 || i + 1 == count) {
             CASK_TRY(put(file, 'e', 0, 0, err));
         }
@@ -166,6 +205,7 @@ enum cask_status cask_pairs_write_bin(const struct cask_pairs *pairs, const char
     }
     p->pairs = pairs;
     p->options = options;
+    CASK_TRY(make_order(p, err));
     CASK_TRY(cask_pool_create(threads, &pool, err));
     for (int i = 0; i < threads; i++) {
         CASK_TRY(cask_decoder_create(&p->decoders[i], err));
@@ -173,7 +213,7 @@ enum cask_status cask_pairs_write_bin(const struct cask_pairs *pairs, const char
     CASK_TRY(cask_file_begin(&file, path, err));
     CASK_TRY(put(&file, '\x80', 3, 1, err));
     CASK_TRY(put_images(p, pool, &file, err));
-    CASK_TRY(put_flags(pairs, &file, err));
+    CASK_TRY(put_flags(p, &file, err));
     CASK_TRY(put(&file, '\x86', 0, 0, err));
     CASK_TRY(put(&file, '.', 0, 0, err));
     CASK_TRY(cask_file_commit(&file, err));
@@ -186,6 +226,7 @@ done:
         cask_decoder_free(p->decoders[i]);
     }
     cask_free(p != NULL ? p->decoders : NULL);
+    cask_free(p != NULL ? p->order : NULL);
     cask_free(p);
     cask_pool_free(pool);
     return st;

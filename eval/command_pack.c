@@ -7,15 +7,16 @@
 
 enum { BIN_FOLDS = 10 }; /* what every reader of a .bin assumes */
 
-static const char usage[] = "usage: evaluate pack --pairs FILE --images DIR OUT.bin\n"
-                            "\n"
-                            "Writes the pairs in their order as a .bin that insightface's loader "
-                            "and Cask read. Images are\n"
-                            "copied byte for byte, unless --quality says to encode them again.\n";
+static const char usage[] =
+    "usage: evaluate pack --pairs FILE --images DIR OUT.bin\n"
+    "\n"
+    "Writes the pairs in their order (or see --interleave) as a .bin that insightface's loader "
+    "and Cask read. Images are\n"
+    "copied byte for byte, unless --quality says to encode them again.\n";
 
 struct options {
     const char *pairs, *images, *out;
-    int64_t quality, threads;
+    int64_t quality, interleave, threads;
 };
 
 #define ROW(field) offsetof(struct options, field)
@@ -27,6 +28,9 @@ static const struct cask_config_row rows[] = {
     {"out", CASK_CONFIG_TEXT, ROW(out), "", 0, 0, NULL, "FILE", "OUT.bin may also stand alone"},
     {"quality", CASK_CONFIG_INT, ROW(quality), "0", 0, 100, NULL, "N",
      "of JPEG, if images are encoded again; 0: as they are"},
+    {"interleave", CASK_CONFIG_INT, ROW(interleave), "0", 0, 1000, NULL, "N",
+     "spread genuine and impostor pairs evenly over N folds (10, for lists with all genuine pairs "
+     "first); 0: the pairs' own order"},
     {"threads", CASK_CONFIG_INT, ROW(threads), "0", 0, 1024, NULL, "N", "CPU threads; 0: all"},
 };
 
@@ -50,7 +54,8 @@ static enum cask_status pack(const struct options *options, const char *out, str
 {
     enum cask_status st = CASK_OK;
     struct cask_pairs *pairs = NULL;
-    struct cask_pack_options how = {(int)options->quality, (int)options->threads};
+    struct cask_pack_options how = {(int)options->quality, (int)options->threads,
+                                    (int)options->interleave};
     if (options->pairs[0] == 0 || options->images[0] == 0 || out[0] == 0) {
         CASK_TRY(cask_error_set(err, CASK_ERR_USAGE,
                                 "expected --pairs FILE --images DIR OUT.bin; see --help"));

@@ -187,6 +187,8 @@ struct cask_set_result {
     int64_t selves;          /* an image with itself */
     char first_bad[512], first_duplicate[512]; /* "" if none */
 
+    double xnorm; /* mean length of the raw embeddings of images and mirrors: insightface's XNorm */
+
     int64_t persons;         /* as far as names or genuine pairs tell */
     char interval_line[200]; /* "95 %: bootstrap over 310 persons, 1000 draws, seed 1" */
 };
@@ -241,7 +243,7 @@ void cask_report_paired(const struct cask_paired *paired, int count, FILE *strea
  *    "tpr_at_fpr": [{"fpr", "tpr", "interval", "impostors_allowed"}],
  *    "roc": {"fpr": [rates], "tpr": [rates]}, at most CASK_ROC_POINTS points,
  *    "histogram": {"edges": [n + 1 cosines], "genuine": [n counts], "impostor": [n counts]},
- *    "interval": "95 %: ...", "persons",
+ *    "interval": "95 %: ...", "persons", "xnorm",
  *    "bad_images", "bad_pairs", "duplicates", "duplicates_excluded", "conflicts", "selves"}
  *
  * Percent everywhere but in "roc", "val_far" and "fpr"; what is not defined is null. */

@@ -30,6 +30,10 @@ static void print_rows(const struct cask_set_result *set, FILE *stream)
             fprintf(stream, "  val@FAR %.2f +- %.2f %% (%s) at a measured FAR of %.5f\n",
                     result->val, result->val_std, interval_text(result->val_interval, interval),
                     result->val_far);
+        } else if (result->protocol == CASK_PROTOCOL_INSIGHTFACE ||
+                   result->protocol == CASK_PROTOCOL_TFACE) {
+            fprintf(stream,
+                    "  val@FAR is not defined: a fold holds no genuine or no impostor pair\n");
         }
     }
 }
@@ -76,6 +80,7 @@ void cask_report_table(const struct cask_set_result *sets, int count, FILE *stre
     for (int i = 0; i < count; i++) {
         print_rows(&sets[i], stream);
         print_roc(&sets[i], stream);
+        fprintf(stream, "  raw embeddings have a mean length of %.4g (XNorm)\n", sets[i].xnorm);
         if (sets[i].interval_line[0] != 0) {
             fprintf(stream, "  interval: %s\n", sets[i].interval_line);
         }

@@ -63,6 +63,7 @@ static void put_set(const struct line *line)
         }
         put_line(line, name, "val", result->val, result->val_interval);
     }
+    put_line(line, "raw", "xnorm", set->xnorm, none);
     put_line(line, "cosine", "auc", set->auc, set->auc_interval);
     put_line(line, "cosine", "eer", set->eer, set->eer_interval);
     for (int i = 0; i < CASK_ROC_TARGETS; i++) {

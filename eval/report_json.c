@@ -107,6 +107,7 @@ static struct cask_json *one_set(const struct cask_set_result *set)
     set_curves(object, set);
     cask_json_set_text(object, "interval", set->interval_line);
     cask_json_set_int(object, "persons", set->persons);
+    cask_json_set_real(object, "xnorm", set->xnorm);
     cask_json_set_int(object, "bad_images", set->bad_images);
     cask_json_set_int(object, "bad_pairs", set->bad_pairs);
     cask_json_set_int(object, "duplicates", set->duplicates);

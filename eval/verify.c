@@ -222,6 +222,25 @@ static void fill_histogram(const struct cask_verification *v, struct cask_set_re
     }
 }
 
+/* Over both views of every image that is not bad. */
+static double mean_length(const struct cask_views *views)
+{
+    double sum = 0;
+    int64_t count = 0;
+    for (int v = 0; v < 2 && views->view[v] != NULL; v++) {
+        for (int64_t r = 0; r < views->images; r++) {
+            const float *row = views->view[v] + r * views->dim;
+            double squares = 0;
+            for (int i = 0; i < views->dim; i++) {
+                squares += (double)row[i] * (double)row[i];
+            }
+            sum += sqrt(squares);
+            count += !views->bad[r];
+        }
+    }
+    return sum / (double)count;
+}
+
 static enum cask_status fill_roc(struct cask_verification *v, struct cask_set_result *out,
                                  struct cask_error *err)
 {
@@ -273,6 +292,7 @@ enum cask_status cask_verify(const struct cask_pairs *pairs, const struct cask_v
     out->kfold = out->protocols[0].kfold;
     snprintf(out->protocol, sizeof out->protocol, "%s", out->protocols[0].line);
     fill_histogram(v, out);
+    out->xnorm = mean_length(views);
     CASK_TRY(fill_roc(v, out, err));
     v->far = options->far;
     v->draws = options->draws;

@@ -129,6 +129,13 @@ numbers packed >"$work/b"
 cmp "$work/a" "$work/b" || fail "the packed set has another number"
 "$bin/evaluate" pack --pairs "$work/names.csv" --images "$work/faces" --quality 60 --out "$work/small.bin" >/dev/null
 [ "$(wc -c <"$work/small.bin")" -lt "$(wc -c <"$work/packed.bin")" ] || fail "--quality 60 is not smaller"
+# a list with all genuine pairs first has folds of one kind; --interleave gives each fold its share of both
+{ grep ',1$' "$work/names.csv"; grep ',0$' "$work/names.csv"; } >"$work/halves.csv"
+run halves --model "$model" --pairs "$work/halves.csv" --images "$work/faces"
+grep -q "val@FAR is not defined: a fold holds no genuine or no impostor pair" "$work/halves.txt" || fail "folds of one kind: $(cat "$work/halves.txt")"
+"$bin/evaluate" pack --pairs "$work/halves.csv" --images "$work/faces" --interleave 10 "$work/mixed.bin" >/dev/null
+run mixed --model "$model" --bin "$work/mixed.bin" --protocol all
+numbers mixed | cmp - "$work/a" || fail "--interleave does not give back the order of LFW's format"
 refused 3 "id_0003/id_0003_0002.jpg" "$bin/evaluate" pack --pairs "$work/pairs.txt" --images "$work/torn" "$work/torn.bin"
 [ ! -e "$work/torn.bin" ] || fail "a .bin of a set that cannot be packed"
 refused 2 "OUT.bin" "$bin/evaluate" pack --pairs "$work/pairs.txt" --images "$work/faces"
