@@ -20,7 +20,8 @@ static const char usage[] =
 
 struct options {
     struct model_options model;
-    const char *meta, *set, *tid_mid, *points, *pairs, *images, *embeddings, *work, *json, *csv;
+    const char *meta, *set, *tid_mid, *points, *pairs, *images, *embeddings, *work, *json, *csv,
+        *roc, *histogram;
     struct cask_config_texts galleries, probes, switches;
     int64_t views;
     int bad_images;
@@ -52,6 +53,9 @@ static const struct cask_config_row rows[] = {
      "what an image that does not decode does"},
     {"json", CASK_CONFIG_TEXT, ROW(json), "", 0, 0, NULL, "FILE", "write the results as JSON too"},
     {"csv", CASK_CONFIG_TEXT, ROW(csv), "", 0, 0, NULL, "FILE", "write the results as CSV too"},
+    {"roc", CASK_CONFIG_TEXT, ROW(roc), "", 0, 0, NULL, "FILE", "draw it: .svg or .png"},
+    {"histogram", CASK_CONFIG_TEXT, ROW(histogram), "", 0, 0, NULL, "FILE",
+     "of genuine and impostor scores: .svg or .png"},
 };
 
 /* ------------------------------------------------------------------ images */
@@ -178,6 +182,7 @@ struct run {
     struct opened_model model;
     struct cask_ijb_people galleries[IJB_GALLERIES], probes;
     char pixels[160];
+    struct cask_set_result *pictures; /* [IJB_VARIANTS] */
     struct ijb_result result;
 };
 
@@ -214,6 +219,7 @@ static enum cask_status verify(struct run *r, const char *pairs_path,
     CASK_TRY(cask_ijb_score(&r->set, pairs_path, templates, (int)r->options->model.threads, &scores,
                             &v->pairs, err));
     CASK_TRY(cask_scores_sort(&scores, err));
+    ijb_picture(&scores, &r->pictures[v - r->result.variants]);
     v->genuine = scores.genuine_count;
     v->impostor = scores.impostor_count;
     cask_rates_nearest(&scores, true, ijb_targets, IJB_TARGETS, v->parity);
@@ -284,6 +290,7 @@ static void release(struct run *r)
     embeddings_close(&r->embeddings);
     model_close(&r->model);
     cask_ijb_close(&r->set);
+    cask_free(r->pictures);
 }
 
 static enum cask_status run(const struct options *o, struct cask_error *err)
@@ -295,7 +302,10 @@ static enum cask_status run(const struct options *o, struct cask_error *err)
     char *pairs = meta_path(o, o->pairs, "template_pair_label");
     struct run *r = cask_alloc(1, sizeof *r);
     int done_variants = 0;
-    if (r == NULL || tid_mid == NULL || points == NULL || pairs == NULL) {
+    if (r != NULL) {
+        r->pictures = cask_alloc(IJB_VARIANTS, sizeof *r->pictures);
+    }
+    if (r == NULL || r->pictures == NULL || tid_mid == NULL || points == NULL || pairs == NULL) {
         CASK_TRY(cask_error_memory(err, sizeof *r, "results"));
     }
     r->options = o;
@@ -322,6 +332,7 @@ static enum cask_status run(const struct options *o, struct cask_error *err)
     CASK_TRY(result_write_json(o->json, ijb_json(&r->result), err));
     ijb_csv(&r->result, &csv);
     CASK_TRY(result_write_csv(o->csv, &csv, err));
+    CASK_TRY(ijb_write_pictures(&r->result, r->pictures, o->roc, o->histogram, err));
 done:
     if (done_variants > 0) { /* what was finished is told, whatever came after it */
         r->result.count = done_variants;

@@ -2,6 +2,7 @@
 #ifndef CASK_EVAL_IJB_REPORT_H
 #define CASK_EVAL_IJB_REPORT_H
 
+#include "eval/eval.h"
 #include "eval/findings.h"
 #include "eval/ijb.h"
 
@@ -39,6 +40,13 @@ void ijb_print(const struct ijb_result *result, FILE *stream);
  * "tpir"}], "rank1", "rank5", "rank10", "tpir_0.01", "tpir_0.1"}]}; TPR and TPIR in percent */
 struct cask_json *ijb_json(const struct ijb_result *result);
 void ijb_csv(const struct ijb_result *result, struct cask_text *text);
+
+/* What pictures need of one variant's sorted scores: thinned ROC, histogram. */
+void ijb_picture(const struct cask_scores *scores, struct cask_set_result *set);
+/* sets[result->count]; "" writes nothing. */
+enum cask_status ijb_write_pictures(const struct ijb_result *result,
+                                    const struct cask_set_result *sets, const char *roc,
+                                    const char *histogram, struct cask_error *err);
 
 /* Means over galleries, as published: TPIR is the mean, rank-k all hits over all probes. Percent;
  * NaN where there are none. */

@@ -205,6 +205,21 @@ struct cask_rate cask_rate_strict(const struct cask_scores *scores, double targe
     return rate_at(scores, &point, target);
 }
 
+int cask_rates_curve(const struct cask_scores *scores, int most, double *fpr, double *tpr)
+{
+    int count = 0;
+    double decades = log10((double)scores->impostor_count);
+    for (int i = 0; i < most; i++) {
+        double target = pow(10, decades * (i - most + 1) / (most - 1));
+        struct cask_rate rate = cask_rate_strict(scores, i + 1 < most ? target : 1);
+        if (count == 0 || rate.fpr > fpr[count - 1] || rate.tpr > tpr[count - 1]) {
+            fpr[count] = rate.fpr;
+            tpr[count++] = rate.tpr;
+        }
+    }
+    return count;
+}
+
 struct cask_equal_error cask_equal_error_rate(const struct cask_scores *scores)
 {
     int64_t genuine = scores->genuine_count, impostors = scores->impostor_count;

@@ -41,6 +41,10 @@ void cask_rates_nearest(const struct cask_scores *scores, bool drop_intermediate
 /* The highest TPR with FPR <= target ("strict"): scores above `threshold` are accepted. */
 struct cask_rate cask_rate_strict(const struct cask_scores *scores, double target);
 
+/* At most `most` points of the curve for a picture, rates: strict ones at FPRs from 1 / impostors
+ * to 1, evenly spread over the logarithm. Returns how many. */
+int cask_rates_curve(const struct cask_scores *scores, int most, double *fpr, double *tpr);
+
 /* The point of the curve with the smallest |FMR - FNMR|, the first of equals from the highest score
  * down; rate is the mean of the two. */
 struct cask_equal_error {

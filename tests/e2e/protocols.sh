@@ -75,6 +75,12 @@ for v in report["variants"]:
 PYTHON
 [ "$(head -n 1 "$work/ijb.csv")" = "model,set,protocol,number,value,low,high,pairs" ] || fail "the CSV's head"
 [ "$(wc -l <"$work/ijb.csv")" -eq $((1 + 8 * (18 + 5))) ] || fail "the CSV's lines: $(wc -l <"$work/ijb.csv")"
+if command -v gnuplot >/dev/null; then
+    ijb --switches N1D1F1 --switches N0D0F0 --roc "$work/roc.svg" --histogram "$work/histogram.png" >/dev/null 2>&1 || fail "pictures"
+    grep -q "N0D0F0" "$work/roc.svg" && [ -s "$work/histogram.png" ] || fail "empty pictures"
+else
+    echo "not tried: pictures (no gnuplot)"
+fi
 ijb --threads 1 --json "$work/one.json" >/dev/null 2>&1 && ijb --threads 3 --json "$work/three.json" >/dev/null 2>&1
 cmp "$work/one.json" "$work/three.json" || fail "threads change IJB's numbers"
 "$bin/evaluate" ijb $meta --embeddings "$work/empty.npy" 2>/dev/null >"$work/table"
