@@ -43,11 +43,36 @@ static enum cask_status check_sweep_call(const struct cask_train_config *config,
 static enum cask_status check_plain_call(const struct cask_train_config *config,
                                          struct cask_error *err)
 {
-    const bool given =
-        config->call.list || cask_config_given(config->rows, "jobs") || config->call.only.count > 0;
-    return given
-               ? cask_error_set(err, CASK_ERR_USAGE, "--list, --jobs and --only need --sweep FILE")
-               : CASK_OK;
+    const bool given = config->call.list || cask_config_given(config->rows, "jobs") ||
+                       cask_config_given(config->rows, "together") || config->call.only.count > 0;
+    return given ? cask_error_set(err, CASK_ERR_USAGE,
+                                  "--list, --jobs, --together and --only need --sweep FILE")
+                 : CASK_OK;
+}
+
+/* This run and those of --also. */
+static enum cask_status train(const struct cask_train_config *config, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    const struct cask_config_texts *also = &config->call.also;
+    struct cask_train_config *others[CASK_CONFIG_LIST] = {0};
+    const struct cask_train_config *all[1 + CASK_CONFIG_LIST] = {config};
+    CASK_TRY(cask_train_config_check(config, err));
+    for (int i = 0; i < also->count; i++) {
+        CASK_TRY(cask_train_config_create(&others[i], err));
+        CASK_TRY(cask_config_load_file(others[i]->rows, also->values[i], err));
+        CASK_TRY(cask_train_config_check(others[i], err));
+        all[1 + i] = others[i];
+    }
+    CASK_TRY(cask_run_together(all, 1 + also->count, err));
+    for (int i = 0; i <= also->count; i++) {
+        printf("%s/student.safetensors\n", all[i]->out);
+    }
+done:
+    for (int i = 0; i < also->count; i++) {
+        cask_train_config_free(others[i]);
+    }
+    return st;
 }
 
 static enum cask_status write_report(const struct cask_train_config *config, struct cask_error *err)
@@ -84,9 +109,7 @@ int main(int argc, char **argv)
         CASK_TRY(cask_sweep(config, argc, argv, err));
     } else {
         CASK_TRY(check_plain_call(config, err));
-        CASK_TRY(cask_train_config_check(config, err));
-        CASK_TRY(cask_run(config, err));
-        printf("%s/student.safetensors\n", config->out);
+        CASK_TRY(train(config, err));
     }
 done:
     if (st != CASK_OK) {

@@ -6,7 +6,8 @@
 #include "common/preprocess.h"
 
 static const char *const schedules[] = {"step", "poly", "cosine", NULL};
-static const char *const decay_groups[] = {"all", "no_bn_bias", NULL};
+static const char *const decay_groups[] = {"all", "no_bn_bias", "tface", NULL};
+static const char *const warmups[] = {"linear", "insightface", NULL};
 static const char *const clip_scopes[] = {"network", "all", NULL};
 static const char *const precisions[] = {"auto", "fp32", "bf16", NULL};
 static const char *const teacher_modes[] = {"exact", "topk", NULL};
@@ -36,7 +37,8 @@ static const struct cask_config_row student_rows[] = {
     {"embedding", CASK_CONFIG_INT, AT(embedding), "0", 0, 65536, NULL, "N",
      "numbers in an embedding; 0: the network's own"},
     {"init", CASK_CONFIG_TEXT, AT(init), "", 0, 0, NULL, "FILE",
-     "weights to start from (.safetensors, .pth); default: random from train.seed"},
+     "trained weights of the same network to start from, in any container but ONNX; default: "
+     "random from train.seed"},
     {"input", CASK_CONFIG_INT, AT(input), "0", 0, 1024, NULL, "PIXELS",
      "side of the input; 0: the teacher's as the cache says, 112 without a cache"},
     {"preprocess", CASK_CONFIG_TEXT, AT(preprocess), "rgb:127.5:127.5", 0, 0, NULL,
@@ -60,7 +62,11 @@ static const struct cask_config_row train_rows[] = {
     {"weight_decay", CASK_CONFIG_REAL, AT(weight_decay), "5e-4", 0, 10, NULL, NULL,
      "added to the gradient as decay * weight"},
     {"decay_on", CASK_CONFIG_ENUM, AT(decay_on), "all", 0, 0, decay_groups, NULL,
-     "all (insightface) or no_bn_bias: not on batch norm, PReLU slopes and biases"},
+     "all (insightface); no_bn_bias: not on batch norm, PReLU slopes and biases; tface: not on "
+     "what has bn in its name"},
+    {"freeze", CASK_CONFIG_TEXTS, AT(freeze), "[]", 0, 0, NULL, "WORDS",
+     "parameters that stay as they are: backbone (all of the network), bn (gammas and betas), or "
+     "patterns such as \"layer1.*\"; batch norm statistics still follow the images"},
     {"clip", CASK_CONFIG_REAL, AT(clip), "0", 0, 1e9, NULL, "NORM",
      "largest global gradient norm; 0: no clipping"},
     {"clip_over", CASK_CONFIG_ENUM, AT(clip_over), "network", 0, 0, clip_scopes, NULL,
@@ -74,6 +80,8 @@ static const struct cask_config_row train_rows[] = {
      "poly schedule: exponent; 1 is a straight line to 0 (insightface), 2 its older form"},
     {"warmup_epochs", CASK_CONFIG_REAL, AT(warmup_epochs), "0", 0, 1e6, NULL, "EPOCHS",
      "the rate grows linearly from 0, step by step"},
+    {"warmup", CASK_CONFIG_ENUM, AT(warmup), "linear", 0, 0, warmups, NULL,
+     "linear, or insightface: as its scheduler, which gives the very first step the full rate"},
     {"mirror", CASK_CONFIG_BOOL, AT(mirror), "true", 0, 0, NULL, NULL,
      "mirror an image by a fair coin; the cache's view follows the coin"},
     {"sampler", CASK_CONFIG_ENUM, AT(sampler), "shuffled", 0, 0, samplers, NULL,
@@ -144,8 +152,15 @@ static const struct cask_config_row call_rows[] = {
      "with --sweep: check all rows and print them, train nothing"},
     {"jobs", CASK_CONFIG_INT, AT(jobs), "1", 1, 256, NULL, "N",
      "with --sweep: rows that train at the same time, a process each; set train.threads with it"},
+    {"together", CASK_CONFIG_INT, AT(together), "1", 1, 32, NULL, "N",
+     "with --sweep: rows that train in one process, fed by the same batches: images are decoded "
+     "and "
+     "the cache is read once for them"},
     {"only", CASK_CONFIG_TEXTS, AT(only), "[]", 0, 0, NULL, "ROW",
      "with --sweep: only the rows of this name or folder; repeatable"},
+    {"also", CASK_CONFIG_TEXTS, AT(also), "[]", 0, 0, NULL, "FILE",
+     "train a second run in this process from the same batches; FILE is its config.yaml, with its "
+     "out; repeatable"},
     {"report", CASK_CONFIG_TEXT, AT(report), "", 0, 0, NULL, "DIR",
      "write DIR/report.html about the run, or the sweep, in DIR and do nothing else; it may be at "
      "work"},

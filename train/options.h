@@ -17,7 +17,7 @@
 #include "train/criterion.h"
 #include "train/schedule.h"
 
-enum cask_decay_group { CASK_DECAY_ALL, CASK_DECAY_NO_BN_BIAS };
+enum cask_decay_group { CASK_DECAY_ALL, CASK_DECAY_NO_BN_BIAS, CASK_DECAY_TFACE };
 enum cask_clip_scope { CASK_CLIP_NETWORK, CASK_CLIP_ALL };
 enum cask_teacher_mode { CASK_TEACHER_EXACT, CASK_TEACHER_TOPK };
 enum cask_data_check { CASK_CHECK_FULL, CASK_CHECK_LABELS };
@@ -40,6 +40,8 @@ struct cask_train_options {
     int schedule;  /* enum cask_schedule_kind */
     struct cask_config_reals steps;
     double gamma, poly_power, warmup_epochs;
+    int warmup;                      /* enum cask_warmup */
+    struct cask_config_texts freeze; /* backbone, bn, patterns of parameter names */
     bool mirror;
     int sampler; /* enum cask_order */
     int64_t identities, per_identity, min_images;
@@ -67,7 +69,7 @@ struct cask_call_options {
     const char *sweep, *report;
     bool list;
     int64_t jobs, together;
-    struct cask_config_texts only;
+    struct cask_config_texts only, also;
 };
 
 struct cask_train_config {

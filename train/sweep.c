@@ -11,6 +11,7 @@
 #include "common/mem.h"
 #include "common/thread.h"
 #include "train/report.h"
+#include "train/run.h"
 #include "train/run_folder.h"
 #include "train/settings.h"
 #include "train/sweep_jobs.h"
@@ -21,7 +22,8 @@ enum { MAX_JOBS = 256, MESSAGE = 256 };
 
 struct worker {
     struct cask_job job;
-    int run; /* of sweep.runs */
+    int runs[CASK_RUN_TOGETHER]; /* of sweep.runs */
+    int count;
 };
 
 struct state {
@@ -30,7 +32,7 @@ struct state {
     int lock;                  /* file descriptor, or -1 */
     char (*messages)[MESSAGE]; /* [run_count] */
     struct worker workers[MAX_JOBS];
-    int next; /* run that was not looked at yet */
+    bool started[CASK_SWEEP_RUNS];
 };
 
 /* -------------------------------------------------------------------- list */
@@ -196,55 +198,100 @@ done:
 
 /* --------------------------------------------------------------------- run */
 
-static enum cask_status start(struct state *state, struct worker *worker, struct cask_error *err)
+/* A row may start from what another one ends with. */
+static bool starts_from(const struct cask_sweep_run *run, const struct cask_sweep_run *other)
 {
-    enum cask_status st = CASK_OK;
-    const struct cask_sweep_run *run = &state->sweep.runs[state->next];
-    const bool alone = state->call->call.jobs == 1;
-    char *settings = NULL,
-         *log = alone ? NULL : cask_format("%s/logs/%s.log", state->call->out, run->folder);
-    CASK_TRY(write_settings(state, state->next, &settings, err));
-    cask_log_info("row \"%s\", seed %lld (%d of %d): %s", state->sweep.rows[run->row].name,
-                  (long long)run->seed, state->next + 1, state->sweep.run_count, run->config->out);
-    CASK_TRY(cask_job_start(settings, log, &worker->job, err));
-    worker->run = state->next++;
-done:
-    cask_free(settings);
-    cask_free(log);
-    return st;
+    const char *init = run->config->student.init, *out = other->config->out;
+    const size_t length = strlen(out);
+    return strncmp(init, out, length) == 0 && init[length] == '/' && !cask_path_exists(init);
 }
 
-/* A row may start from what another one ends with, which may be at work right now. */
+/* The other one may be at work right now. */
 static bool must_wait(const struct state *state, const struct cask_sweep_run *run)
 {
-    const char *init = run->config->student.init;
-    if (init[0] == 0 || cask_path_exists(init)) {
-        return false;
-    }
     for (int i = 0; i < (int)state->call->call.jobs; i++) {
         const struct worker *worker = &state->workers[i];
-        const char *out = state->sweep.runs[worker->run].config->out;
-        const size_t length = strlen(out);
-        if (worker->job.pid > 0 && strncmp(init, out, length) == 0 && init[length] == '/') {
-            return true;
+        for (int j = 0; worker->job.pid > 0 && j < worker->count; j++) {
+            if (starts_from(run, &state->sweep.runs[worker->runs[j]])) {
+                return true;
+            }
         }
     }
     return false;
 }
 
-/* A code of 130 means that somebody stopped the run; that is for its own process to tell. */
+/* The next run, and up to --together others that can be fed the same batches; none if all have been
+ * started, or the next one has to wait. */
+static void choose_runs(const struct state *state, struct worker *worker)
+{
+    const struct cask_sweep_run *runs = state->sweep.runs;
+    worker->count = 0;
+    for (int i = 0; i < state->sweep.run_count; i++) {
+        struct cask_error ignored;
+        bool fits = !state->started[i];
+        for (int j = 0; fits && j < worker->count; j++) {
+            fits = !starts_from(&runs[i], &runs[worker->runs[j]]);
+        }
+        if (fits && worker->count == 0 && must_wait(state, &runs[i])) {
+            return;
+        }
+        if (fits && worker->count > 0) {
+            fits = !must_wait(state, &runs[i]) &&
+                   cask_run_can_share(runs[worker->runs[0]].config, runs[i].config, &ignored) ==
+                       CASK_OK;
+        }
+        if (fits && worker->count < (int)state->call->call.together) {
+            worker->runs[worker->count++] = i;
+        }
+    }
+}
+
+static enum cask_status start(struct state *state, struct worker *worker, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    const bool alone = state->call->call.jobs == 1;
+    char *settings[CASK_RUN_TOGETHER] = {0}, *log = NULL;
+    for (int i = 0; i < worker->count; i++) {
+        const struct cask_sweep_run *run = &state->sweep.runs[worker->runs[i]];
+        CASK_TRY(write_settings(state, worker->runs[i], &settings[i], err));
+        cask_log_info("row \"%s\", seed %lld (%d of %d): %s", state->sweep.rows[run->row].name,
+                      (long long)run->seed, worker->runs[i] + 1, state->sweep.run_count,
+                      run->config->out);
+        state->started[worker->runs[i]] = true;
+    }
+    if (!alone) {
+        log = cask_format("%s/logs/%s.log", state->call->out,
+                          state->sweep.runs[worker->runs[0]].folder);
+    }
+    CASK_TRY(cask_job_start(settings, worker->count, log, &worker->job, err));
+done:
+    for (int i = 0; i < worker->count; i++) {
+        cask_free(settings[i]);
+    }
+    cask_free(log);
+    return st;
+}
+
+/* A code of 130 means that somebody stopped the process; that is for its own log to tell. */
 static enum cask_status take_end(struct state *state, const struct worker *worker,
                                  struct cask_error *err)
 {
-    const struct cask_sweep_run *run = &state->sweep.runs[worker->run];
-    char *message = state->messages[worker->run];
     const int code = worker->job.code;
-    if (code != 0 && code != cask_status_exit_code(CASK_ERR_INTERRUPTED)) {
-        snprintf(message, MESSAGE,
-                 code > 128 ? "its process was killed by signal %d" : "its process ended with %d",
-                 code > 128 ? code - 128 : code);
-        cask_log_warn("row \"%s\", seed %lld: %s; the others go on",
-                      state->sweep.rows[run->row].name, (long long)run->seed, message);
+    const bool ended = code == 0 || code == cask_status_exit_code(CASK_ERR_INTERRUPTED);
+    for (int i = 0; i < worker->count && !ended; i++) {
+        const struct cask_sweep_run *run = &state->sweep.runs[worker->runs[i]];
+        char *result = cask_format("%s/result.json", run->config->out);
+        const bool whole = result != NULL && cask_path_exists(result);
+        cask_free(result);
+        if (!whole) { /* others of its process may have ended well */
+            char *message = state->messages[worker->runs[i]];
+            snprintf(message, MESSAGE,
+                     code > 128 ? "its process was killed by signal %d"
+                                : "its process ended with %d",
+                     code > 128 ? code - 128 : code);
+            cask_log_warn("row \"%s\", seed %lld: %s; the others go on",
+                          state->sweep.rows[run->row].name, (long long)run->seed, message);
+        }
     }
     return write_table(state, false, err);
 }
@@ -273,10 +320,9 @@ static enum cask_status run_all(struct state *state, struct cask_error *err)
                 enum cask_status ended = take_end(state, worker, st == CASK_OK ? err : &later);
                 st = st == CASK_OK ? ended : st;
             }
-            if (worker->job.pid == 0 && !stop && st == CASK_OK &&
-                state->next < state->sweep.run_count &&
-                !must_wait(state, &state->sweep.runs[state->next])) {
-                st = start(state, worker, err);
+            if (worker->job.pid == 0 && !stop && st == CASK_OK) {
+                choose_runs(state, worker);
+                st = worker->count > 0 ? start(state, worker, err) : CASK_OK;
             }
             busy = busy || worker->job.pid > 0;
         }

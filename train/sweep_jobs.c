@@ -3,10 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "common/mem.h"
 
 enum { CANNOT_START = 127 };
 
@@ -27,21 +28,27 @@ __attribute__((noreturn)) static void become(char *const *argv, int log, pid_t s
     _exit(CANNOT_START);
 }
 
-enum cask_status cask_job_start(const char *settings, const char *log, struct cask_job *job,
-                                struct cask_error *err)
+enum cask_status cask_job_start(char *const *settings, int count, const char *log,
+                                struct cask_job *job, struct cask_error *err)
 {
-    char program[] = "train-student", flag[] = "--config", path[4096];
-    char *const argv[] = {program, flag, path, NULL};
+    char program[] = "train-student", first[] = "--config", also[] = "--also";
     int file = -1;
     *job = (struct cask_job){0};
-    if (strlen(settings) >= sizeof path) {
-        return cask_error_set(err, CASK_ERR_RANGE, "%.200s...: the path is too long", settings);
+    char **argv = cask_alloc(2 * (size_t)count + 2, sizeof *argv);
+    if (argv == NULL) {
+        return cask_error_memory(err, (size_t)count * sizeof *argv, "arguments of a process");
     }
-    memcpy(path, settings, strlen(settings) + 1);
+    argv[0] = program;
+    for (int i = 0; i < count; i++) {
+        argv[1 + 2 * i] = i == 0 ? first : also;
+        argv[2 + 2 * i] = settings[i];
+    }
     if (log != NULL) {
         file = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
         if (file < 0) {
-            return cask_error_errno(err, errno, "%s: opening", log);
+            enum cask_status st = cask_error_errno(err, errno, "%s: opening", log);
+            cask_free(argv);
+            return st;
         }
     }
     const pid_t sweep = getpid();
@@ -50,12 +57,13 @@ enum cask_status cask_job_start(const char *settings, const char *log, struct ca
         become(argv, file, sweep);
     }
     const int problem = errno;
+    cask_free(argv);
     if (file >= 0) {
         close(file);
     }
     if (job->pid < 0) {
         job->pid = 0;
-        return cask_error_errno(err, problem, "starting a process for %s", settings);
+        return cask_error_errno(err, problem, "starting a process for %s", settings[0]);
     }
     return CASK_OK;
 }

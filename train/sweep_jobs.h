@@ -18,9 +18,10 @@ struct cask_job {
     int code;  /* when it has ended: its exit code, or 128 + the signal that ended it */
 };
 
-/* `settings`: for --config. `log`: a file that its stderr is added to, or NULL: ours. */
-enum cask_status cask_job_start(const char *settings, const char *log, struct cask_job *job,
-                                struct cask_error *err);
+/* settings: [count], the first for --config, others for --also. `log`: a file that its stderr is
+ * added to, or NULL: ours. */
+enum cask_status cask_job_start(char *const *settings, int count, const char *log,
+                                struct cask_job *job, struct cask_error *err);
 /* True when the job has ended; its pid is then 0. Does not wait. */
 bool cask_job_ended(struct cask_job *job);
 /* Asks it to write a checkpoint and end; asks once. */

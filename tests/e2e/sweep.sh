@@ -109,6 +109,31 @@ $sweep --out "$work/one" --only KD >/dev/null 2>&1 || fail "--only"
 [ -s "$work/one/KD/result.json" ] && [ ! -e "$work/one/plain" ] || fail "--only trained something else"
 cmp "$work/whole/KD/student.safetensors" "$work/one/KD/student.safetensors" || fail "alone: other bits"
 
+# together: one process and one stream of batches for rows of one seed; the same bits and numbers, also
+# when it is killed in the middle, and a row that fails leaves the others at work
+refused 3 "1 of 6 runs failed" $sweep --out "$work/together" --together 4
+$sweep --out "$work/together_killed" --together 8 >/dev/null 2>&1 &
+pid=$!
+until ls "$work/together_killed"/*/checkpoints/*.safetensors >/dev/null 2>&1; do sleep 0.02; done
+sleep 0.1
+kill -9 $pid 2>/dev/null || true
+wait $pid 2>/dev/null || true
+rm -rf "$work/together_killed/KD/checkpoints" # one row is far behind the others of its process
+refused 3 "1 of 6 runs failed" $sweep --out "$work/together_killed" --together 8
+for run in plain plain.seed-2 angle_weight=1_kind=cos angle_weight=14_kind=cos KD; do
+    for folder in together together_killed; do
+        for file in student student-best; do
+            cmp "$work/whole/$run/$file.safetensors" "$work/$folder/$run/$file.safetensors" || fail "$folder: $run: $file has other bits"
+        done
+        sed 's/,"images_per_second".*//' "$work/$folder/$run/metrics.jsonl" >"$work/b"
+        sed 's/,"images_per_second".*//' "$work/whole/$run/metrics.jsonl" | cmp - "$work/b" || fail "$folder: $run: other metrics"
+    done
+done
+plain_table "$work/together" >"$work/b"
+cmp "$work/a" "$work/b" || fail "together: another table"
+refused 3 "cannot be trained together|train.seed is 1 in one and 2 in the other" "$bin/train-student" \
+    --config "$work/whole/plain/config.yaml" --also "$work/whole/plain.seed-2/config.yaml"
+
 # SIGTERM to the sweep: its run writes a checkpoint
 $sweep --out "$work/term" >/dev/null 2>"$work/log" &
 pid=$!
@@ -127,6 +152,7 @@ refused 2 "no such row" $sweep --out "$work/x" --only nobody
 refused 2 "names its base itself" $sweep --out "$work/x" --config "$work/base.yaml"
 refused 2 "give one of them" $sweep --out "$work/x" --set train.seed=3
 refused 2 "need --sweep" "$bin/train-student" --data "$work/faces" --out "$work/x" --jobs 2
+refused 2 "need --sweep" "$bin/train-student" --data "$work/faces" --out "$work/x" --together 2
 bad() { # TEXT CONTENT
     printf "$2" >"$work/bad.yaml"
     refused 2 "$1" "$bin/train-student" --sweep "$work/bad.yaml" --list
