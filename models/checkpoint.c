@@ -191,7 +191,8 @@ static enum cask_status read_container(struct cask_checkpoint *c, struct cask_er
     }
     if (cask_looks_like_onnx(d, n)) {
         return cask_error_set(err, CASK_ERR_USAGE,
-                              "this is an ONNX graph, not a checkpoint; name the network \"onnx\"");
+                              "this is an ONNX graph, not a checkpoint: its batch norms are folded "
+                              "and cannot be trained; as a teacher its network is \"onnx\"");
     }
     if (n > 262 && memcmp(d + 257, "ustar", 5) == 0) {
         return cask_error_set(err, CASK_ERR_UNSUPPORTED,

@@ -1,24 +1,82 @@
 #include "train/optimizer.h"
 
+#include <fnmatch.h>
 #include <math.h>
+#include <string.h>
 
-static bool decays(enum cask_param_role role, enum cask_decay_group group)
+/* TFace's rule is about names: what is called "bn" does not decay. In its IR networks batch norms
+ * have numbers for names, so there they do, and so do slopes and biases everywhere. */
+static bool decays(const struct cask_param_info *info, enum cask_decay_group group)
 {
-    return group == CASK_DECAY_ALL || role == CASK_PARAM_CONV_WEIGHT ||
-           role == CASK_PARAM_LINEAR_WEIGHT;
+    switch (group) {
+    case CASK_DECAY_ALL:
+        return true;
+    case CASK_DECAY_TFACE:
+        return strstr(info->name, "bn") == NULL;
+    case CASK_DECAY_NO_BN_BIAS:
+        break;
+    }
+    return info->role == CASK_PARAM_CONV_WEIGHT || info->role == CASK_PARAM_LINEAR_WEIGHT;
 }
 
+static bool names(const char *word, const struct cask_param_info *info)
+{
+    if (strcmp(word, "backbone") == 0) {
+        return true;
+    }
+    if (strcmp(word, "bn") == 0) {
+        return info->role == CASK_PARAM_BN_GAMMA || info->role == CASK_PARAM_BN_BETA;
+    }
+    return fnmatch(word, info->name, 0) == 0;
+}
+
+/* Moves at all: is trained, and train.freeze does not name it. */
+static bool moves(const struct cask_param_info *info, const struct cask_train_options *options)
+{
+    bool frozen = !info->trained;
+    for (int i = 0; i < options->freeze.count; i++) {
+        frozen = frozen || names(options->freeze.values[i], info);
+    }
+    return !frozen;
+}
+
+enum cask_status cask_optimizer_check(const struct cask_graph *graph,
+                                      const struct cask_train_options *options, int *frozen,
+                                      struct cask_error *err)
+{
+    *frozen = 0;
+    for (int i = 0; i < options->freeze.count; i++) {
+        int named = 0;
+        for (int p = 0; p < cask_graph_param_count(graph); p++) {
+            const struct cask_param_info *info = cask_graph_param(graph, p);
+            named += info->trained && names(options->freeze.values[i], info);
+        }
+        if (named == 0) {
+            return cask_error_set(err, CASK_ERR_USAGE,
+                                  "train.freeze: \"%s\" names no trained parameter of %s; expected "
+                                  "backbone, bn, or a pattern such as \"%s\"",
+                                  options->freeze.values[i], cask_graph_name(graph),
+                                  cask_graph_param(graph, 0)->name);
+        }
+    }
+    for (int p = 0; p < cask_graph_param_count(graph); p++) {
+        const struct cask_param_info *info = cask_graph_param(graph, p);
+        *frozen += info->trained && !moves(info, options);
+    }
+    return CASK_OK;
+}
+
+/* Of the network, together with what the criterion measured. */
 static enum cask_status global_norm(struct cask_net *net, struct cask_device *device,
-                                    const struct cask_criterion *criterion,
-                                    enum cask_clip_scope scope, double *norm,
-                                    struct cask_error *err)
+                                    const struct cask_train_options *options, double head_squares,
+                                    double *norm, struct cask_error *err)
 {
     const struct cask_graph *graph = cask_net_graph(net);
-    double total = scope == CASK_CLIP_ALL ? cask_criterion_gradient_squares(criterion) : 0;
+    double total = head_squares;
     for (int i = 0; i < cask_graph_param_count(graph); i++) {
         const struct cask_param_info *info = cask_graph_param(graph, i);
         double squares = 0;
-        if (!info->trained) {
+        if (!moves(info, options)) {
             continue;
         }
         enum cask_status st = cask_device_ops(device)->sum_squares(
@@ -51,10 +109,10 @@ struct cask_sgd cask_optimizer_head(const struct cask_train_options *options, do
                              .nesterov = options->nesterov};
 }
 
-enum cask_status cask_optimizer_step(struct cask_net *net, struct cask_device *device,
-                                     struct cask_criterion *criterion,
-                                     const struct cask_train_options *options, double rate,
-                                     double *norm, struct cask_error *err)
+enum cask_status cask_optimizer_network(struct cask_net *net, struct cask_device *device,
+                                        const struct cask_train_options *options, double rate,
+                                        double head_squares, double *norm, double *scale,
+                                        struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     const struct cask_graph *graph = cask_net_graph(net);
@@ -64,25 +122,38 @@ enum cask_status cask_optimizer_step(struct cask_net *net, struct cask_device *d
                            .nesterov = options->nesterov};
     *norm = NAN;
     if (options->clip > 0) {
-        CASK_TRY(global_norm(net, device, criterion, (enum cask_clip_scope)options->clip_over, norm,
-                             err));
+        CASK_TRY(global_norm(net, device, options, head_squares, norm, err));
         sgd.gradient_scale = *norm > options->clip ? options->clip / *norm : 1;
     }
     for (int i = 0; i < cask_graph_param_count(graph); i++) {
         const struct cask_param_info *info = cask_graph_param(graph, i);
-        if (!info->trained) {
+        if (!moves(info, options)) {
             continue;
         }
-        sgd.decay = decays(info->role, (enum cask_decay_group)options->decay_on)
-                        ? options->weight_decay
-                        : 0;
+        sgd.decay =
+            decays(info, (enum cask_decay_group)options->decay_on) ? options->weight_decay : 0;
         CASK_TRY(cask_device_ops(device)->sgd_step(device, &sgd, (size_t)info->count,
                                                    cask_net_value(net, i), cask_net_grad(net, i),
                                                    cask_net_momentum(net, i), err));
     }
+    *scale = sgd.gradient_scale;
     cask_net_changed(net);
+done:
+    return st;
+}
+
+enum cask_status cask_optimizer_step(struct cask_net *net, struct cask_device *device,
+                                     struct cask_criterion *criterion,
+                                     const struct cask_train_options *options, double rate,
+                                     double *norm, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    const bool together = cask_optimizer_wants_head(options);
+    const double squares = together ? cask_criterion_gradient_squares(criterion) : 0;
+    double scale = 1;
+    CASK_TRY(cask_optimizer_network(net, device, options, rate, squares, norm, &scale, err));
     struct cask_sgd head = cask_optimizer_head(options, rate);
-    head.gradient_scale = options->clip_over == CASK_CLIP_ALL ? sgd.gradient_scale : 1;
+    head.gradient_scale = together ? scale : 1;
     CASK_TRY(cask_criterion_update(criterion, &head, err));
 done:
     return st;

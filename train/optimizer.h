@@ -12,6 +12,20 @@
 bool cask_optimizer_wants_head(const struct cask_train_options *options);
 struct cask_sgd cask_optimizer_head(const struct cask_train_options *options, double rate);
 
+/* train.freeze against a network: a word that names no trained parameter is CASK_ERR_USAGE.
+ * *frozen: how many parameters stay as they are. */
+enum cask_status cask_optimizer_check(const struct cask_graph *graph,
+                                      const struct cask_train_options *options, int *frozen,
+                                      struct cask_error *err);
+
+/* The network's part: clips if asked, updates every trained parameter that is not frozen, and tells
+ * the plans. head_squares: what the class rows add to the squared norm; *scale: what clipping
+ * multiplied gradients by. */
+enum cask_status cask_optimizer_network(struct cask_net *net, struct cask_device *device,
+                                        const struct cask_train_options *options, double rate,
+                                        double head_squares, double *norm, double *scale,
+                                        struct cask_error *err);
+
 /* Clips if asked, updates every trained parameter at `rate`, and tells the plans. *norm is the
  * global gradient norm before clipping, NaN if clipping is off (it is not computed then). A norm
  * that is not finite is CASK_ERR_RANGE, before anything is changed. */

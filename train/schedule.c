@@ -18,6 +18,9 @@ double cask_schedule_rate(const struct cask_schedule *schedule, int64_t step)
         step = schedule->total_steps - 1;
     }
     double warmup = floor(schedule->warmup_epochs * (double)schedule->steps_per_epoch);
+    if ((double)step < warmup && schedule->warmup == CASK_WARMUP_INSIGHTFACE) {
+        return step == 0 ? schedule->rate : schedule->rate * (double)step / warmup;
+    }
     if ((double)step < warmup) {
         return schedule->rate * (double)(step + 1) / warmup;
     }

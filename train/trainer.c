@@ -18,6 +18,7 @@ static void set_schedule(struct cask_trainer *trainer, int64_t steps_per_epoch)
         .steps_per_epoch = steps_per_epoch,
         .total_steps = train->epochs * steps_per_epoch,
         .warmup_epochs = train->warmup_epochs,
+        .warmup = (enum cask_warmup)train->warmup,
         .milestones = train->steps,
         .gamma = train->gamma,
         .power = train->poly_power,
@@ -50,13 +51,20 @@ static enum cask_status create_network(struct cask_trainer *trainer,
 {
     enum cask_status st = CASK_OK;
     const struct cask_student_options *student = &trainer->config->student;
+    int frozen = 0;
     const struct cask_graph_options shape = {.embedding = (int)student->embedding,
                                              .width = setting->preprocess.width,
                                              .height = setting->preprocess.height};
     CASK_TRY(cask_graph_build(student->net, &shape, &trainer->graph, err));
     trainer->dim = cask_graph_embedding(trainer->graph);
+    CASK_TRY(cask_optimizer_check(trainer->graph, &trainer->config->train, &frozen, err));
     CASK_TRY(cask_net_create(trainer->graph, trainer->device, true, &trainer->net, err));
     CASK_TRY(fill_network(trainer, err));
+    if (frozen > 0) {
+        cask_log_info("student: %d parameters are frozen; running statistics still follow the "
+                      "images",
+                      frozen);
+    }
     CASK_TRY(cask_plan_create(trainer->net, (int)trainer->config->train.batch, CASK_MODE_TRAIN,
                               &trainer->plan, err));
     cask_log_info("student: %s, %.2f M parameters, %.1f M multiply-adds an image, embedding of %d; "

@@ -13,7 +13,7 @@ import sys
 import numpy as np
 
 sys.path.insert(0, os.path.join(os.environ["CASK_SOURCE"], "tests", "golden"))
-SIZES = {"ir18": 64, "tface_ir18": 64, "tface_ir_se50": 32, "evolve_ir_se50": 32, "cavaface_ir50": 32, "resnet18": 112,
+SIZES = {"ir18": 64, "tface_ir18": 64, "tface_ir_se50": 32, "resnet18": 112,
          "mobilenetv3_large": 112, "yakhyo_mobilenetv3_large": 112, "mobilefacenet": 112}
 
 

@@ -88,6 +88,40 @@ static void warmup_is_a_line_from_zero(void **state)
     check_rates(&schedule, 5, fall, 7);
 }
 
+/* Its scheduler's own arithmetic by hand: W = 5, T = 12; l / W of the rate, but all of it at l = 0;
+ * behind W the straight line to 0 at T. */
+static void insightface_starts_at_the_full_rate(void **state)
+{
+    (void)state;
+    const double want[] = {0.1,
+                           0.02,
+                           0.04,
+                           0.06,
+                           0.08,
+                           0.1,
+                           0.1 * (6 / 7.),
+                           0.1 * (5 / 7.),
+                           0.1 * (4 / 7.),
+                           0.1 * (3 / 7.),
+                           0.1 * (2 / 7.),
+                           0.1 * (1 / 7.)};
+    struct cask_schedule schedule = {.kind = CASK_SCHEDULE_POLY,
+                                     .rate = 0.1,
+                                     .steps_per_epoch = 2,
+                                     .total_steps = 12,
+                                     .warmup_epochs = 2.5,
+                                     .warmup = CASK_WARMUP_INSIGHTFACE,
+                                     .power = 1};
+    check_rates(&schedule, 0, want, 12);
+    /* Without warm-up there is nothing to differ in. */
+    schedule.warmup_epochs = 0;
+    struct cask_schedule plain = schedule;
+    plain.warmup = CASK_WARMUP_LINEAR;
+    for (int step = 0; step < 12; step++) {
+        assert_close(cask_schedule_rate(&schedule, step), cask_schedule_rate(&plain, step), 0);
+    }
+}
+
 static void ends_are_defined(void **state)
 {
     (void)state;
@@ -104,8 +138,11 @@ static void ends_are_defined(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(poly_is_torchs),   cmocka_unit_test(cosine_is_torchs),
-        cmocka_unit_test(step_is_torchs),   cmocka_unit_test(warmup_is_a_line_from_zero),
+        cmocka_unit_test(poly_is_torchs),
+        cmocka_unit_test(cosine_is_torchs),
+        cmocka_unit_test(step_is_torchs),
+        cmocka_unit_test(warmup_is_a_line_from_zero),
+        cmocka_unit_test(insightface_starts_at_the_full_rate),
         cmocka_unit_test(ends_are_defined),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
