@@ -55,6 +55,24 @@ static void test_shared_cases(void **state)
     assert_true(cases > 0);
 }
 
+/* Cases drawn by random_losses.py: other sizes and options, references by autograd. */
+static void test_random_cases(void **state)
+{
+    (void)state;
+    char folder[256], command[900];
+    if (system("/usr/bin/python3 -c 'import torch' 2>/dev/null") != 0) {
+        print_message("no python3-torch: skipped\n");
+        skip();
+    }
+    test_make_folder(folder);
+    snprintf(command, sizeof command,
+             "/usr/bin/python3 '%s/tests/golden/random_losses.py' '%s' 3 6 && '%s/check_loss' "
+             "'%s'/*.json >'%s/out' 2>&1 || { grep -v ' ok' '%s/out'; false; }",
+             getenv("CASK_SOURCE"), folder, getenv("CASK_BIN"), folder, folder, folder);
+    assert_int_equal(system(command), 0);
+    test_remove_folder(folder);
+}
+
 /* An option, a method or an input that is not known is an error, not a default. */
 static void test_unknown_words(void **state)
 {
@@ -87,6 +105,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_own_cases),
         cmocka_unit_test(test_shared_cases),
+        cmocka_unit_test(test_random_cases),
         cmocka_unit_test(test_unknown_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,13 +16,6 @@ enum cask_status engine_alloc(struct cask_engine *engine, size_t count, size_t s
     return CASK_OK;
 }
 
-enum cask_status engine_gemm(struct cask_engine *engine, struct cask_gemm gemm, const real *a,
-                             const real *b, real *c, struct cask_error *err)
-{
-    gemm.in_dtype = gemm.out_dtype = sizeof(real) == sizeof(float) ? CASK_F32 : CASK_F64;
-    return cask_device_ops(engine->device)->gemm(engine->device, &gemm, a, b, c, err);
-}
-
 void engine_measure(struct cask_engine *engine, int at, const real *d_unit, int batch)
 {
     /* The radial part of a gradient at e moves nothing: compare what is tangential. */
@@ -53,11 +46,11 @@ static void engine_free(struct cask_engine *engine)
         }
     }
     class_release(engine);
-    void *const owned[] = {
-        engine->unit,        engine->norm,       engine->d_unit,       engine->d_raw,
-        engine->teacher_raw, engine->term_unit,  engine->term_raw,     engine->head_unit,
-        engine->gram,        engine->raw_gram,   engine->teacher_gram, engine->teacher_raw_gram,
-        engine->d_gram,      engine->d_raw_gram, engine->length,       engine->pair_sums};
+    void *const owned[] = {engine->unit,     engine->norm,         engine->d_unit,
+                           engine->d_raw,    engine->teacher_raw,  engine->term_unit,
+                           engine->term_raw, engine->head_unit,    engine->gram,
+                           engine->raw_gram, engine->teacher_gram, engine->teacher_raw_gram,
+                           engine->d_gram,   engine->d_raw_gram,   engine->length};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) {
         cask_free(owned[i]);
     }
@@ -147,8 +140,6 @@ static enum cask_status create_rows(struct cask_engine *engine, struct cask_erro
     if (has_pairs(engine)) {
         CASK_TRY(
             engine_alloc(engine, batch, sizeof(double), false, "lengths", &engine->length, err));
-        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(real), false, "Gram matrix",
-                              &engine->pair_sums, err));
         CASK_TRY(engine_alloc(engine, batch * batch, sizeof(double), false, "Gram matrix",
                               &engine->gram, err));
         CASK_TRY(engine_alloc(engine, batch * batch, sizeof(double), false, "Gram matrix",
@@ -266,7 +257,7 @@ static enum cask_status engine_step(struct cask_engine *engine,
     const struct cask_engine_input class_side = class_input(engine, input);
     CASK_TRY(class_forward(engine, &class_side, err));
     if (input->embedding != NULL) {
-        CASK_TRY(rows_step(engine, input, err));
+        rows_step(engine, input);
     }
     engine->result.total = engine->has_head ? engine->head_options.weight * engine->value[0] : 0;
     for (int t = 0; t < engine->term_count; t++) {

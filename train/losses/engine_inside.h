@@ -57,8 +57,7 @@ struct cask_engine {
     real *unit, *norm, *d_unit, *d_raw, *teacher_raw;
     real *term_unit, *term_raw, *head_unit; /* measuring: one term's gradient, the head's */
     double *gram, *raw_gram, *teacher_gram, *teacher_raw_gram, *d_gram, *d_raw_gram; /* [B][B] */
-    double *length;                                                                  /* [B] */
-    real *pair_sums; /* [B][B]: P + P^T on its way to the rows */
+    double *length; /* [B] of the student's raw rows */
 
     /* classes */
     real *weight, *momentum; /* [C][D]; NULL if frozen */
@@ -88,7 +87,6 @@ struct cask_engine {
 };
 
 #define engine_alloc NAME(cask_engine_alloc)
-#define engine_gemm NAME(cask_engine_gemm)
 #define engine_measure NAME(cask_engine_measure)
 #define class_create NAME(cask_class_create)
 #define class_release NAME(cask_class_release)
@@ -101,8 +99,6 @@ struct cask_engine {
 /* Counted allocation: `step` for what is there for the B x C work only. */
 enum cask_status engine_alloc(struct cask_engine *engine, size_t count, size_t size, bool step,
                               const char *what, void *slot, struct cask_error *err);
-enum cask_status engine_gemm(struct cask_engine *engine, struct cask_gemm gemm, const real *a,
-                             const real *b, real *c, struct cask_error *err);
 /* Fills gradient norm and cosine of result entry `at` from its part of d_unit. */
 void engine_measure(struct cask_engine *engine, int at, const real *d_unit, int batch);
 
@@ -135,7 +131,6 @@ enum cask_status class_forward(struct cask_engine *engine, const struct cask_eng
 enum cask_status class_backward(struct cask_engine *engine, const struct cask_engine_input *input,
                                 struct cask_error *err);
 /* engine_rows.c: every pair and embedding loss; adds to d_unit and d_raw. */
-enum cask_status rows_step(struct cask_engine *engine, const struct cask_engine_input *input,
-                           struct cask_error *err);
+void rows_step(struct cask_engine *engine, const struct cask_engine_input *input);
 
 #endif

@@ -8,7 +8,7 @@ struct gram_job {
     const real *rows;
     int batch;
     int64_t dim;
-    const double *length; /* [B] what each row is divided by */
+    const double *length; /* [B] what each row is divided by; NULL: 1 */
     double *gram;
 };
 
@@ -18,8 +18,8 @@ static void gram_row(void *user, int64_t i, int thread)
     const real *a = job->rows + i * job->dim;
     (void)thread;
     for (int64_t j = 0; j <= i; j++) {
-        const double product = rows_dot_double(a, job->rows + j * job->dim, job->dim) /
-                               (job->length[i] * job->length[j]);
+        const double lengths = job->length != NULL ? job->length[i] * job->length[j] : 1;
+        const double product = rows_dot_double(a, job->rows + j * job->dim, job->dim) / lengths;
         job->gram[i * job->batch + j] = job->gram[j * job->batch + i] = product;
     }
 }
@@ -37,28 +37,74 @@ static void grams_of(struct cask_engine *engine, const real *rows, const real *n
     if (unit_gram != NULL) {
         loss_parallel(engine->device, batch, gram_row, &job);
     }
-    for (int64_t i = 0; i < batch; i++) {
-        length[i] = norm != NULL ? length[i] / fmax((double)norm[i], 1e-300) : 1;
+    if (raw_gram == NULL) {
+        return;
     }
+    for (int64_t i = 0; i < batch && norm != NULL; i++) {
+        length[i] /= fmax((double)norm[i], 1e-300);
+    }
+    job.length = norm != NULL ? length : NULL;
     job.gram = raw_gram;
-    if (raw_gram != NULL) {
-        loss_parallel(engine->device, batch, gram_row, &job);
+    loss_parallel(engine->device, batch, gram_row, &job);
+}
+
+/* Back from P = dL/dS to raw rows f, S_ij = f_i.f_j / (l_i l_j), the entries of P independent:
+ *     Q = P + P^T;   dL/df_i = sum_j Q_ij / (l_i l_j) f_j - (sum_j Q_ij S_ij) / l_i^2 f_i
+ * Raw Gram matrices have l = 1 and no second part. In double, as P is: where e_j is close to e_i,
+ * what is left of e_j - S_ij e_i has few digits in float. */
+struct back_job {
+    const real *rows;
+    int batch;
+    int64_t dim;
+    const double *p, *gram, *length; /* length NULL: raw */
+    real *d_rows;
+};
+
+static void back_row(void *user, int64_t i, int thread)
+{
+    enum { PART = 256 };
+    const struct back_job *job = user;
+    const int64_t batch = job->batch;
+    const double own = job->length != NULL ? job->length[i] : 1;
+    double radial = 0, sum[PART];
+    (void)thread;
+    if (job->length != NULL && own <= 1e-12) {
+        return; /* a zero embedding has no direction to turn */
+    }
+    for (int64_t j = 0; j < batch && job->length != NULL; j++) {
+        radial += (job->p[i * batch + j] + job->p[j * batch + i]) * job->gram[i * batch + j];
+    }
+    for (int64_t first = 0; first < job->dim; first += PART) {
+        const int64_t width = job->dim - first < PART ? job->dim - first : PART;
+        memset(sum, 0, sizeof sum);
+        for (int64_t j = 0; j < batch; j++) {
+            const real *f = job->rows + j * job->dim + first;
+            double q = job->p[i * batch + j] + job->p[j * batch + i];
+            q /= job->length != NULL ? own * job->length[j] : 1;
+            q -= i == j && job->length != NULL ? radial / (own * own) : 0;
+            SIMD()
+            for (int64_t d = 0; d < width; d++) {
+                sum[d] += q * (double)f[d];
+            }
+        }
+        real *to = job->d_rows + i * job->dim + first;
+        for (int64_t d = 0; d < width; d++) {
+            to[d] += (real)sum[d];
+        }
     }
 }
 
-/* d_rows += (P + P^T) rows, with the entries of P taken as independent. */
-static enum cask_status gram_backward(struct cask_engine *engine, const real *rows, int batch,
-                                      const double *p, real *d_rows, struct cask_error *err)
+static void gram_backward(struct cask_engine *engine, const struct cask_engine_input *input,
+                          bool raw, real *d_raw)
 {
-    for (int64_t i = 0; i < batch; i++) {
-        for (int64_t j = 0; j <= i; j++) {
-            const real both = (real)(p[i * batch + j] + p[j * batch + i]);
-            engine->pair_sums[i * batch + j] = engine->pair_sums[j * batch + i] = both;
-        }
-    }
-    const struct cask_gemm gemm = {
-        .m = batch, .n = engine->facts.dim, .k = batch, .alpha = 1, .beta = 1};
-    return engine_gemm(engine, gemm, engine->pair_sums, rows, d_rows, err);
+    struct back_job job = {.rows = input->embedding,
+                           .batch = input->batch,
+                           .dim = engine->facts.dim,
+                           .p = raw ? engine->d_raw_gram : engine->d_gram,
+                           .gram = raw ? NULL : engine->gram,
+                           .length = raw ? NULL : engine->length,
+                           .d_rows = d_raw};
+    loss_parallel(engine->device, input->batch, back_row, &job);
 }
 
 static void prepare_grams(struct cask_engine *engine, const struct cask_engine_input *input)
@@ -71,19 +117,18 @@ static void prepare_grams(struct cask_engine *engine, const struct cask_engine_i
         }
     }
     if (engine->gram != NULL) {
+        grams_of(engine, unit, norm, batch, dim, engine->teacher_gram, engine->teacher_raw_gram);
+        /* last, because the way back needs its lengths */
         grams_of(engine, input->embedding, NULL, batch, engine->facts.dim, engine->gram,
                  engine->raw_gram);
-        grams_of(engine, unit, norm, batch, dim, engine->teacher_gram, engine->teacher_raw_gram);
     }
 }
 
-static enum cask_status term_step(struct cask_engine *engine, int t,
-                                  const struct cask_engine_input *input, real *d_unit, real *d_raw,
-                                  struct cask_error *err)
+static void term_step(struct cask_engine *engine, int t, const struct cask_engine_input *input,
+                      real *d_unit, real *d_raw)
 {
     struct term *term = &engine->terms[t];
     const size_t pairs = (size_t)input->batch * (size_t)input->batch * sizeof(double);
-    enum cask_status st = CASK_OK;
     const bool at_pairs = term->loss->place == CASK_AT_PAIRS;
     struct loss_step step = {
         .batch = input->batch,
@@ -118,25 +163,20 @@ static enum cask_status term_step(struct cask_engine *engine, int t,
     }
     engine->value[1 + t] = term->loss->step(term->state, term->options, &step);
     if (at_pairs) {
-        CASK_TRY(gram_backward(engine, engine->unit, input->batch, engine->d_gram, d_unit, err));
+        gram_backward(engine, input, false, d_raw);
     }
     if (at_pairs && engine->d_raw_gram != NULL) {
-        CASK_TRY(
-            gram_backward(engine, input->embedding, input->batch, engine->d_raw_gram, d_raw, err));
+        gram_backward(engine, input, true, d_raw);
     }
-done:
-    return st;
 }
 
 /* Runs one pair or embedding term into buffers of its own, measures it, adds it to the rest. */
-static enum cask_status measured_step(struct cask_engine *engine, int t,
-                                      const struct cask_engine_input *input, struct cask_error *err)
+static void measured_step(struct cask_engine *engine, int t, const struct cask_engine_input *input)
 {
     const int64_t dim = engine->facts.dim, count = input->batch * dim;
-    enum cask_status st = CASK_OK;
     memset(engine->term_unit, 0, (size_t)count * sizeof(real));
     memset(engine->term_raw, 0, (size_t)count * sizeof(real));
-    CASK_TRY(term_step(engine, t, input, engine->term_unit, engine->term_raw, err));
+    term_step(engine, t, input, engine->term_unit, engine->term_raw);
     for (int64_t j = 0; j < count; j++) {
         engine->d_unit[j] += engine->term_unit[j];
         engine->d_raw[j] += engine->term_raw[j];
@@ -144,25 +184,19 @@ static enum cask_status measured_step(struct cask_engine *engine, int t,
         engine->term_unit[j] += engine->term_raw[j] * engine->norm[j / dim];
     }
     engine_measure(engine, 1 + t, engine->term_unit, input->batch);
-done:
-    return st;
 }
 
-enum cask_status rows_step(struct cask_engine *engine, const struct cask_engine_input *input,
-                           struct cask_error *err)
+void rows_step(struct cask_engine *engine, const struct cask_engine_input *input)
 {
-    enum cask_status st = CASK_OK;
     prepare_grams(engine, input);
     for (int t = 0; t < engine->term_count; t++) {
         if (engine->terms[t].loss->place == CASK_AT_LOGITS) {
             continue;
         }
         if (input->measure) {
-            CASK_TRY(measured_step(engine, t, input, err));
+            measured_step(engine, t, input);
         } else {
-            CASK_TRY(term_step(engine, t, input, engine->d_unit, engine->d_raw, err));
+            term_step(engine, t, input, engine->d_unit, engine->d_raw);
         }
     }
-done:
-    return st;
 }

@@ -20,93 +20,6 @@ static double teacher_factor(const struct two_group *rule, const struct classes 
     return classes->teacher->scale / rule->temperature;
 }
 
-/* Student's entry of the label in units of x, and its slope. */
-static double label_value(const struct two_group *rule, const struct label *label, double *slope)
-{
-    *slope = rule->margin ? label->slope : 1;
-    return rule->margin ? label->margin : label->plain;
-}
-
-double two_group_teacher_label(const struct two_group *rule, const struct classes *classes, int row)
-{
-    const struct label *label = &classes->labels[row];
-    double phi = label->teacher, slope;
-    if (rule->margin && classes->head != NULL && !isnan(phi)) {
-        phi = phi > 1 ? 1 : (phi < -1 ? -1 : phi); /* rounding of a product */
-        classes->head->label(classes->head_options, label->sample_margin, phi, &phi, &slope);
-    }
-    return phi;
-}
-
-/* ------------------------------------------------------------------ before */
-
-/* Top-k mode: how much of the mass is known, and what the others get. */
-static void begin_topk(struct two_group *rule, const struct classes *classes, int row)
-{
-    const struct teacher_rows *teacher = classes->teacher;
-    const struct label *label = &classes->labels[row];
-    struct row_state *state = &rule->rows[row];
-    double factor = teacher_factor(rule, classes), lse = NAN;
-    for (int t = 0; t < teacher->temperature_count; t++) {
-        if (fabs(teacher->temperatures[t] - rule->temperature) < 1e-9) {
-            lse = teacher->lse[(int64_t)row * teacher->temperature_count + t];
-        }
-    }
-    double known = 0;
-    int64_t count = 0;
-    bool label_seen = false;
-    for (int j = 0; j < teacher->k; j++) {
-        known += exp((double)teacher->cosine[(int64_t)row * teacher->k + j] * factor - lse);
-        label_seen |= label->known && teacher->index[(int64_t)row * teacher->k + j] == label->at;
-        count++;
-    }
-    double change = 0; /* of the label's probability by its margin */
-    if (label->known && !isnan(label->teacher)) {
-        double plain = exp(label->teacher * factor - lse);
-        known += label_seen ? 0 : plain;
-        count += !label_seen;
-        change = exp(two_group_teacher_label(rule, classes, row) * factor - lse) - plain;
-    }
-    double rest = known < 1 ? 1 - known : 0;
-    int64_t unknown = classes->count - count;
-    rest = unknown > 0 ? rest : 0;
-    state->log_total = lse + log1p(change);
-    if (rule->tail == TAIL_UNIFORM && rest > 0) {
-        state->tail = (real)((lse + log(rest / (double)unknown)) / factor);
-    }
-    if (rule->tail == TAIL_UNIFORM || rule->tail == TAIL_RENORMALISED) {
-        state->log_total = NAN; /* what is seen adds up to everything */
-    }
-    state->captured = isnan(lse) ? NAN : (known < 1 ? known : 1);
-}
-
-void two_group_clear(struct group_sums *sums)
-{
-    const struct group nothing = {.max_a = REAL_NONE, .max_b = REAL_NONE};
-    sums->in = sums->out = nothing;
-}
-
-void two_group_begin(struct two_group *rule, const struct classes *classes, int row)
-{
-    const struct label *label = &classes->labels[row];
-    struct row_state *state = &rule->rows[row];
-    two_group_clear(&state->sums);
-    state->tail = REAL_NONE;
-    state->log_total = NAN;
-    state->captured = 1;
-    if (rule->set == SET_ALL) {
-        state->cut = (struct cut){.value = REAL_NONE, .index = classes->count, .label = true};
-    } else if (rule->set == SET_LABEL) {
-        state->cut = (struct cut){.value = -REAL_NONE, .index = -1, .label = true};
-    }
-    double slope;
-    state->label_a = label->known ? label_value(rule, label, &slope) : NAN;
-    state->label_b = label->known ? two_group_teacher_label(rule, classes, row) : NAN;
-    if (classes->teacher->kind == TEACHER_TOPK) {
-        begin_topk(rule, classes, row);
-    }
-}
-
 /* --------------------------------------------------------------- streaming */
 
 static void raise_maxima(struct group *group, real max_a, real max_b, const struct sides *s)
@@ -402,7 +315,7 @@ double two_group_finish(struct two_group *rule, const struct classes *classes, i
         double eb = v != 0 && b > (double)REAL_FLOOR
                         ? exp((b - (double)group->max_b) * fb) / group->sum_b
                         : 0;
-        label_value(rule, &classes->labels[row], &slope);
+        two_group_label(rule, &classes->labels[row], &slope);
         state->label_gradient =
             slope * (v * (ea - eb) + (inside ? state->between : -state->between) * ea);
     }

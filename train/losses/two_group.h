@@ -145,6 +145,14 @@ struct classes {
     struct candidate *scratch; /* [threads][rank_scratch(C)], likewise */
 };
 
+/* Student's entry of the label in units of x, and its slope. */
+static inline double two_group_label(const struct two_group *rule, const struct label *label,
+                                     double *slope)
+{
+    *slope = rule->margin ? label->slope : 1;
+    return rule->margin ? label->margin : label->plain;
+}
+
 #define ce_clear NAME(cask_ce_clear)
 #define ce_add NAME(cask_ce_add)
 #define ce_merge NAME(cask_ce_merge)
