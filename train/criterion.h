@@ -8,7 +8,8 @@
  * of attachment, and goes back from there to f and W. The teacher comes as plain arrays; whether
  * they were read from a cache or computed a moment ago cannot be seen from here.
  *
- * Everything here is host float32. Thread rule: one criterion, one thread (it uses the device's).
+ * Everything here is host float32; on a device that computes in bf16 the products over classes take
+ * rounded copies. Thread rule: one criterion, one thread (it uses the device's).
  */
 #ifndef CASK_TRAIN_CRITERION_H
 #define CASK_TRAIN_CRITERION_H
@@ -101,7 +102,8 @@ struct cask_progress_point {
     double fraction; /* 0..1 of the whole run */
 };
 /* One step: fills d_embedding [B][D] (gradient of the total with respect to f) and keeps the
- * gradient for W inside. `measure`: also fill the terms' gradient norms (costs a little).
+ * gradient for W inside or, if fused, moves W by it; a total that is no finite number then leaves
+ * W as it is. `measure`: also fill the terms' gradient norms (costs a little).
  * Labels of UINT32_MAX take part only in losses that need no label. */
 enum cask_status cask_criterion_step(struct cask_criterion *criterion, const float *embedding,
                                      const uint32_t *labels, int batch,
