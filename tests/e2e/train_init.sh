@@ -1,0 +1,64 @@
+# student.init takes weights from every container and says what does not fit; train.freeze keeps them as they are.
+set -eu
+bin=${CASK_BIN:?}
+. "${CASK_SOURCE:?}/tests/support/refused.sh"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+fail() {
+    echo "FAIL: $*"
+    cat "$work/log"
+    exit 1
+}
+
+"$bin/synth-faces" --out "$work/faces" --identities 8 --images 4 --size 32 >/dev/null 2>&1
+train() {
+    "$bin/train-student" --data "$work/faces" --set student.input=32 --set train.epochs=1 --set train.batch=16 \
+        --set train.save_head=no "$@" >"$work/log" 2>&1
+}
+train --out "$work/first" --set student.embedding=64 || fail "the first run"
+first=$work/first/student.safetensors
+"$bin/export-student" --model "$first" "$work/first.pth" >"$work/log" 2>&1 || fail "export to .pth"
+"$bin/export-student" --model "$first" "$work/first.onnx" >"$work/log" 2>&1 || fail "export to .onnx"
+
+# --- the same start in two containers, all parameters frozen: nothing but running statistics moves
+for container in "$first" "$work/first.pth"; do
+    train --out "$work/from.${container##*.}" --set student.embedding=64 --set "student.init=$container" \
+        --set "train.freeze=[backbone]" --set train.lr=0.5 || fail "from $container"
+    grep -q "parameters are frozen" "$work/log" || fail "freezing is not told"
+done
+/usr/bin/python3 - "$first" "$work/from.safetensors/student.safetensors" "$work/from.pth/student.safetensors" <<'PYTHON' || fail "weights"
+import json
+import struct
+import sys
+
+
+def tensors(path):
+    data = open(path, "rb").read()
+    size = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8:8 + size])
+    return {name: data[8 + size + t["data_offsets"][0]:8 + size + t["data_offsets"][1]]
+            for name, t in header.items() if name != "__metadata__"}
+
+
+first, one, two = map(tensors, sys.argv[1:])
+assert one == two, "two containers gave two students"
+moved = {name for name in first if first[name] != one[name]}
+assert moved and all("running_" in n or "num_batches" in n for n in moved), sorted(moved)[:5]
+print("ok: frozen weights stay, %d statistics follow the images" % len(moved))
+PYTHON
+
+# --- what does not fit is named
+refused 3 "student.init|output_layer.linear.weight (expected 128x512, found 64x512)|with embedding 64" \
+    "$bin/train-student" --data "$work/faces" --out "$work/x" --set student.input=32 --set student.embedding=128 \
+    --set "student.init=$first" --set train.batch=16
+refused 3 "these are not weights of ir18|missing: conv1.weight|unknown: conv1.conv.weight|looks like \"mobilefacenet\"" \
+    "$bin/train-student" --data "$work/faces" --out "$work/y" --set student.input=32 --set student.net=ir18 \
+    --set "student.init=$work/first.pth" --set train.batch=16
+refused 2 "this is an ONNX graph|cannot be trained" \
+    "$bin/train-student" --data "$work/faces" --out "$work/z" --set student.input=32 --set "student.init=$work/first.onnx" \
+    --set train.batch=16
+refused 2 "\"layer9.*\" names no trained parameter of mobilefacenet" \
+    "$bin/train-student" --data "$work/faces" --out "$work/w" --set student.input=32 --set "train.freeze=[layer9.*]" \
+    --set train.batch=16
+echo "ok: initial weights and frozen parameters"
