@@ -94,6 +94,8 @@ struct cask_conv_desc {
     int groups; /* 1 dense, in_c depthwise */
     bool bias;
     bool inference; /* backward calls will not come */
+    bool whole;     /* measurements only: products over the batch as it is, not in pieces that fit a
+                       cache; a backend without pieces ignores it */
 };
 struct cask_conv; /* a planned convolution: primitives, packed weights, scratch */
 

@@ -92,6 +92,7 @@ static enum cask_status open(struct cask_plan *plan, struct cask_step *step, str
         .groups = spec->groups,
         .bias = spec->bias || step->folded != NULL,
         .inference = plan->mode == CASK_MODE_EVAL,
+        .whole = plan->way.path == CASK_PATH_PLAIN,
     };
     return plan->ops->conv_open(plan->device, &desc, &step->conv, err);
 }

@@ -34,7 +34,7 @@ static enum cask_status open_forward(struct cask_conv *conv, struct cask_matmul_
     pass->weight_strides[0] = 1;
     pass->weight_strides[1] = pass->k;
     pass->plain = is_linear(conv) ? m->ohwi : NULL;
-    return cask_matmul_pass_open(conv->cpu, pass, d->bias, false, err);
+    return cask_matmul_pass_open(conv->cpu, pass, d->bias, false, d->whole, err);
 }
 
 /* One axis of a phase: input positions p = phase + stride*a use kernel positions k with
@@ -74,7 +74,7 @@ static enum cask_status open_phase(struct cask_conv *conv, struct cask_matmul_pa
     pass->n = d->in_c;
     pass->weight_strides[0] = pass->n;
     pass->weight_strides[1] = 1;
-    return cask_matmul_pass_open(conv->cpu, pass, false, true, err);
+    return cask_matmul_pass_open(conv->cpu, pass, false, true, d->whole, err);
 }
 
 /* dx[n][taps * in] = dy[n][out] * W: no phases. */
@@ -91,7 +91,7 @@ static enum cask_status open_linear_data(struct cask_conv *conv, struct cask_mat
     pass->weight_strides[0] = pass->n;
     pass->weight_strides[1] = 1;
     pass->plain = m->ohwi;
-    return cask_matmul_pass_open(conv->cpu, pass, false, true, err);
+    return cask_matmul_pass_open(conv->cpu, pass, false, true, d->whole, err);
 }
 
 static enum cask_status open_data(struct cask_conv *conv, struct cask_matmul_conv *m,

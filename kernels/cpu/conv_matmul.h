@@ -61,7 +61,7 @@ enum cask_status cask_matmul_gradient_run(struct cask_conv *conv,
                                           struct cask_error *err);
 
 enum cask_status cask_matmul_pass_open(struct cask_cpu *cpu, struct cask_matmul_pass *pass,
-                                       bool bias, bool add, struct cask_error *err);
+                                       bool bias, bool add, bool whole, struct cask_error *err);
 void cask_matmul_pass_close(struct cask_matmul_pass *pass);
 /* Packs one column block from the plain weight. False: oneDNN failed. */
 bool cask_matmul_pass_pack(const struct cask_matmul_pass *pass, int thread, int64_t block,

@@ -26,6 +26,7 @@ static void choose_tiles(const struct cask_conv_desc *d, struct cask_matmul_grad
     int64_t columns = (int64_t)g->tile_taps * d->in_c + d->out_c + (g->data != NULL ? d->in_c : 0);
     int64_t target = CHUNK_BYTES / (columns * (int64_t)cask_dtype_size(g->lowering.dtype));
     target = target < CHUNK_LEAST_ROWS ? CHUNK_LEAST_ROWS : target;
+    target = d->whole ? (g->rows + 1) / 2 : target;
     int64_t chunks = (g->rows + target - 1) / target;
     g->groups = g->tiles >= TASKS / 2 ? 1 : TASKS / g->tiles;
     if (g->groups > chunks) {

@@ -6,13 +6,15 @@
  * than this would read the weights too often. */
 enum { CHUNK_BYTES = 384 * 1024, CHUNK_LEAST_ROWS = 96, FEW_ROWS = 512 };
 
-static void choose_chunks(struct cask_matmul_pass *pass)
+static void choose_chunks(struct cask_matmul_pass *pass, bool whole)
 {
     int64_t row_bytes = (pass->k + pass->n) * (int64_t)cask_dtype_size(pass->lowering.dtype);
     int64_t target = CHUNK_BYTES / row_bytes;
     target = target < CHUNK_LEAST_ROWS ? CHUNK_LEAST_ROWS : target;
     pass->blocks = 1;
-    if (pass->rows <= FEW_ROWS && pass->input_as_is && pass->dense) {
+    if (whole) {
+        target = (pass->rows + 1) / 2; /* one for each of two threads */
+    } else if (pass->rows <= FEW_ROWS && pass->input_as_is && pass->dense) {
         target = pass->rows;
         while (pass->blocks < 16 && pass->n % (pass->blocks * 2) == 0 &&
                pass->n / (pass->blocks * 2) >= 64) {
@@ -46,7 +48,7 @@ done:
 }
 
 enum cask_status cask_matmul_pass_open(struct cask_cpu *cpu, struct cask_matmul_pass *pass,
-                                       bool bias, bool add, struct cask_error *err)
+                                       bool bias, bool add, bool whole, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     enum cask_dtype dtype = pass->lowering.dtype;
@@ -56,7 +58,7 @@ enum cask_status cask_matmul_pass_open(struct cask_cpu *cpu, struct cask_matmul_
     if (pass->rows == 0 || pass->k == 0) {
         goto done;
     }
-    choose_chunks(pass);
+    choose_chunks(pass, whole);
     struct cask_product_desc desc = {
         .n = pass->block_n,
         .k = pass->k,
