@@ -115,10 +115,10 @@ enum cask_status cask_plan_backward(struct cask_plan *plan, const float *gradien
  * `found` about each output; the first true answer ends it. In training this moves the running
  * statistics again, so nothing of the net should be kept after it. */
 struct cask_layer_report {
-    const char *name;    /* "layer1.0.conv1" */
-    int64_t values;      /* of its output, over the batch */
-    int64_t not_finite;  /* of them */
-    bool images_equal;   /* every image of the batch gives the same output (batch > 1) */
+    const char *name;   /* "layer1.0.conv1" */
+    int64_t values;     /* of its output, over the batch */
+    int64_t not_finite; /* of them */
+    bool images_equal;  /* every image of the batch gives the same output (batch > 1) */
 };
 enum cask_status cask_plan_inspect(struct cask_plan *plan, const float *pixels, int count,
                                    bool (*found)(const struct cask_layer_report *report,
