@@ -35,7 +35,7 @@ typedef CASK_REAL real;
 static inline float cask_expf_branchless(float x)
 {
     const float low = -87.3f, high = 88.0f;
-    float clamped = x < low ? low : x;
+    float clamped = x > low ? x : low; /* of NaN too, which has no exponent bits to make */
     clamped = clamped > high ? high : clamped;
     float n = (clamped * 1.44269504f + 12582912.0f) - 12582912.0f; /* 1.5 * 2^23: rounds */
     float r = clamped - n * 0.693359375f;
@@ -50,7 +50,8 @@ static inline float cask_expf_branchless(float x)
     float power;
     memcpy(&power, &bits, sizeof power);
     float y = p * power;
-    return x < low ? 0.0f : y;
+    y = x < low ? 0.0f : y;
+    return x == x ? y : x;
 }
 
 static inline real real_exp(real x)
