@@ -296,7 +296,8 @@ struct cask_pack_options {
     int jpeg_quality; /* 0: the files' bytes as they are; else decoded and encoded again (4:4:4) */
     int threads;      /* 0: all */
     /* Folds over which genuine and impostor pairs are spread evenly, each kind in its order: for
-     * lists that begin with all genuine pairs, whose folds would hold one kind. 0: as they stand. */
+     * lists that begin with all genuine pairs, whose folds would hold one kind. 0: as they stand.
+     */
     int interleave;
 };
 /* Writes the pairs as an insightface .bin: a pickle (protocol 3: Python 3) of (list of bytes, list
