@@ -96,6 +96,10 @@ struct cask_conv_desc {
     bool inference; /* backward calls will not come */
     bool whole;     /* measurements only: products over the batch as it is, not in pieces that fit a
                        cache; a backend without pieces ignores it */
+    /* Inference, with bias: the bias is [regions][out_c], one row for each region of the output
+     * (shapes.h). What folds into a convolution from in front of it needs that, because padding is
+     * zero behind it. */
+    bool border;
 };
 struct cask_conv; /* a planned convolution: primitives, packed weights, scratch */
 
@@ -106,6 +110,14 @@ enum cask_activation {
     CASK_ACT_SIGMOID,
     CASK_ACT_HARD_SIGMOID, /* relu6(x + 3) / 6 */
     CASK_ACT_HARD_SWISH,   /* x * relu6(x + 3) / 6 */
+};
+
+/* What inference does to the output of a convolution while it is still in the cache:
+ *     y = activation(conv(x) + residual) */
+struct cask_conv_finish {
+    const struct cask_tensor *residual; /* of y's shape, not y; NULL: none */
+    enum cask_activation activation;
+    const void *slope; /* PRELU, per channel */
 };
 
 /* A square window of pixels that moves by `stride`; `pad` pixels of nothing all around, at most
@@ -201,6 +213,9 @@ struct cask_ops {
                                          struct cask_error *);
     enum cask_status (*conv_forward)(struct cask_conv *, const struct cask_tensor *x,
                                      const struct cask_tensor *y, struct cask_error *);
+    enum cask_status (*conv_forward_finish)(struct cask_conv *, const struct cask_tensor *x,
+                                            const struct cask_conv_finish *,
+                                            const struct cask_tensor *y, struct cask_error *);
     enum cask_status (*conv_backward_data)(struct cask_conv *, const struct cask_tensor *dy,
                                            const struct cask_tensor *dx, bool accumulate,
                                            struct cask_error *);

@@ -43,6 +43,49 @@ size_t cask_conv_weight_count(const struct cask_conv_desc *desc)
            (size_t)desc->kernel_w;
 }
 
+struct cask_axis cask_conv_axis_h(const struct cask_conv_desc *d)
+{
+    return (struct cask_axis){d->h, cask_conv_out_h(d), d->kernel_h, d->stride, d->pad_top};
+}
+
+struct cask_axis cask_conv_axis_w(const struct cask_conv_desc *d)
+{
+    return (struct cask_axis){d->w, cask_conv_out_w(d), d->kernel_w, d->stride, d->pad_left};
+}
+
+void cask_axis_taps(const struct cask_axis *axis, int position, int *first, int *end)
+{
+    int origin = position * axis->stride - axis->pad; /* input position of tap 0 */
+    *first = origin < 0 ? -origin : 0;
+    *end = origin + axis->kernel > axis->in ? axis->in - origin : axis->kernel;
+    *first = *first > axis->kernel ? axis->kernel : *first;
+    *end = *end < *first ? *first : *end;
+}
+
+int cask_axis_region(const struct cask_axis *axis, int position)
+{
+    int region = 0, before[2], now[2];
+    cask_axis_taps(axis, 0, &before[0], &before[1]);
+    for (int i = 1; i <= position; i++, before[0] = now[0], before[1] = now[1]) {
+        cask_axis_taps(axis, i, &now[0], &now[1]);
+        region += now[0] != before[0] || now[1] != before[1];
+    }
+    return region;
+}
+
+int cask_axis_regions(const struct cask_axis *axis)
+{
+    return cask_axis_region(axis, axis->out - 1) + 1;
+}
+
+size_t cask_conv_bias_count(const struct cask_conv_desc *desc)
+{
+    const struct cask_axis h = cask_conv_axis_h(desc), w = cask_conv_axis_w(desc);
+    size_t regions =
+        desc->border ? (size_t)cask_axis_regions(&h) * (size_t)cask_axis_regions(&w) : 1;
+    return regions * (size_t)desc->out_c;
+}
+
 uint64_t cask_conv_macs(const struct cask_conv_desc *desc)
 {
     return (uint64_t)desc->n * (uint64_t)cask_conv_out_h(desc) * (uint64_t)cask_conv_out_w(desc) *
@@ -104,6 +147,10 @@ enum cask_status cask_conv_check(const struct cask_conv_desc *desc, struct cask_
             err, CASK_ERR_RANGE,
             "convolution: groups is %d, expected a divisor of in_c = %d and of out_c = %d",
             desc->groups, desc->in_c, desc->out_c));
+    }
+    if (desc->border && !(desc->bias && desc->inference)) {
+        CASK_TRY(cask_error_set(err, CASK_ERR_RANGE,
+                                "convolution: border biases are for inference and need bias"));
     }
     int padded_h = desc->h + desc->pad_top + desc->pad_bottom;
     int padded_w = desc->w + desc->pad_left + desc->pad_right;

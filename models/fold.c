@@ -1,7 +1,10 @@
-/* models/fold.c - a batch norm behind a convolution or linear layer moves into its weights. With
- * s = gamma / sqrt(var + eps):
+/* models/fold.c - a batch norm is x -> s x + t, per channel, with
  *
- *   BN(W x + b) = (s W) x + (s (b - mean) + beta)
+ *     s = gamma / sqrt(var + eps)        t = beta - mean s
+ *
+ * and moves into the weights of the convolution or linear layer in front of it:
+ *
+ *     BN(W x + b) = (s W) x + (s b + t)
  *
  * computed in double, so the only rounding is that of storing the product.
  */
@@ -34,9 +37,8 @@ const struct cask_node *cask_graph_foldable(const struct cask_graph *graph,
     return next != NULL && next->kind == CASK_LAYER_BATCHNORM ? next : NULL;
 }
 
-/* One value per output channel of a parameter that may be absent. */
-static void read_or(const struct cask_net *net, const struct cask_node *node, enum cask_slot slot,
-                    double absent, int count, double *out)
+void cask_net_read_or(const struct cask_net *net, const struct cask_node *node, enum cask_slot slot,
+                      double absent, int count, double *out)
 {
     if (node->params[slot] >= 0) {
         cask_net_read(net, node->params[slot], 0, count, out);
@@ -47,25 +49,41 @@ static void read_or(const struct cask_net *net, const struct cask_node *node, en
     }
 }
 
+enum cask_status cask_net_affine(const struct cask_net *net, const struct cask_node *bn,
+                                 int channels, double *scale, double *shift, struct cask_error *err)
+{
+    double *mean = cask_alloc(2 * (size_t)channels, sizeof *mean), *var = mean + channels;
+    if (mean == NULL) {
+        return cask_error_memory(err, 2 * (size_t)channels * sizeof *mean, "folded batch norm");
+    }
+    cask_net_read_or(net, bn, CASK_SLOT_WEIGHT, 1, channels, scale);
+    cask_net_read_or(net, bn, CASK_SLOT_BIAS, 0, channels, shift);
+    cask_net_read_or(net, bn, CASK_SLOT_MEAN, 0, channels, mean);
+    cask_net_read_or(net, bn, CASK_SLOT_VAR, 1, channels, var);
+    for (int c = 0; c < channels; c++) {
+        scale[c] /= sqrt(var[c] + bn->eps);
+        shift[c] -= mean[c] * scale[c];
+    }
+    cask_free(mean);
+    return CASK_OK;
+}
+
 enum cask_status cask_net_fold(const struct cask_net *net, const struct cask_node *node,
                                const struct cask_node *bn, double *scale, double *bias,
                                struct cask_error *err)
 {
+    enum cask_status st = CASK_OK;
     const int channels = node->conv.out_c;
-    double *host = cask_alloc(4 * (size_t)channels, sizeof *host);
-    if (host == NULL) {
-        return cask_error_memory(err, 4 * (size_t)channels * sizeof *host, "folded weights");
+    double *shift = cask_alloc((size_t)channels, sizeof *shift);
+    if (shift == NULL) {
+        CASK_TRY(cask_error_memory(err, (size_t)channels * sizeof *shift, "folded weights"));
     }
-    double *gamma = host, *beta = gamma + channels, *mean = beta + channels, *var = mean + channels;
-    read_or(net, node, CASK_SLOT_BIAS, 0, channels, bias);
-    read_or(net, bn, CASK_SLOT_WEIGHT, 1, channels, gamma);
-    read_or(net, bn, CASK_SLOT_BIAS, 0, channels, beta);
-    read_or(net, bn, CASK_SLOT_MEAN, 0, channels, mean);
-    read_or(net, bn, CASK_SLOT_VAR, 1, channels, var);
+    CASK_TRY(cask_net_affine(net, bn, channels, scale, shift, err));
+    cask_net_read_or(net, node, CASK_SLOT_BIAS, 0, channels, bias);
     for (int c = 0; c < channels; c++) {
-        scale[c] = gamma[c] / sqrt(var[c] + bn->eps);
-        bias[c] = scale[c] * (bias[c] - mean[c]) + beta[c];
+        bias[c] = scale[c] * bias[c] + shift[c];
     }
-    cask_free(host);
-    return CASK_OK;
+done:
+    cask_free(shift);
+    return st;
 }

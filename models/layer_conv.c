@@ -72,11 +72,13 @@ static int64_t macs(const struct cask_graph *graph, const struct cask_node *node
     return graph->params[node->params[CASK_SLOT_WEIGHT]].count * out->h * out->w;
 }
 
-static enum cask_status open(struct cask_plan *plan, struct cask_step *step, struct cask_error *err)
+struct cask_conv_desc cask_plan_conv_desc(const struct cask_plan *plan,
+                                          const struct cask_step *step)
 {
     const struct cask_conv_spec *spec = &step->node->conv;
     const struct cask_tensor *x = &plan->tensors[step->inputs[0]];
-    const struct cask_conv_desc desc = {
+    const bool padded = spec->pad_top + spec->pad_left + spec->pad_bottom + spec->pad_right > 0;
+    return (struct cask_conv_desc){
         .n = x->n,
         .h = x->h,
         .w = x->w,
@@ -90,17 +92,41 @@ static enum cask_status open(struct cask_plan *plan, struct cask_step *step, str
         .pad_bottom = spec->pad_bottom,
         .pad_right = spec->pad_right,
         .groups = spec->groups,
-        .bias = spec->bias || step->folded != NULL,
+        .bias = spec->bias || step->before != NULL || step->folded != NULL,
         .inference = plan->mode == CASK_MODE_EVAL,
         .whole = plan->way.path == CASK_PATH_PLAIN,
+        .border = step->before != NULL && padded,
     };
+}
+
+static enum cask_status open(struct cask_plan *plan, struct cask_step *step, struct cask_error *err)
+{
+    const struct cask_conv_desc desc = cask_plan_conv_desc(plan, step);
     return plan->ops->conv_open(plan->device, &desc, &step->conv, err);
+}
+
+static enum cask_status forward_eval(struct cask_plan *plan, const struct cask_step *step,
+                                     struct cask_error *err)
+{
+    struct cask_conv_finish finish = {.activation = CASK_ACT_NONE};
+    if (step->inputs[1] >= 0) {
+        finish.residual = &plan->tensors[step->inputs[1]];
+    }
+    if (step->activation != NULL) {
+        finish.activation = step->activation->activation;
+        finish.slope = cask_net_slot(plan->net, step->activation, CASK_SLOT_WEIGHT);
+    }
+    return plan->ops->conv_forward_finish(step->conv, &plan->tensors[step->inputs[0]], &finish,
+                                          &plan->tensors[step->output], err);
 }
 
 static enum cask_status forward(struct cask_plan *plan, const struct cask_step *step,
                                 struct cask_error *err)
 {
     struct cask_batchnorm before, after;
+    if (plan->mode == CASK_MODE_EVAL) {
+        return forward_eval(plan, step, err);
+    }
     const struct cask_operand x = cask_step_operand(plan, step, 0, &before);
     if (step->feeds < 0 && x.norm == NULL) {
         return plan->ops->conv_forward(step->conv, x.x, &plan->tensors[step->output], err);

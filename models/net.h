@@ -23,6 +23,13 @@ void *cask_net_slot_grad(struct cask_net *net, const struct cask_node *node, enu
 /* `count` elements of a parameter from `first` on, as doubles. */
 void cask_net_read(const struct cask_net *net, int param, int64_t first, int64_t count,
                    double *out);
+/* fold.c. One value per channel of a parameter that may be absent. */
+void cask_net_read_or(const struct cask_net *net, const struct cask_node *node, enum cask_slot slot,
+                      double absent, int count, double *out);
+/* fold.c. The batch norm `bn` as x -> scale x + shift; both [channels]. */
+enum cask_status cask_net_affine(const struct cask_net *net, const struct cask_node *bn,
+                                 int channels, double *scale, double *shift,
+                                 struct cask_error *err);
 /* fold.c. The convolution or linear layer that does the work of `node` and of the batch norm `bn`
  * behind it, out_c numbers each: BN(W x + b) = (scale W) x + bias. */
 enum cask_status cask_net_fold(const struct cask_net *net, const struct cask_node *node,

@@ -52,9 +52,12 @@ enum { CASK_STEP_REDUCES = 2 };
 
 struct cask_step {
     const struct cask_node *node;
-    const struct cask_node *folded;     /* CONV, LINEAR: the batch norm that lives in the weights */
-    const struct cask_node *activation; /* BATCHNORM: the activation behind it */
-    int inputs[CASK_NODE_INPUTS], output; /* values */
+    const struct cask_node *before, *folded; /* CONV, LINEAR in eval: batch norms that live in the
+                                                weights, from in front and from behind; or NULL */
+    const struct cask_node *activation;      /* BATCHNORM; CONV, LINEAR in eval: behind it */
+    /* Values. The second input of a CONV or LINEAR step is added to its output: a sum that it took
+     * in. */
+    int inputs[CASK_NODE_INPUTS], output;
     struct cask_step_gradient gradients[CASK_NODE_INPUTS];
     struct cask_conv *conv; /* CONV, LINEAR */
     int saved_buffer;       /* BATCHNORM in training: its statistics, by channel */
@@ -127,6 +130,11 @@ enum cask_status cask_plan_create_way(struct cask_net *net, int batch, enum cask
 enum cask_status cask_plan_create_folded(struct cask_net *net, int batch, enum cask_mode mode,
                                          bool fold, struct cask_plan **plan,
                                          struct cask_error *err);
+
+/* The convolution of a step, as it is opened: shapes of the plan, and the bias that folding asks
+ * for. */
+struct cask_conv_desc cask_plan_conv_desc(const struct cask_plan *plan,
+                                          const struct cask_step *step);
 
 enum cask_status cask_plan_fuse(struct cask_plan *plan, bool fold, struct cask_error *err);
 /* Gives passes of batch norms to their neighbours. `reduce` is decided by cask_plan_gradients. */

@@ -16,19 +16,19 @@ static const char *activation_name(enum cask_activation activation)
     return names[activation];
 }
 
-/* "conv+batchnorm", "batchnorm+prelu", "prelu" */
+/* "conv", "batchnorm+prelu", "batchnorm+conv+batchnorm+add+prelu" */
 static void kind_of(const struct cask_step *step, char *text, size_t bytes)
 {
     const struct cask_node *node = step->node;
+    const bool sum = node->kind != CASK_LAYER_ADD && node->inputs[1] < 0 && step->inputs[1] >= 0;
     if (node->kind == CASK_LAYER_ACTIVATION) {
         snprintf(text, bytes, "%s", activation_name(node->activation));
-    } else if (step->activation != NULL) {
-        snprintf(text, bytes, "%s+%s", cask_layer(node->kind)->name,
-                 activation_name(step->activation->activation));
-    } else {
-        snprintf(text, bytes, "%s%s", cask_layer(node->kind)->name,
-                 step->folded != NULL ? "+batchnorm" : "");
+        return;
     }
+    snprintf(text, bytes, "%s%s%s%s%s%s", step->before != NULL ? "batchnorm+" : "",
+             cask_layer(node->kind)->name, step->folded != NULL ? "+batchnorm" : "",
+             sum ? "+add" : "", step->activation != NULL ? "+" : "",
+             step->activation != NULL ? activation_name(step->activation->activation) : "");
 }
 
 void cask_plan_print(const struct cask_plan *plan, FILE *stream)
@@ -36,7 +36,7 @@ void cask_plan_print(const struct cask_plan *plan, FILE *stream)
     const struct cask_graph *graph = plan->net->graph;
     fprintf(stream, "%s, batch %d, %s, %.1f MB of activations\n", graph->name, plan->batch,
             plan->mode == CASK_MODE_TRAIN ? "train" : "eval", (double)plan->memory.bytes / 1e6);
-    fprintf(stream, "%-36s %-18s %15s %13s  %s\n", "layer", "kind", "output C x H x W",
+    fprintf(stream, "%-36s %-33s %15s %13s  %s\n", "layer", "kind", "output C x H x W",
             "MACs/image", "implementation");
     for (int i = 0; i < plan->step_count; i++) {
         const struct cask_step *step = &plan->steps[i];
@@ -44,7 +44,7 @@ void cask_plan_print(const struct cask_plan *plan, FILE *stream)
         char kind[48], shape[48];
         kind_of(step, kind, sizeof kind);
         snprintf(shape, sizeof shape, "%d x %d x %d", out->c, out->h, out->w);
-        fprintf(stream, "%-36s %-18s %16s %13" PRId64 "  %s\n", step->node->name, kind, shape,
+        fprintf(stream, "%-36s %-33s %16s %13" PRId64 "  %s\n", step->node->name, kind, shape,
                 cask_layer_macs(graph, step->node),
                 step->conv != NULL ? plan->ops->conv_describe(step->conv) : plan->ops->name);
     }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/mem.h"
+#include "kernels/cpu/conv_finish.h"
 #include "kernels/cpu/norm.h"
 #include "kernels/shapes.h"
 
@@ -33,6 +34,9 @@ CASK_OP(conv_open)
     conv->out_w = cask_conv_out_w(desc);
     conv->kind = choose_kind(desc);
     CASK_TRY(conv->kind->open(conv, err));
+    if (desc->border) {
+        CASK_TRY(cask_border_open(conv, err));
+    }
     *result = conv;
     conv = NULL;
 done:
@@ -44,6 +48,7 @@ void cask_cpu_conv_close(struct cask_conv *conv)
 {
     if (conv != NULL) {
         conv->kind->close(conv);
+        cask_border_close(conv->border);
         cask_free(conv);
     }
 }
@@ -52,7 +57,8 @@ CASK_OP(conv_set_weights)
 (struct cask_conv *conv, const void *weight, const void *bias, struct cask_error *err)
 {
     assert((bias != NULL) == conv->desc.bias);
-    return conv->kind->set_weights(conv, weight, bias, err);
+    return conv->kind->set_weights(conv, weight,
+                                   conv->border != NULL ? cask_border_set(conv, bias) : bias, err);
 }
 
 /* -------------------------------------------------------------------- runs */
@@ -95,7 +101,7 @@ CASK_OP(conv_forward_chained)
     const struct cask_source source = source_of(conv, x);
     struct cask_sink sink = sink_of(conv->cpu, y);
     sink.statistics = statistics;
-    CASK_TRY(conv->kind->forward(conv, &source, y->data, &sink, err));
+    CASK_TRY(conv->kind->forward(conv, &source, y->data, &sink, NULL, err));
 done:
     return st;
 }
@@ -106,6 +112,20 @@ CASK_OP(conv_forward)
 {
     const struct cask_operand operand = {x, NULL};
     return cask_cpu_conv_forward_chained(conv, &operand, y, NULL, err);
+}
+
+CASK_OP(conv_forward_finish)
+(struct cask_conv *conv, const struct cask_tensor *x, const struct cask_conv_finish *finish,
+ const struct cask_tensor *y, struct cask_error *err)
+{
+    const struct cask_source source = cask_source_plain(conv->cpu, x);
+    struct cask_sink sink = sink_of(conv->cpu, y);
+    const struct cask_finish rows = {conv, sink.kernels,
+                                     finish->residual != NULL ? finish->residual->data : NULL,
+                                     finish->activation, finish->slope};
+    bool needed = conv->border != NULL || rows.residual != NULL || rows.activation != CASK_ACT_NONE;
+    assert(x->dtype == conv->cpu->dtype && y->dtype == conv->cpu->dtype && x->n == conv->desc.n);
+    return conv->kind->forward(conv, &source, y->data, &sink, needed ? &rows : NULL, err);
 }
 
 CASK_OP(conv_backward_data)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/mem.h"
+#include "kernels/cpu/conv_finish.h"
 #include "kernels/cpu/depthwise.h"
 #include "kernels/cpu/norm.h"
 
@@ -183,6 +184,7 @@ struct forward_run {
     const float *bias;
     void *y;
     const struct cask_sink *sink;
+    const struct cask_finish *finish; /* NULL: nothing */
 };
 
 static void forward_band(void *user, int64_t index, int thread)
@@ -198,6 +200,10 @@ static void forward_band(void *user, int64_t index, int thread)
     int64_t first = (image * s->out_h + out.begin) * s->out_w;
     const void *rows = cask_at(run->y, s->dtype, first * s->c);
     cask_depthwise_forward(s, dw->weight, run->bias, x, out.begin, out.end - out.begin, y, false);
+    if (run->finish != NULL) {
+        cask_finish_rows(run->finish, run->y, first, (int64_t)(out.end - out.begin) * s->out_w, 0,
+                         s->c);
+    }
     cask_sink_begin(run->sink, index, thread, rows);
     cask_sink_rows(run->sink, index, thread, rows, first,
                    (int64_t)(out.end - out.begin) * s->out_w);
@@ -205,12 +211,13 @@ static void forward_band(void *user, int64_t index, int thread)
 }
 
 static enum cask_status depthwise_forward(struct cask_conv *conv, const struct cask_source *x,
-                                          void *y, struct cask_sink *sink, struct cask_error *err)
+                                          void *y, struct cask_sink *sink,
+                                          const struct cask_finish *finish, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     const struct depthwise_conv *dw = conv->state;
     int64_t bands = (int64_t)conv->desc.n * dw->bands;
-    struct forward_run run = {conv, x, conv->desc.bias ? dw->bias : NULL, y, sink};
+    struct forward_run run = {conv, x, conv->desc.bias ? dw->bias : NULL, y, sink, finish};
     CASK_TRY(cask_sink_open(sink, bands, err));
     cask_cpu_for(conv->cpu, bands, forward_band, &run);
     cask_sink_finish(sink);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "common/mem.h"
+#include "kernels/cpu/conv_finish.h"
 #include "kernels/cpu/depthwise.h"
 #include "kernels/cpu/norm.h"
 
@@ -133,6 +134,7 @@ struct grouped_run {
     void *to;
     bool accumulate;
     float *partials, *dweight;
+    const struct cask_finish *finish; /* forward; NULL: nothing */
 };
 
 static const void *x_image(const struct grouped_run *run, int64_t image, int thread)
@@ -175,6 +177,10 @@ static void forward_image(void *user, int64_t image, int thread)
     }
     void *to = cask_at(run->to, run->conv->cpu->dtype, image * g->y_count);
     run->kernels->elementwise->from_float(y, to, g->y_count);
+    if (run->finish != NULL) {
+        int64_t pixels = (int64_t)run->conv->out_h * run->conv->out_w;
+        cask_finish_rows(run->finish, run->to, image * pixels, pixels, 0, d->out_c);
+    }
     sink_image(run, image, thread, to, (int64_t)run->conv->out_h * run->conv->out_w);
 }
 
@@ -242,14 +248,16 @@ static void add_gradient(const struct grouped_run *run)
 }
 
 static enum cask_status grouped_forward(struct cask_conv *conv, const struct cask_source *x,
-                                        void *y, struct cask_sink *sink, struct cask_error *err)
+                                        void *y, struct cask_sink *sink,
+                                        const struct cask_finish *finish, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct grouped_run run = {.conv = conv,
                               .kernels = cask_cpu_kernels_of(conv->cpu, conv->cpu->dtype),
                               .x = x,
                               .sink = sink,
-                              .to = y};
+                              .to = y,
+                              .finish = finish};
     CASK_TRY(cask_sink_open(sink, conv->desc.n, err));
     cask_cpu_for(conv->cpu, conv->desc.n, forward_image, &run);
     cask_sink_finish(sink);

@@ -309,7 +309,8 @@ done:
 /* -------------------------------------------------------------------- run */
 
 static enum cask_status matmul_forward(struct cask_conv *conv, const struct cask_source *x, void *y,
-                                       struct cask_sink *sink, struct cask_error *err)
+                                       struct cask_sink *sink, const struct cask_finish *finish,
+                                       struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     const struct cask_matmul_conv *m = conv->state;
@@ -318,7 +319,7 @@ static enum cask_status matmul_forward(struct cask_conv *conv, const struct cask
         CASK_TRY(cask_sink_open(sink, m->forward.chunks, err));
     }
     CASK_TRY(cask_matmul_pass_run(conv->cpu, &m->forward, x, m->bias, y, false, fills ? sink : NULL,
-                                  err));
+                                  finish, err));
     if (fills) {
         cask_sink_finish(sink);
     } else {
@@ -339,7 +340,7 @@ static enum cask_status backward_data(struct cask_conv *conv, const struct cask_
     }
     for (int i = 0; i < m->data_passes; i++) {
         CASK_TRY(cask_matmul_pass_run(conv->cpu, &m->data[i], g->dy, NULL, g->dx, g->accumulate,
-                                      fills ? g->sink : NULL, err));
+                                      fills ? g->sink : NULL, NULL, err));
     }
     if (fills) {
         cask_sink_finish(g->sink);

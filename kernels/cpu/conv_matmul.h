@@ -72,7 +72,7 @@ bool cask_matmul_pass_fills(const struct cask_matmul_pass *pass);
 enum cask_status cask_matmul_pass_run(struct cask_cpu *cpu, const struct cask_matmul_pass *pass,
                                       const struct cask_source *src, const float *bias, void *dst,
                                       bool accumulate, const struct cask_sink *sink,
-                                      struct cask_error *err);
+                                      const struct cask_finish *finish, struct cask_error *err);
 /* Source rows [row, row + rows) of a lowering as the product wants them: [rows][taps * src_c]. Made
  * in a thread's scratch unless they lie like that. */
 const void *cask_lowered_rows(struct cask_cpu *cpu, int thread,

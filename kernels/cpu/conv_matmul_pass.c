@@ -1,5 +1,6 @@
 /* kernels/cpu/conv_matmul_pass.c - one chunked product: gather, multiply, place. */
 #include "common/mem.h"
+#include "kernels/cpu/conv_finish.h"
 #include "kernels/cpu/conv_matmul.h"
 
 /* A chunk of the lowered matrix should leave room in a 1 MB L2 for weights and output; fewer rows
@@ -144,6 +145,7 @@ struct pass_run {
     const struct cask_cpu_kernels *kernels;
     const struct cask_source *src;
     const struct cask_sink *sink;
+    const struct cask_finish *finish; /* NULL: nothing; only where the product is dense */
     const float *bias;
     void *dst;
     bool accumulate, failed;
@@ -177,6 +179,10 @@ static void run_chunk(void *user, int64_t index, int thread)
         cask_placing_put(&pass->placing, &pass->lowering, run->kernels, dst, row, rows, run->dst,
                          run->accumulate);
     }
+    if (run->finish != NULL) {
+        cask_finish_rows(run->finish, run->dst, row, rows, (int)(block * pass->block_n),
+                         (int)pass->block_n);
+    }
     if (run->sink != NULL) {
         cask_sink_begin(run->sink, chunk, thread, dst);
         cask_sink_rows(run->sink, chunk, thread, dst, row, rows);
@@ -187,13 +193,14 @@ static void run_chunk(void *user, int64_t index, int thread)
 enum cask_status cask_matmul_pass_run(struct cask_cpu *cpu, const struct cask_matmul_pass *pass,
                                       const struct cask_source *src, const float *bias, void *dst,
                                       bool accumulate, const struct cask_sink *sink,
-                                      struct cask_error *err)
+                                      const struct cask_finish *finish, struct cask_error *err)
 {
     struct pass_run run = {.cpu = cpu,
                            .pass = pass,
                            .kernels = cask_cpu_kernels_of(cpu, pass->lowering.dtype),
                            .src = src,
                            .sink = sink,
+                           .finish = finish,
                            .bias = bias,
                            .dst = dst,
                            .accumulate = accumulate};

@@ -102,6 +102,7 @@ const struct cask_ops cask_cpu_ops = {
     .conv_close = cask_cpu_conv_close,
     .conv_set_weights = cask_cpu_conv_set_weights,
     .conv_forward = cask_cpu_conv_forward,
+    .conv_forward_finish = cask_cpu_conv_forward_finish,
     .conv_backward_data = cask_cpu_conv_backward_data,
     .conv_backward_weights = cask_cpu_conv_backward_weights,
     .conv_describe = cask_cpu_conv_describe,

@@ -108,15 +108,19 @@ struct cask_conv_gradient {
     struct cask_sink *sink;
 };
 
+struct cask_border;
+struct cask_finish; /* conv_finish.h */
+
 struct cask_conv_kind {
     const char *name;
     enum cask_status (*open)(struct cask_conv *conv, struct cask_error *err);
     void (*close)(struct cask_conv *conv); /* also after a failed open */
     enum cask_status (*set_weights)(struct cask_conv *conv, const float *weight, const float *bias,
                                     struct cask_error *err);
-    /* Both leave the sink finished. */
+    /* Both leave the sink finished. finish: NULL, or what is done to each block of rows at once. */
     enum cask_status (*forward)(struct cask_conv *conv, const struct cask_source *x, void *y,
-                                struct cask_sink *sink, struct cask_error *err);
+                                struct cask_sink *sink, const struct cask_finish *finish,
+                                struct cask_error *err);
     enum cask_status (*backward)(struct cask_conv *conv, const struct cask_conv_gradient *gradient,
                                  struct cask_error *err);
 };
@@ -126,7 +130,8 @@ struct cask_conv {
     const struct cask_conv_kind *kind;
     struct cask_conv_desc desc;
     int out_h, out_w;
-    void *state; /* of the kind */
+    void *state;                /* of the kind */
+    struct cask_border *border; /* NULL: one bias for all pixels */
     char description[96];
 };
 
@@ -144,6 +149,9 @@ void cask_cpu_conv_close(struct cask_conv *);
 CASK_OP(conv_set_weights)(struct cask_conv *, const void *, const void *, struct cask_error *);
 CASK_OP(conv_forward)
 (struct cask_conv *, const struct cask_tensor *, const struct cask_tensor *, struct cask_error *);
+CASK_OP(conv_forward_finish)
+(struct cask_conv *, const struct cask_tensor *, const struct cask_conv_finish *,
+ const struct cask_tensor *, struct cask_error *);
 CASK_OP(conv_backward_data)
 (struct cask_conv *, const struct cask_tensor *, const struct cask_tensor *, bool,
  struct cask_error *);

@@ -25,7 +25,7 @@ enum cask_status REF(conv_open)(struct cask_device *device, const struct cask_co
     opened->device = device;
     opened->desc = *desc;
     opened->weight = cask_alloc(cask_conv_weight_count(desc), sizeof(real));
-    opened->bias = cask_alloc((size_t)desc->out_c, sizeof(real));
+    opened->bias = cask_alloc(cask_conv_bias_count(desc), sizeof(real));
     if (!desc->inference) {
         opened->operand = cask_alloc(
             (size_t)desc->n * (size_t)desc->h * (size_t)desc->w * (size_t)desc->in_c, sizeof(real));
@@ -62,7 +62,7 @@ enum cask_status REF(conv_set_weights)(struct cask_conv *conv, const void *weigh
     (void)err;
     memcpy(conv->weight, weight, cask_conv_weight_count(&conv->desc) * sizeof(real));
     if (conv->desc.bias) {
-        memcpy(conv->bias, bias, (size_t)conv->desc.out_c * sizeof(real));
+        memcpy(conv->bias, bias, cask_conv_bias_count(&conv->desc) * sizeof(real));
     }
     return CASK_OK;
 }
@@ -82,12 +82,22 @@ static int first_input(const struct cask_conv_desc *d, int o)
     return o / (d->out_c / d->groups) * (d->in_c / d->groups);
 }
 
+/* The bias of output channel o at pixel (p, q). */
+static double bias_at(const struct cask_conv *conv, int p, int q, int o)
+{
+    const struct cask_axis h = cask_conv_axis_h(&conv->desc), w = cask_conv_axis_w(&conv->desc);
+    int region = conv->desc.border
+                     ? cask_axis_region(&h, p) * cask_axis_regions(&w) + cask_axis_region(&w, q)
+                     : 0;
+    return (double)conv->bias[(size_t)region * (size_t)conv->desc.out_c + (size_t)o];
+}
+
 static double forward_one(const struct cask_conv *conv, const struct cask_tensor *x, int n, int p,
                           int q, int o)
 {
     const struct cask_conv_desc *d = &conv->desc;
     int first = first_input(d, o), group_c = d->in_c / d->groups;
-    double sum = (double)conv->bias[o];
+    double sum = bias_at(conv, p, q, o);
     for (int r = 0; r < d->kernel_h; r++) {
         for (int s = 0; s < d->kernel_w; s++) {
             int h = p * d->stride - d->pad_top + r, w = q * d->stride - d->pad_left + s;
@@ -103,8 +113,21 @@ static double forward_one(const struct cask_conv *conv, const struct cask_tensor
     return sum;
 }
 
-enum cask_status REF(conv_forward)(struct cask_conv *conv, const struct cask_tensor *x,
-                                   const struct cask_tensor *y, struct cask_error *err)
+static double finish_one(const struct cask_conv_finish *finish, double z, int n, int p, int q,
+                         int o)
+{
+    const real *slope = finish->slope;
+    if (finish->residual != NULL) {
+        z += (double)ref_pixel(finish->residual, n, p, q)[o];
+    }
+    return REF(activation_value)(finish->activation,
+                                 finish->activation == CASK_ACT_PRELU ? (double)slope[o] : 0, z);
+}
+
+/* y = activation(conv(x) + bias + residual) */
+enum cask_status REF(conv_forward_finish)(struct cask_conv *conv, const struct cask_tensor *x,
+                                          const struct cask_conv_finish *finish,
+                                          const struct cask_tensor *y, struct cask_error *err)
 {
     (void)err;
     assert(y->h == cask_conv_out_h(&conv->desc) && y->w == cask_conv_out_w(&conv->desc));
@@ -112,12 +135,20 @@ enum cask_status REF(conv_forward)(struct cask_conv *conv, const struct cask_ten
         for (int p = 0; p < y->h; p++) {
             for (int q = 0; q < y->w; q++) {
                 for (int o = 0; o < y->c; o++) {
-                    ref_pixel(y, n, p, q)[o] = (real)forward_one(conv, x, n, p, q, o);
+                    double z = forward_one(conv, x, n, p, q, o);
+                    ref_pixel(y, n, p, q)[o] = (real)finish_one(finish, z, n, p, q, o);
                 }
             }
         }
     }
     return CASK_OK;
+}
+
+enum cask_status REF(conv_forward)(struct cask_conv *conv, const struct cask_tensor *x,
+                                   const struct cask_tensor *y, struct cask_error *err)
+{
+    const struct cask_conv_finish nothing = {.activation = CASK_ACT_NONE};
+    return REF(conv_forward_finish)(conv, x, &nothing, y, err);
 }
 
 /* dx[n,h,w,c] = sum of dy[n,p,q,o] * w[o,i,r,s] over all (p,q,o,r,s) with pS-T+r = h, qS-L+s = w */

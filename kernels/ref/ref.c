@@ -39,6 +39,7 @@ static const struct cask_ops ops = {
     .conv_close = REF(conv_close),
     .conv_set_weights = REF(conv_set_weights),
     .conv_forward = REF(conv_forward),
+    .conv_forward_finish = REF(conv_forward_finish),
     .conv_backward_data = REF(conv_backward_data),
     .conv_backward_weights = REF(conv_backward_weights),
     .conv_describe = REF(conv_describe),

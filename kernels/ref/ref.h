@@ -52,6 +52,9 @@ enum cask_status REF(conv_set_weights)(struct cask_conv *, const void *weight, c
                                        struct cask_error *);
 enum cask_status REF(conv_forward)(struct cask_conv *, const struct cask_tensor *x,
                                    const struct cask_tensor *y, struct cask_error *);
+enum cask_status REF(conv_forward_finish)(struct cask_conv *, const struct cask_tensor *x,
+                                          const struct cask_conv_finish *,
+                                          const struct cask_tensor *y, struct cask_error *);
 enum cask_status REF(conv_backward_data)(struct cask_conv *, const struct cask_tensor *dy,
                                          const struct cask_tensor *dx, bool accumulate,
                                          struct cask_error *);

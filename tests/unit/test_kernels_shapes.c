@@ -113,6 +113,53 @@ static void types_and_tensors_have_their_size(void **state)
     assert_true(cask_tensor_bytes(&t) == (size_t)1 << 36);
 }
 
+/* Which taps of the kernel fall on the input, as bits, found by looking at each. */
+static unsigned taps_inside(const struct cask_axis *axis, int position)
+{
+    unsigned inside = 0;
+    for (int tap = 0; tap < axis->kernel; tap++) {
+        int at = position * axis->stride - axis->pad + tap;
+        inside |= at >= 0 && at < axis->in ? 1U << tap : 0;
+    }
+    return inside;
+}
+
+static void regions_are_the_runs_of_equal_taps(void **state)
+{
+    int checked = 0;
+    (void)state;
+    for (int in = 1; in <= 9; in++) {
+        for (int kernel = 1; kernel <= 7; kernel++) {
+            for (int stride = 1; stride <= 3; stride++) {
+                for (int pad = 0; pad <= 8 && in + 2 * pad >= kernel; pad++, checked++) {
+                    const struct cask_axis axis = {in, (in + 2 * pad - kernel) / stride + 1, kernel,
+                                                   stride, pad};
+                    int region = 0;
+                    for (int i = 0; i < axis.out; i++) {
+                        int first, end;
+                        cask_axis_taps(&axis, i, &first, &end);
+                        unsigned inside = taps_inside(&axis, i);
+                        assert_int_equal(inside, ((1U << end) - 1) & ~((1U << first) - 1));
+                        region += i > 0 && inside != taps_inside(&axis, i - 1) ? 1 : 0;
+                        if (inside != 0) { /* without any tap it does not matter */
+                            assert_true(cask_axis_region(&axis, i) >= region);
+                        }
+                    }
+                    assert_true(cask_axis_regions(&axis) > region);
+                }
+            }
+        }
+    }
+    assert_true(checked > 1000);
+    const struct cask_axis usual = {14, 14, 3, 1, 1};
+    assert_int_equal(cask_axis_regions(&usual), 3);
+    struct cask_conv_desc d = sound();
+    d.border = true;
+    d.inference = false;
+    struct cask_error err;
+    assert_refused(CASK_ERR_RANGE, "border", cask_conv_check(&d, &err));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -121,6 +168,7 @@ int main(void)
         cmocka_unit_test(each_field_is_named_when_it_is_wrong),
         cmocka_unit_test(a_product_that_overflows_is_refused),
         cmocka_unit_test(types_and_tensors_have_their_size),
+        cmocka_unit_test(regions_are_the_runs_of_equal_taps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

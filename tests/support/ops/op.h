@@ -187,9 +187,10 @@ extern const char *const op_cases[];      /* ends with NULL */
 extern const char *const op_tiny_cases[]; /* small enough to difference every element */
 extern const struct op_family *const op_families[];
 
-extern const struct op_family op_family_chain, op_family_add_chain, op_family_conv, op_family_gemm,
-    op_family_batchnorm, op_family_batchnorm_eval, op_family_activation, op_family_add,
-    op_family_scale, op_family_convert, op_family_subsample, op_family_average_pool,
-    op_family_max_pool, op_family_l2norm, op_family_softmax, op_family_sgd, op_family_sum_squares;
+extern const struct op_family op_family_chain, op_family_add_chain, op_family_conv,
+    op_family_conv_finish, op_family_gemm, op_family_batchnorm, op_family_batchnorm_eval,
+    op_family_activation, op_family_add, op_family_scale, op_family_convert, op_family_subsample,
+    op_family_average_pool, op_family_max_pool, op_family_l2norm, op_family_softmax, op_family_sgd,
+    op_family_sum_squares;
 
 #endif

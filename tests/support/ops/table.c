@@ -2,12 +2,25 @@
 #include "tests/support/ops/op.h"
 
 const struct op_family *const op_families[] = {
-    &op_family_conv,         &op_family_chain,       &op_family_add_chain,
-    &op_family_gemm,         &op_family_batchnorm,   &op_family_batchnorm_eval,
-    &op_family_activation,   &op_family_add,         &op_family_scale,
-    &op_family_convert,      &op_family_subsample,   &op_family_l2norm,
-    &op_family_average_pool, &op_family_max_pool,    &op_family_softmax,
-    &op_family_sgd,          &op_family_sum_squares, NULL,
+    &op_family_conv,
+    &op_family_conv_finish,
+    &op_family_chain,
+    &op_family_add_chain,
+    &op_family_gemm,
+    &op_family_batchnorm,
+    &op_family_batchnorm_eval,
+    &op_family_activation,
+    &op_family_add,
+    &op_family_scale,
+    &op_family_convert,
+    &op_family_subsample,
+    &op_family_l2norm,
+    &op_family_average_pool,
+    &op_family_max_pool,
+    &op_family_softmax,
+    &op_family_sgd,
+    &op_family_sum_squares,
+    NULL,
 };
 
 const char *const op_cases[] = {
@@ -121,6 +134,20 @@ const char *const op_cases[] = {
     "add_chain n3 c16 h5 w4 smooth",
     "add_chain n2 c33 h6 w6 smooth left",
     "add_chain n2 c64 h14 w14 prelu left inplace",
+
+    "conv_finish n1 c1 h1 w1 k1 r3 p1 border",
+    "conv_finish n2 c3 h2 w5 k5 r3 p1 border prelu",
+    "conv_finish n1 c5 h9 w9 k16 r3 p1 border",
+    "conv_finish n2 c8 h9 w8 k17 r3 s2 p1 border residual relu",
+    "conv_finish n1 c4 h8 w8 k7 r5 s2 p2 border residual prelu",
+    "conv_finish n1 c3 h4 w4 k6 r7 p3 border hard_swish",
+    "conv_finish n2 c4 h5 w6 k33 r3 p1 residual",
+    "conv_finish n3 c16 h6 w6 k31 residual prelu",
+    "conv_finish n2 c64 h7 w7 k128 border residual prelu", /* blocks of columns */
+    "conv_finish n2 c6 h5 w5 k9 r3 s2 p1 g3 border prelu",
+    "conv_finish n2 c19 h11 w6 k19 r3 p1 g19 border residual relu",
+    "conv_finish n2 c64 h8 w8 k64 r3 s2 p1 g64 prelu",
+    "conv_finish n2 c20 h7 w7 k20 r7 g20 residual hard_swish",
 
     "gemm m1 n1 k1",
     "gemm m1 n7 k5",
