@@ -248,7 +248,7 @@ struct cask_ops {
                            void *c);
     void (*serial_sgd)(struct cask_device *, const struct cask_sgd *, size_t count, void *w,
                        const void *g, void *v);
-    /* Parameters to bf16; cpu only. */
+    /* Parameters to the type of activations. */
     void (*serial_round)(struct cask_device *, size_t count, const void *from, void *to);
 
     /* In eval y may be x. In backward dx may be dy if not accumulate. */

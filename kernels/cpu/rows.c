@@ -212,6 +212,6 @@ void cask_cpu_serial_sgd(struct cask_device *device, const struct cask_sgd *sgd,
 
 void cask_cpu_serial_round(struct cask_device *device, size_t count, const void *from, void *to)
 {
-    cask_cpu_kernels_of(cask_cpu_of(device), CASK_BF16)
-        ->elementwise->from_float(from, to, (int64_t)count);
+    const struct cask_cpu *cpu = cask_cpu_of(device);
+    cask_cpu_kernels_of(cpu, cpu->dtype)->elementwise->from_float(from, to, (int64_t)count);
 }

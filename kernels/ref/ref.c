@@ -51,6 +51,7 @@ static const struct cask_ops ops = {
     .product_close = REF(product_close),
     .serial_product = REF(serial_product),
     .serial_sgd = REF(serial_sgd),
+    .serial_round = REF(serial_round),
     .batchnorm_train = REF(batchnorm_train),
     .batchnorm_eval = REF(batchnorm_eval),
     .batchnorm_backward = REF(batchnorm_backward),

@@ -75,6 +75,7 @@ void REF(product_close)(struct cask_product *);
 bool REF(serial_product)(struct cask_product *, int thread, const void *a, const void *b, void *c);
 void REF(serial_sgd)(struct cask_device *, const struct cask_sgd *, size_t count, void *w,
                      const void *g, void *v);
+void REF(serial_round)(struct cask_device *, size_t count, const void *from, void *to);
 
 /* batchnorm.c */
 enum cask_status REF(batchnorm_train)(struct cask_device *, const struct cask_batchnorm *,

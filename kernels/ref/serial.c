@@ -1,4 +1,6 @@
 /* kernels/ref/serial.c - the ops that tasks may call, on the one thread there is. */
+#include <string.h>
+
 #include "common/mem.h"
 #include "kernels/ref/ref.h"
 
@@ -45,4 +47,10 @@ void REF(serial_sgd)(struct cask_device *device, const struct cask_sgd *sgd, siz
 {
     struct cask_error ignored;
     (void)REF(sgd_step)(device, sgd, count, w, g, v, &ignored); /* cannot fail */
+}
+
+void REF(serial_round)(struct cask_device *device, size_t count, const void *from, void *to)
+{
+    (void)device;
+    memcpy(to, from, count * sizeof(real)); /* parameters and activations have one type here */
 }

@@ -261,10 +261,16 @@ static void bench_batchnorm(struct bench *b, const struct layer *layer, bool pre
                           .dy = tensor(b, layer->size, layer->in_c)};
     float *p = filled(b, 10 * c, CASK_F32, 0.2F, 1);
     at.dx = tensor(b, layer->size, layer->in_c);
-    at.bn = (struct cask_batchnorm){1e-5,      0.1,       prelu ? CASK_ACT_PRELU : CASK_ACT_NONE,
-                                    p + c,     p + 2 * c, p + 3 * c,
-                                    p + 4 * c, p + 5 * c, p,
-                                    p + 6 * c};
+    at.bn = (struct cask_batchnorm){.eps = 1e-5,
+                                    .momentum = 0.1,
+                                    .activation = prelu ? CASK_ACT_PRELU : CASK_ACT_NONE,
+                                    .gamma = p + c,
+                                    .beta = p + 2 * c,
+                                    .slope = p + 3 * c,
+                                    .running_mean = p + 4 * c,
+                                    .running_var = p + 5 * c,
+                                    .saved_mean = p,
+                                    .saved_inv_std = p + 6 * c};
     at.grads = (struct cask_batchnorm_grads){p + 7 * c, p + 8 * c, prelu ? p + 9 * c : NULL};
     double forward = best_ms(b, bn_forward, &at), backward = best_ms(b, bn_backward, &at);
     double gb = 1e-9 * (double)cask_tensor_bytes(&at.x);
