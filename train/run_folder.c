@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/file.h"
@@ -118,6 +119,22 @@ enum cask_status cask_run_folder_claim(const struct cask_run_folder *folder, str
     return st;
 }
 
+enum { LOCK_TRIES = 40, LOCK_PAUSE_MS = 50 };
+
+/* 0, or an errno. A process that was killed lets go of its lock only when the kernel has put its
+ * memory away, so a lock that is held is tried again for two seconds. */
+static int take_lock(int file)
+{
+    for (int try = 1; flock(file, LOCK_EX | LOCK_NB) != 0; try++) {
+        const struct timespec pause = {0, LOCK_PAUSE_MS * 1000000L};
+        if (errno != EWOULDBLOCK || try == LOCK_TRIES) {
+            return errno;
+        }
+        (void)nanosleep(&pause, NULL);
+    }
+    return 0;
+}
+
 /* Two processes in one folder would write over each other. A file system without locks gets a
  * warning only. */
 enum cask_status cask_run_folder_lock(const char *folder, int *lock, struct cask_error *err)
@@ -130,15 +147,17 @@ enum cask_status cask_run_folder_lock(const char *folder, int *lock, struct cask
     *lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (*lock < 0) {
         st = cask_error_errno(err, errno, "%s: creating", path);
-    } else if (flock(*lock, LOCK_EX | LOCK_NB) != 0) {
-        if (errno == EWOULDBLOCK) {
-            st = cask_error_set(err, CASK_ERR_MISMATCH,
-                                "%s: another train-student is at work there", folder);
-        } else {
-            cask_log_warn("%s: cannot be locked (%s); do not start two runs in this folder", path,
-                          strerror(errno));
-        }
+        goto done;
     }
+    int failure = take_lock(*lock);
+    if (failure == EWOULDBLOCK) {
+        st = cask_error_set(err, CASK_ERR_MISMATCH, "%s: another train-student is at work there",
+                            folder);
+    } else if (failure != 0) {
+        cask_log_warn("%s: cannot be locked (%s); do not start two runs in this folder", path,
+                      strerror(failure));
+    }
+done:
     cask_free(path);
     return st;
 }

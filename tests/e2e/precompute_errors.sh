@@ -57,9 +57,6 @@ refused 3 "$work/faces" build --weights "$work/faces"
 refused 3 "$work/nowhere" build --data "$work/nowhere"
 mkdir "$work/nothing"
 refused 3 "$work/nothing" build --data "$work/nothing"
-mkdir "$work/flat"
-cp "$work"/faces/id_0000/*.jpg "$work/flat"
-refused 3 "$work/flat|labelled|each identity" build --data "$work/flat"
 refused 3 "size.jpg|112" sh -c "mkdir -p $work/big/a && '$bin/synth-faces' --out $work/one --identities 1 --images 1 --size 112 &&
     cp $work/one/*/*.jpg $work/big/a/size.jpg && '$bin/precompute' --teacher auto --weights $teacher --data $work/big --out $work/big-out"
 

@@ -11,8 +11,8 @@ trap 'rm -rf "$work"' EXIT
 "$bin/evaluate" --model "$model" --pairs "$faces/pairs_val.txt" --images "$faces/val" --flip none \
     --preprocess bgr:127.5:127.5 --precision fp32 --json "$work/real.json" 2>"$work/log" || { cat "$work/log"; exit 1; }
 
-# the numbers of "folds", one a line
-sed -n '/"folds"/,/\]/p' "$work/real.json" | tr -d ' ,[]' | grep '^[0-9]' >"$work/folds"
+/usr/bin/python3 -c 'import json, sys
+print(*json.load(open(sys.argv[1]))["sets"][0]["folds"], sep="\n")' "$work/real.json" >"$work/folds"
 printf '98.6667\n99.1667\n98.8333\n' | paste "$work/folds" - | awk '
     { gap = $1 - $2; gap = gap < 0 ? -gap : gap; lines += NF == 2; worst = gap > worst ? gap : worst }
     END {

@@ -139,7 +139,7 @@ static void exponentials_are_those_of_the_library(void **state)
     for (double x = 0; x > -690; x = x * 1.01 - 0.0137) {
         float cosine = (float)(x / 690);
         double want = exp(690 * ((double)cosine - 0.0));
-        assert_close(sum_exponentials(&cosine, 1, 690, 0.0) / want, 1.0, 1e-15 - 1e-16 * x);
+        assert_close(sum_exponentials(&cosine, 1, 690, 0.0) / want, 1.0, 1e-15);
     }
     const float lowest = -1;
     assert_true(sum_exponentials(&lowest, 1, 1e6, 1.0) < 1e-300);
