@@ -42,15 +42,9 @@ static void measure(struct bootstrap *b, int draw)
     }
 }
 
-/* units: how many independent things the number is a share of, at most. */
 static struct cask_interval interval_of(struct bootstrap *b, int number, int64_t units)
 {
-    struct cask_interval i = percentiles(b->values[number], b->v->draws);
-    if (i.low == i.high && (i.low == 0 || i.low == 100)) {
-        i = exact_bound(i.low / 100, units);
-        i = (struct cask_interval){100 * i.low, 100 * i.high};
-    }
-    return i;
+    return interval_of_draws(b->values[number], b->v->draws, units);
 }
 
 static void fill_intervals(struct bootstrap *b, struct cask_set_result *out)

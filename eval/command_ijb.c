@@ -1,11 +1,14 @@
 /* eval/command_ijb.c - `evaluate ijb`: IJB-B and IJB-C, 1:1 and 1:N. */
+#include <math.h>
 #include <string.h>
 
 #include "common/hash.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "eval/embeddings.h"
+#include "eval/ijb_draws.h"
 #include "eval/ijb_report.h"
+#include "eval/resample.h"
 
 static const char usage[] =
     "usage: evaluate ijb --meta DIR --set ijbc --images DIR --model FILE --work DIR [options]\n"
@@ -23,7 +26,7 @@ struct options {
     const char *meta, *set, *tid_mid, *points, *pairs, *images, *embeddings, *work, *json, *csv,
         *roc, *histogram;
     struct cask_config_texts galleries, probes, switches;
-    int64_t views;
+    int64_t views, draws, seed;
     int bad_images;
 };
 
@@ -51,6 +54,9 @@ static const struct cask_config_row rows[] = {
     {"work", CASK_CONFIG_TEXT, ROW(work), "", 0, 0, NULL, "DIR", "where embeddings are kept"},
     {"bad_images", CASK_CONFIG_ENUM, ROW(bad_images), "stop", 0, 0, bad_policy_names, NULL,
      "what an image that does not decode does"},
+    {"bootstrap", CASK_CONFIG_INT, ROW(draws), "1000", 0, 100000, NULL, "N",
+     "draws for the intervals; 0: none"},
+    {"seed", CASK_CONFIG_INT, ROW(seed), "1", 0, 1e15, NULL, "N", "of the draws"},
     {"json", CASK_CONFIG_TEXT, ROW(json), "", 0, 0, NULL, "FILE", "write the results as JSON too"},
     {"csv", CASK_CONFIG_TEXT, ROW(csv), "", 0, 0, NULL, "FILE", "write the results as CSV too"},
     {"roc", CASK_CONFIG_TEXT, ROW(roc), "", 0, 0, NULL, "FILE", "draw it: .svg or .png"},
@@ -210,14 +216,54 @@ done:
     return st;
 }
 
+static struct ijb_draws draws_of(const struct run *r)
+{
+    const struct options *o = r->options;
+    return (struct ijb_draws){
+        .draws = (int)o->draws, .threads = (int)o->model.threads, .seed = (uint64_t)o->seed};
+}
+
+/* "; 95 %: ..." behind a protocol */
+static void add_draws(char *line, size_t bytes, const struct ijb_draws *draws, const char *unit)
+{
+    size_t used = strlen(line);
+    snprintf(line + used, bytes - used, "; 95 %%: bootstrap over %lld %s, %d draws, seed %llu",
+             (long long)draws->persons, unit, draws->draws, (unsigned long long)draws->seed);
+}
+
+/* Before the scores are sorted, as only then they lie beside their templates. */
+static enum cask_status draw_pairs(struct run *r, const struct cask_scores *scores,
+                                   struct cask_ijb_sides *sides, struct ijb_variant *v,
+                                   struct ijb_draws *draws, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    *draws = draws_of(r);
+    CASK_TRY(
+        ijb_draws_verify(scores, sides, r->set.templates, ijb_targets, IJB_TARGETS, draws, err));
+    int64_t units = draws->persons < scores->genuine_count ? draws->persons : scores->genuine_count;
+    for (int n = 0; n < draws->numbers; n++) {
+        v->tpr_interval[n / IJB_TARGETS][n % IJB_TARGETS] =
+            interval_of_draws(draws->values + (int64_t)n * draws->draws, draws->draws, units);
+    }
+done:
+    return st;
+}
+
 static enum cask_status verify(struct run *r, const char *pairs_path,
                                const struct cask_ijb_templates *templates, struct ijb_variant *v,
                                struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_scores scores = {0};
+    struct cask_ijb_sides sides = {0};
+    struct ijb_draws draws = {0};
+    bool intervals = r->options->draws > 0;
     CASK_TRY(cask_ijb_score(&r->set, pairs_path, templates, (int)r->options->model.threads, &scores,
-                            &v->pairs, err));
+                            &v->pairs, intervals ? &sides : NULL, err));
+    if (intervals && scores.genuine_count > 0 && scores.impostor_count > 0) {
+        CASK_TRY(draw_pairs(r, &scores, &sides, v, &draws, err));
+    }
+    cask_ijb_sides_release(&sides);
     CASK_TRY(cask_scores_sort(&scores, err));
     ijb_picture(&scores, &r->pictures[v - r->result.variants]);
     v->genuine = scores.genuine_count;
@@ -231,9 +277,62 @@ static enum cask_status verify(struct run *r, const char *pairs_path,
              "%s 1:1 %s, media mean, media sum, cosine; parity: nearest FPR on the thinned ROC; "
              "full: on all of it; strict: FPR <= target; %s",
              r->options->set, v->name, r->pixels);
+    if (intervals) {
+        add_draws(v->line, sizeof v->line, &draws, "persons (templates of genuine pairs)");
+    }
 done:
+    ijb_draws_release(&draws);
+    cask_ijb_sides_release(&sides);
     cask_scores_release(&scores);
     return st;
+}
+
+static enum cask_status search(struct run *r, const struct cask_ijb_templates *templates,
+                               struct ijb_variant *v, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    const struct options *o = r->options;
+    struct cask_ijb_outcome *outcomes[IJB_GALLERIES] = {0};
+    struct ijb_draws draws = draws_of(r);
+    for (int g = 0; g < o->galleries.count; g++) {
+        outcomes[g] = cask_alloc((size_t)r->probes.count, sizeof *outcomes[g]);
+        if (outcomes[g] == NULL) {
+            CASK_TRY(cask_error_memory(err, (size_t)r->probes.count * 16, "outcomes"));
+        }
+        CASK_TRY(cask_ijb_identify(templates, &r->galleries[g], &r->probes, (int)o->model.threads,
+                                   &v->found[g], outcomes[g], err));
+        v->galleries++;
+    }
+    snprintf(v->search, sizeof v->search,
+             "%s 1:N %s, each gallery by itself; rank: all hits over all probes; TPIR: mate first "
+             "and above the max(int(n FPIR) - 1, 0)-th best non-mated score, mean over galleries; "
+             "%s",
+             o->set, v->name, r->pixels);
+    if (o->draws > 0) {
+        CASK_TRY(ijb_draws_search(&r->probes, outcomes, o->galleries.count, &draws, err));
+        for (int n = 0; n < draws.numbers; n++) {
+            v->search_interval[n] = interval_of_draws(draws.values + (int64_t)n * draws.draws,
+                                                      draws.draws, draws.persons);
+        }
+        add_draws(v->search, sizeof v->search, &draws, "subjects of probes");
+    }
+done:
+    for (int g = 0; g < IJB_GALLERIES; g++) {
+        cask_free(outcomes[g]);
+    }
+    ijb_draws_release(&draws);
+    return st;
+}
+
+static void no_intervals(struct ijb_variant *v)
+{
+    const struct cask_interval none = {NAN, NAN};
+    for (int n = 0; n < IJB_RULES * IJB_TARGETS; n++) {
+        v->tpr_interval[n / IJB_TARGETS][n % IJB_TARGETS] = none;
+    }
+    for (int n = 0; n < CASK_IJB_RANKS + CASK_IJB_FPIRS; n++) {
+        v->search_interval[n] = none;
+    }
 }
 
 /* Findings of the set are the same for every variant but for nearly nothing: the first is told. */
@@ -258,21 +357,15 @@ static enum cask_status run_variant(struct run *r, struct ijb_variant *v, const 
     enum cask_status st = CASK_OK;
     const struct options *o = r->options;
     struct cask_ijb_templates templates = {0};
+    no_intervals(v);
     CASK_TRY(cask_ijb_pool(&r->set, &r->embeddings.rows, r->embeddings.views, v->switches,
                            (int)o->model.threads, &templates, err));
     if (o->pairs[0] != 0 || o->galleries.count == 0 || cask_path_exists(pairs_path)) {
         CASK_TRY(verify(r, pairs_path, &templates, v, err));
     }
-    for (int g = 0; g < o->galleries.count; g++) {
-        CASK_TRY(cask_ijb_identify(&templates, &r->galleries[g], &r->probes, (int)o->model.threads,
-                                   &v->found[g], err));
-        v->galleries++;
+    if (o->galleries.count > 0) {
+        CASK_TRY(search(r, &templates, v, err));
     }
-    snprintf(v->search, sizeof v->search,
-             "%s 1:N %s, each gallery by itself; rank: all hits over all probes; TPIR: mate first "
-             "and above the max(int(n FPIR) - 1, 0)-th best non-mated score, mean over galleries; "
-             "%s",
-             o->set, v->name, r->pixels);
     if (v == r->result.variants) {
         note_findings(r, &templates, &v->pairs, pairs_path);
     }

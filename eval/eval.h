@@ -264,6 +264,12 @@ void cask_report_csv_line(struct cask_text *text, const char *model, const char 
                           const char *protocol, const char *number, double value,
                           struct cask_interval interval, int64_t pairs);
 
+/* "98.05 .. 99.51", or "-" where there is none. Returns buffer. */
+const char *cask_interval_text(struct cask_interval interval, char buffer[48]);
+/* key: [low, high], or null where there is none */
+void cask_json_set_interval(struct cask_json *object, const char *key,
+                            struct cask_interval interval);
+
 /* Curves of several models and sets in one picture; .svg or .png by the name's end. */
 struct cask_report_curve {
     const char *name;                  /* borrowed */

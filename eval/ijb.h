@@ -77,13 +77,20 @@ struct cask_ijb_pairs {
     int64_t empty;                     /* pairs with an empty template: their score is 0 */
 };
 
+/* Who stands in each pair, beside the scores: for intervals. */
+struct cask_ijb_sides {
+    uint32_t (*genuine)[2], (*impostor)[2]; /* template indices, in the order of the scores */
+};
+void cask_ijb_sides_release(struct cask_ijb_sides *sides);
+
 /* File: "template template label", label 1 for genuine. Scores are dot products. Duplicates stay,
  * as in the public scripts. A template that is not in the set is CASK_ERR_MISMATCH with the first
- * line and the number of such lines. */
+ * line and the number of such lines. sides: NULL, or filled (8 bytes a pair); the caller releases
+ * them also on failure. */
 enum cask_status cask_ijb_score(const struct cask_ijb *set, const char *pairs_path,
                                 const struct cask_ijb_templates *templates, int threads,
                                 struct cask_scores *scores, struct cask_ijb_pairs *found,
-                                struct cask_error *err);
+                                struct cask_ijb_sides *sides, struct cask_error *err);
 
 /* --------------------------------------------------------------------- 1:N */
 
@@ -109,12 +116,19 @@ struct cask_ijb_identification {
     int64_t accepted[CASK_IJB_FPIRS]; /* mate first, and above the threshold */
     double threshold[CASK_IJB_FPIRS]; /* NaN without non-mated probes */
 };
+/* What became of a probe. */
+struct cask_ijb_outcome {
+    double score; /* of the mate; without a mate the best of all */
+    int64_t rank; /* of the mate; 0: there is none */
+};
 /* One gallery. A mate's rank is 1 + the number of other gallery templates that score as much or
  * more. The threshold at FPIR x is element max(int(n x) - 1, 0) of the n non-mated probes' best
- * scores, largest first; a mated probe is accepted above it. TPIR = accepted / mated. */
+ * scores, largest first; a mated probe is accepted above it. TPIR = accepted / mated.
+ * outcomes: NULL, or [probes->count]. */
 enum cask_status cask_ijb_identify(const struct cask_ijb_templates *templates,
                                    const struct cask_ijb_people *gallery,
                                    const struct cask_ijb_people *probes, int threads,
-                                   struct cask_ijb_identification *out, struct cask_error *err);
+                                   struct cask_ijb_identification *out,
+                                   struct cask_ijb_outcome *outcomes, struct cask_error *err);
 
 #endif

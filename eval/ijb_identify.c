@@ -1,6 +1,7 @@
 /* eval/ijb_identify.c - open-set search of probe templates in one gallery. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/mem.h"
 #include "common/thread.h"
@@ -9,11 +10,6 @@
 const int cask_ijb_ranks[CASK_IJB_RANKS] = {1, 5, 10};
 const double cask_ijb_fpirs[CASK_IJB_FPIRS] = {0.01, 0.1};
 
-struct outcome {
-    double score; /* of the mate; without a mate the best of all */
-    int64_t rank; /* of the mate; 0: there is none */
-};
-
 struct subject {
     int64_t subject, place; /* in the gallery */
 };
@@ -21,8 +17,8 @@ struct subject {
 struct search {
     const struct cask_ijb_templates *templates;
     const struct cask_ijb_people *gallery, *probes;
-    struct subject *by_subject; /* [gallery->count] */
-    struct outcome *outcomes;   /* [probes->count] */
+    struct subject *by_subject;        /* [gallery->count] */
+    struct cask_ijb_outcome *outcomes; /* [probes->count] */
 };
 
 static int compare_subjects(const void *a, const void *b)
@@ -56,8 +52,8 @@ static void search_probe(void *user, int64_t index, int worker)
         best = score > best ? score : best;
         as_good += score >= mate_score;
     }
-    s->outcomes[index] =
-        mate != NULL ? (struct outcome){mate_score, 1 + as_good} : (struct outcome){best, 0};
+    s->outcomes[index] = mate != NULL ? (struct cask_ijb_outcome){mate_score, 1 + as_good}
+                                      : (struct cask_ijb_outcome){best, 0};
 }
 
 static enum cask_status count_outcomes(const struct search *s, struct cask_ijb_identification *out,
@@ -70,7 +66,7 @@ static enum cask_status count_outcomes(const struct search *s, struct cask_ijb_i
     *out =
         (struct cask_ijb_identification){.gallery = s->gallery->count, .probes = s->probes->count};
     for (int64_t p = 0; p < s->probes->count; p++) {
-        const struct outcome *outcome = &s->outcomes[p];
+        const struct cask_ijb_outcome *outcome = &s->outcomes[p];
         if (outcome->rank == 0) {
             best[out->nonmated++] = outcome->score;
             continue;
@@ -96,7 +92,8 @@ static enum cask_status count_outcomes(const struct search *s, struct cask_ijb_i
 enum cask_status cask_ijb_identify(const struct cask_ijb_templates *templates,
                                    const struct cask_ijb_people *gallery,
                                    const struct cask_ijb_people *probes, int threads,
-                                   struct cask_ijb_identification *out, struct cask_error *err)
+                                   struct cask_ijb_identification *out,
+                                   struct cask_ijb_outcome *outcomes, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_pool *pool = NULL;
@@ -114,6 +111,9 @@ enum cask_status cask_ijb_identify(const struct cask_ijb_templates *templates,
     cask_pool_run(pool, probes->count, search_probe, &s);
     CASK_TRY(cask_interrupt_check(err));
     CASK_TRY(count_outcomes(&s, out, err));
+    if (outcomes != NULL) {
+        memcpy(outcomes, s.outcomes, (size_t)probes->count * sizeof *outcomes);
+    }
 done:
     cask_pool_free(pool);
     cask_free(s.by_subject);

@@ -28,13 +28,27 @@ double ijb_rank(const struct ijb_variant *variant, int rank)
 
 /* ------------------------------------------------------------------- table */
 
-static void print_rates(const char *name, const struct cask_rate *rates, FILE *stream)
+/* Row by row below the rates: the lower ends of the intervals, the upper ends. */
+static void print_ends(const struct cask_interval *intervals, FILE *stream)
+{
+    for (int end = 0; end < 2 && !isnan(intervals[IJB_TARGETS - 1].low); end++) {
+        fprintf(stream, "  %9s", end == 0 ? "from" : "to");
+        for (int i = 0; i < IJB_TARGETS; i++) {
+            fprintf(stream, " %8.2f", end == 0 ? intervals[i].low : intervals[i].high);
+        }
+        fprintf(stream, "\n");
+    }
+}
+
+static void print_rates(const char *name, const struct cask_rate *rates,
+                        const struct cask_interval *intervals, FILE *stream)
 {
     fprintf(stream, "  %-9s", name);
     for (int i = 0; i < IJB_TARGETS; i++) {
         fprintf(stream, " %8.2f", 100 * rates[i].tpr);
     }
     fprintf(stream, "\n");
+    print_ends(intervals, stream);
 }
 
 static void print_11(const struct ijb_result *result, const struct ijb_variant *v, FILE *stream)
@@ -47,9 +61,9 @@ static void print_11(const struct ijb_result *result, const struct ijb_variant *
         fprintf(stream, " %8g", ijb_targets[i]);
     }
     fprintf(stream, "\n");
-    print_rates("parity", v->parity, stream);
-    print_rates("full", v->full, stream);
-    print_rates("strict", v->strict, stream);
+    print_rates("parity", v->parity, v->tpr_interval[IJB_PARITY], stream);
+    print_rates("full", v->full, v->tpr_interval[IJB_FULL], stream);
+    print_rates("strict", v->strict, v->tpr_interval[IJB_STRICT], stream);
     fprintf(stream, "  impostors");
     for (int i = 0; i < IJB_TARGETS; i++) {
         fprintf(stream, " %8lld", (long long)v->strict[i].impostors);
@@ -59,12 +73,16 @@ static void print_11(const struct ijb_result *result, const struct ijb_variant *
 
 static void print_1n(const struct ijb_result *result, const struct ijb_variant *v, FILE *stream)
 {
+    char interval[48];
+    const struct cask_interval *intervals = v->search_interval;
     fprintf(stream, "%s 1:N, %s:", result->set, v->name);
     for (int k = 0; k < CASK_IJB_RANKS; k++) {
-        fprintf(stream, " rank-%d %.2f%%,", cask_ijb_ranks[k], ijb_rank(v, k));
+        fprintf(stream, " rank-%d %.2f%% (%s),", cask_ijb_ranks[k], ijb_rank(v, k),
+                cask_interval_text(intervals[k], interval));
     }
     for (int f = 0; f < CASK_IJB_FPIRS; f++) {
-        fprintf(stream, " TPIR@FPIR=%g %.2f%%%s", cask_ijb_fpirs[f], ijb_tpir(v, f),
+        fprintf(stream, " TPIR@FPIR=%g %.2f%% (%s)%s", cask_ijb_fpirs[f], ijb_tpir(v, f),
+                cask_interval_text(intervals[CASK_IJB_RANKS + f], interval),
                 f + 1 < CASK_IJB_FPIRS ? "," : "\n");
     }
     for (int g = 0; g < v->galleries; g++) {
@@ -108,6 +126,9 @@ static struct cask_json *rates_json(const struct ijb_variant *v)
         cask_json_set_real(one, "strict", 100 * v->strict[i].tpr);
         cask_json_set_real(one, "strict_fpr", v->strict[i].fpr);
         cask_json_set_real(one, "impostors_allowed", ijb_targets[i] * (double)v->impostor);
+        cask_json_set_interval(one, "parity_interval", v->tpr_interval[IJB_PARITY][i]);
+        cask_json_set_interval(one, "full_interval", v->tpr_interval[IJB_FULL][i]);
+        cask_json_set_interval(one, "strict_interval", v->tpr_interval[IJB_STRICT][i]);
         cask_json_append(list, one);
     }
     return list;
@@ -137,6 +158,20 @@ static struct cask_json *galleries_json(const struct ijb_variant *v)
     return list;
 }
 
+static void set_search_numbers(struct cask_json *json, const struct ijb_variant *v)
+{
+    char key[40];
+    for (int n = 0; n < CASK_IJB_RANKS + CASK_IJB_FPIRS; n++) {
+        bool rank = n < CASK_IJB_RANKS;
+        int f = n - CASK_IJB_RANKS, used;
+        used = rank ? snprintf(key, sizeof key, "rank%d", cask_ijb_ranks[n])
+                    : snprintf(key, sizeof key, "tpir_%g", cask_ijb_fpirs[f]);
+        cask_json_set_real(json, key, rank ? ijb_rank(v, n) : ijb_tpir(v, f));
+        snprintf(key + used, sizeof key - (size_t)used, "_interval");
+        cask_json_set_interval(json, key, v->search_interval[n]);
+    }
+}
+
 static struct cask_json *variant_json(const struct ijb_variant *v)
 {
     struct cask_json *json = cask_json_object();
@@ -151,11 +186,7 @@ static struct cask_json *variant_json(const struct ijb_variant *v)
     if (v->galleries > 0) {
         cask_json_set_text(json, "search_protocol", v->search);
         cask_json_set(json, "galleries", galleries_json(v));
-        cask_json_set_real(json, "rank1", ijb_rank(v, 0));
-        cask_json_set_real(json, "rank5", ijb_rank(v, 1));
-        cask_json_set_real(json, "rank10", ijb_rank(v, 2));
-        cask_json_set_real(json, "tpir_0.01", ijb_tpir(v, 0));
-        cask_json_set_real(json, "tpir_0.1", ijb_tpir(v, 1));
+        set_search_numbers(json, v);
     }
     return json;
 }
@@ -179,7 +210,6 @@ struct cask_json *ijb_json(const struct ijb_result *result)
 
 void ijb_csv(const struct ijb_result *result, struct cask_text *text)
 {
-    const struct cask_interval none = {NAN, NAN};
     char number[64];
     cask_report_csv_head(text);
     for (int i = 0; i < result->count; i++) {
@@ -190,18 +220,18 @@ void ijb_csv(const struct ijb_result *result, struct cask_text *text)
             for (int n = 0; n < 3; n++) {
                 snprintf(number, sizeof number, "%s tpr at fpr %g", names[n], ijb_targets[t]);
                 cask_report_csv_line(text, result->model, result->set, v->name, number,
-                                     100 * rates[n]->tpr, none, v->pairs.pairs);
+                                     100 * rates[n]->tpr, v->tpr_interval[n][t], v->pairs.pairs);
             }
         }
         for (int k = 0; k < CASK_IJB_RANKS && v->galleries > 0; k++) {
             snprintf(number, sizeof number, "rank %d", cask_ijb_ranks[k]);
             cask_report_csv_line(text, result->model, result->set, v->name, number, ijb_rank(v, k),
-                                 none, v->found[0].probes);
+                                 v->search_interval[k], v->found[0].probes);
         }
         for (int f = 0; f < CASK_IJB_FPIRS && v->galleries > 0; f++) {
             snprintf(number, sizeof number, "tpir at fpir %g", cask_ijb_fpirs[f]);
             cask_report_csv_line(text, result->model, result->set, v->name, number, ijb_tpir(v, f),
-                                 none, v->found[0].probes);
+                                 v->search_interval[CASK_IJB_RANKS + f], v->found[0].probes);
         }
     }
 }

@@ -19,11 +19,12 @@ struct scoring {
     struct cask_lines lines;
     struct cask_scores *scores;
     struct cask_ijb_pairs *found;
-    uint8_t *seen;      /* one bit for each unordered pair of templates */
-    uint8_t *empty;     /* [templates] */
-    struct pair *block; /* [BLOCK] */
-    double *score;      /* [BLOCK] */
-    int64_t count;      /* in the block */
+    struct cask_ijb_sides *sides; /* or NULL */
+    uint8_t *seen;                /* one bit for each unordered pair of templates */
+    uint8_t *empty;               /* [templates] */
+    struct pair *block;           /* [BLOCK] */
+    double *score;                /* [BLOCK] */
+    int64_t count;                /* in the block */
     int64_t genuine_room;
     int64_t missing, missing_id, missing_line;
 };
@@ -93,9 +94,23 @@ static enum cask_status keep_scores(struct scoring *s, struct cask_error *err)
             return cask_error_memory(err, (size_t)room * sizeof *grown, "genuine scores");
         }
         s->scores->genuine = grown;
+        if (s->sides != NULL) {
+            uint32_t(*sides)[2] =
+                cask_grow(s->sides->genuine, (size_t)s->genuine_room, (size_t)room, sizeof *sides);
+            if (sides == NULL) {
+                return cask_error_memory(err, (size_t)room * sizeof *sides, "genuine pairs");
+            }
+            s->sides->genuine = sides;
+        }
         s->genuine_room = room;
     }
     for (int64_t i = 0; i < s->count; i++) {
+        if (s->sides != NULL) {
+            uint32_t *side = s->block[i].genuine ? s->sides->genuine[s->scores->genuine_count]
+                                                 : s->sides->impostor[s->scores->impostor_count];
+            side[0] = s->block[i].a;
+            side[1] = s->block[i].b;
+        }
         if (s->block[i].genuine) {
             s->scores->genuine[s->scores->genuine_count++] = s->score[i];
         } else {
@@ -149,6 +164,12 @@ static enum cask_status prepare(struct scoring *s, struct cask_error *err)
         s->scores->impostor == NULL) {
         return cask_error_memory(err, lines * sizeof(double), "scores of pairs");
     }
+    if (s->sides != NULL) {
+        s->sides->impostor = cask_alloc(lines, sizeof *s->sides->impostor);
+        if (s->sides->impostor == NULL) {
+            return cask_error_memory(err, lines * sizeof *s->sides->impostor, "sides of pairs");
+        }
+    }
     for (size_t t = 0; t < templates; t++) {
         const double *row = s->templates->rows + t * dim;
         s->empty[t] = !(cask_dot(row, row, (int64_t)dim) > 0);
@@ -156,16 +177,27 @@ static enum cask_status prepare(struct scoring *s, struct cask_error *err)
     return CASK_OK;
 }
 
+void cask_ijb_sides_release(struct cask_ijb_sides *sides)
+{
+    cask_free(sides->genuine);
+    cask_free(sides->impostor);
+    *sides = (struct cask_ijb_sides){0};
+}
+
 enum cask_status cask_ijb_score(const struct cask_ijb *set, const char *pairs_path,
                                 const struct cask_ijb_templates *templates, int threads,
                                 struct cask_scores *scores, struct cask_ijb_pairs *found,
-                                struct cask_error *err)
+                                struct cask_ijb_sides *sides, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_pool *pool = NULL;
-    struct scoring s = {.set = set, .templates = templates, .scores = scores, .found = found};
+    struct scoring s = {
+        .set = set, .templates = templates, .scores = scores, .found = found, .sides = sides};
     *scores = (struct cask_scores){0};
     *found = (struct cask_ijb_pairs){0};
+    if (sides != NULL) {
+        *sides = (struct cask_ijb_sides){0};
+    }
     CASK_TRY(cask_lines_open(&s.lines, pairs_path, err));
     CASK_TRY(prepare(&s, err));
     CASK_TRY(cask_pool_create(threads > 0 ? threads : cask_cpu_count(), &pool, err));

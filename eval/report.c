@@ -4,7 +4,7 @@
 
 #include "eval/eval.h"
 
-static const char *interval_text(struct cask_interval i, char buffer[48])
+const char *cask_interval_text(struct cask_interval i, char buffer[48])
 {
     snprintf(buffer, 48, isnan(i.low) ? "-" : "%.2f .. %.2f", i.low, i.high);
     return buffer;
@@ -17,7 +17,7 @@ static void print_rows(const struct cask_set_result *set, FILE *stream)
         const struct cask_protocol_result *result = &set->protocols[p];
         fprintf(stream, "%-16s %-11s %7lld %8.2f%%  %-16s %5.2f ", p == 0 ? set->name : "",
                 cask_protocol_name(result->protocol), (long long)set->pairs, result->kfold.accuracy,
-                interval_text(result->accuracy_interval, interval), result->kfold.std);
+                cask_interval_text(result->accuracy_interval, interval), result->kfold.std);
         for (int f = 0; f < result->kfold.folds; f++) {
             fprintf(stream, " %.2f", result->kfold.fold_accuracy[f]);
         }
@@ -28,8 +28,8 @@ static void print_rows(const struct cask_set_result *set, FILE *stream)
         fprintf(stream, "  protocol: %s\n", result->line);
         if (!isnan(result->val)) {
             fprintf(stream, "  val@FAR %.2f +- %.2f %% (%s) at a measured FAR of %.5f\n",
-                    result->val, result->val_std, interval_text(result->val_interval, interval),
-                    result->val_far);
+                    result->val, result->val_std,
+                    cask_interval_text(result->val_interval, interval), result->val_far);
         } else if (result->protocol == CASK_PROTOCOL_INSIGHTFACE ||
                    result->protocol == CASK_PROTOCOL_TFACE) {
             fprintf(stream,
@@ -44,11 +44,12 @@ static void print_roc(const struct cask_set_result *set, FILE *stream)
     char interval[48];
     fprintf(stream, "  cosine of all %lld genuine and %lld impostor pairs: AUC %.3f %%",
             (long long)set->genuine, (long long)set->impostor, set->auc);
-    fprintf(stream, ", EER %.2f %% (%s)\n", set->eer, interval_text(set->eer_interval, interval));
+    fprintf(stream, ", EER %.2f %% (%s)\n", set->eer,
+            cask_interval_text(set->eer_interval, interval));
     for (int i = 0; i < CASK_ROC_TARGETS && set->operating[i].allowed >= 1; i++) {
         const struct cask_operating_point *at = &set->operating[i];
         fprintf(stream, "  TPR %.2f %% (%s) at FPR <= %g%s\n", at->tpr,
-                interval_text(at->interval, interval), at->target,
+                cask_interval_text(at->interval, interval), at->target,
                 at->allowed < 10 ? "; fewer than 10 impostor pairs decide this" : "");
     }
 }
@@ -97,8 +98,8 @@ void cask_report_paired(const struct cask_paired *paired, int count, FILE *strea
         const struct cask_paired *p = &paired[i];
         fprintf(stream, "%-16s %-11s %7.2f%% %7.2f%% %6.2f  %-16s %7lld %7lld %10.4g", p->set,
                 cask_protocol_name(p->protocol), p->a, p->b, p->difference,
-                interval_text(p->interval, interval), (long long)p->only_a, (long long)p->only_b,
-                p->mcnemar);
+                cask_interval_text(p->interval, interval), (long long)p->only_a,
+                (long long)p->only_b, p->mcnemar);
         fprintf(stream, isnan(p->bootstrap) ? "          -\n" : " %10.4g\n", p->bootstrap);
     }
     fprintf(stream,

@@ -3,7 +3,8 @@
 
 #include "eval/eval.h"
 
-static void set_interval(struct cask_json *object, const char *key, struct cask_interval interval)
+void cask_json_set_interval(struct cask_json *object, const char *key,
+                            struct cask_interval interval)
 {
     struct cask_json *pair = cask_json_array();
     if (isnan(interval.low) || isnan(interval.high)) {
@@ -50,11 +51,11 @@ static struct cask_json *protocols(const struct cask_set_result *set)
         struct cask_json *one = cask_json_object();
         cask_json_set_text(one, "protocol", result->line);
         set_kfold(one, &result->kfold);
-        set_interval(one, "accuracy_interval", result->accuracy_interval);
+        cask_json_set_interval(one, "accuracy_interval", result->accuracy_interval);
         cask_json_set_real(one, "val", result->val);
         cask_json_set_real(one, "val_std", result->val_std);
         cask_json_set_real(one, "val_far", result->val_far);
-        set_interval(one, "val_interval", result->val_interval);
+        cask_json_set_interval(one, "val_interval", result->val_interval);
         cask_json_set(all, cask_protocol_name(result->protocol), one);
     }
     return all;
@@ -68,7 +69,7 @@ static struct cask_json *operating_points(const struct cask_set_result *set)
         struct cask_json *one = cask_json_object();
         cask_json_set_real(one, "fpr", at->target);
         cask_json_set_real(one, "tpr", at->tpr);
-        set_interval(one, "interval", at->interval);
+        cask_json_set_interval(one, "interval", at->interval);
         cask_json_set_real(one, "impostors_allowed", at->allowed);
         cask_json_append(list, one);
     }
@@ -95,14 +96,14 @@ static struct cask_json *one_set(const struct cask_set_result *set)
     cask_json_set_int(object, "pairs", set->pairs);
     cask_json_set_int(object, "images", set->images);
     set_kfold(object, &set->kfold);
-    set_interval(object, "accuracy_interval", set->protocols[0].accuracy_interval);
+    cask_json_set_interval(object, "accuracy_interval", set->protocols[0].accuracy_interval);
     cask_json_set(object, "protocols", protocols(set));
     cask_json_set_int(object, "genuine", set->genuine);
     cask_json_set_int(object, "impostor", set->impostor);
     cask_json_set_real(object, "auc", set->auc);
-    set_interval(object, "auc_interval", set->auc_interval);
+    cask_json_set_interval(object, "auc_interval", set->auc_interval);
     cask_json_set_real(object, "eer", set->eer);
-    set_interval(object, "eer_interval", set->eer_interval);
+    cask_json_set_interval(object, "eer_interval", set->eer_interval);
     cask_json_set(object, "tpr_at_fpr", operating_points(set));
     set_curves(object, set);
     cask_json_set_text(object, "interval", set->interval_line);
@@ -138,7 +139,7 @@ struct cask_json *cask_report_paired_json(const struct cask_paired *paired, int 
         cask_json_set_real(one, "a", paired[i].a);
         cask_json_set_real(one, "b", paired[i].b);
         cask_json_set_real(one, "difference", paired[i].difference);
-        set_interval(one, "interval", paired[i].interval);
+        cask_json_set_interval(one, "interval", paired[i].interval);
         cask_json_set_int(one, "both_right", paired[i].both_right);
         cask_json_set_int(one, "only_a", paired[i].only_a);
         cask_json_set_int(one, "only_b", paired[i].only_b);

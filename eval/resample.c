@@ -46,22 +46,29 @@ void resampler_release(struct resampler *r)
     cask_free(r->in_fold);
 }
 
-static void draw_persons(struct resampler *r, uint64_t stream, int32_t *weights)
+void resample_units(uint64_t seed, int64_t draw, const int64_t *units, int64_t held, int32_t *times)
+{
+    uint64_t stream = STREAM_DRAW + (uint64_t)draw;
+    for (int64_t i = 0; i < held; i++) {
+        times[units[cask_rng_below(seed, stream, (uint64_t)i, (uint64_t)held)]]++;
+    }
+}
+
+static void draw_persons(struct resampler *r, int64_t draw, int32_t *weights)
 {
     const struct trial_pairs *set = r->set;
     memset(r->times, 0, (size_t)r->persons * sizeof *r->times);
-    for (int64_t i = 0; i < r->held; i++) {
-        r->times[r->drawn[cask_rng_below(r->seed, stream, (uint64_t)i, (uint64_t)r->held)]]++;
-    }
+    resample_units(r->seed, draw, r->drawn, r->held, r->times);
     for (int64_t i = 0; i < set->count; i++) {
         int64_t a = r->person_of[set->pairs[i].a], b = r->person_of[set->pairs[i].b];
         weights[i] = set->weights[i] * (a == b ? r->times[a] : r->times[a] * r->times[b]);
     }
 }
 
-static void draw_pairs(struct resampler *r, uint64_t stream, int32_t *weights)
+static void draw_pairs(struct resampler *r, int64_t draw, int32_t *weights)
 {
     const struct trial_pairs *set = r->set;
+    uint64_t stream = STREAM_DRAW + (uint64_t)draw;
     memset(weights, 0, (size_t)set->count * sizeof *weights);
     for (int f = 0; f < set->folds; f++) {
         int64_t end = fold_begin(set->count, set->folds, f + 1), held = 0;
@@ -80,11 +87,10 @@ static void draw_pairs(struct resampler *r, uint64_t stream, int32_t *weights)
 
 void resampler_draw(struct resampler *r, int64_t draw, int32_t *weights)
 {
-    uint64_t stream = STREAM_DRAW + (uint64_t)draw;
     if (r->kind == CASK_RESAMPLE_PERSONS) {
-        draw_persons(r, stream, weights);
+        draw_persons(r, draw, weights);
     } else {
-        draw_pairs(r, stream, weights);
+        draw_pairs(r, draw, weights);
     }
 }
 
@@ -121,4 +127,14 @@ struct cask_interval exact_bound(double rate, int64_t count)
 {
     double edge = pow(0.025, 1 / (double)count);
     return rate >= 0.5 ? (struct cask_interval){edge, 1} : (struct cask_interval){0, 1 - edge};
+}
+
+struct cask_interval interval_of_draws(double *values, int count, int64_t units)
+{
+    struct cask_interval i = percentiles(values, count);
+    if (i.low == i.high && (i.low == 0 || i.low == 100)) {
+        i = exact_bound(i.low / 100, units);
+        i = (struct cask_interval){100 * i.low, 100 * i.high};
+    }
+    return i;
 }

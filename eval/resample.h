@@ -22,11 +22,18 @@ void resampler_release(struct resampler *resampler);
 /* weights: [count] */
 void resampler_draw(struct resampler *resampler, int64_t draw, int32_t *weights);
 
+/* One draw of units with replacement: adds to times[unit] how often it was drawn. units: [held]. */
+void resample_units(uint64_t seed, int64_t draw, const int64_t *units, int64_t held,
+                    int32_t *times);
+
 /* 2.5th and 97.5th percentile of values[count], which is sorted in place; NaN values are left out.
  * Between two values on a straight line. */
 struct cask_interval percentiles(double *values, int count);
 /* The exact binomial bound (Clopper and Pearson, 1934) of a share of `count` where all were right
  * (rate 1) or all wrong (rate 0). */
 struct cask_interval exact_bound(double rate, int64_t count);
+/* The interval of a number in percent: percentiles of its draws, or the exact bound where all draws
+ * are 0 or all are 100. units: how many independent things it is a share of, at most. */
+struct cask_interval interval_of_draws(double *values, int count, int64_t units);
 
 #endif

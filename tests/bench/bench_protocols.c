@@ -20,6 +20,7 @@
 #include "common/rng.h"
 #include "common/thread.h"
 #include "eval/ijb.h"
+#include "eval/ijb_draws.h"
 #include "eval/megaface.h"
 
 enum { DIM = 512 };
@@ -224,12 +225,20 @@ static enum cask_status bench_pairs(const struct cask_ijb *set, const struct ijb
     enum cask_status st = CASK_OK;
     struct cask_scores scores = {0};
     struct cask_ijb_pairs found;
+    struct cask_ijb_sides sides = {0};
+    struct ijb_draws draws = {.draws = 1000, .threads = threads, .seed = 1};
     struct cask_rate parity[6];
     char line[100];
     double start = cask_now();
-    CASK_TRY(cask_ijb_score(set, files->pairs, templates, threads, &scores, &found, err));
+    CASK_TRY(cask_ijb_score(set, files->pairs, templates, threads, &scores, &found, &sides, err));
     snprintf(line, sizeof line, "%lld pairs read and scored", (long long)found.pairs);
     report(line, cask_now() - start);
+    start = cask_now();
+    CASK_TRY(ijb_draws_verify(&scores, &sides, set->templates, targets, 6, &draws, err));
+    snprintf(line, sizeof line, "intervals of 18 rates: %d draws of %lld persons", draws.draws,
+             (long long)draws.persons);
+    report(line, cask_now() - start);
+    cask_ijb_sides_release(&sides);
     start = cask_now();
     CASK_TRY(cask_scores_sort(&scores, err));
     report("scores sorted", cask_now() - start);
@@ -242,6 +251,8 @@ static enum cask_status bench_pairs(const struct cask_ijb *set, const struct ijb
     }
     printf("\n");
 done:
+    ijb_draws_release(&draws);
+    cask_ijb_sides_release(&sides);
     cask_scores_release(&scores);
     return st;
 }
@@ -253,18 +264,31 @@ static enum cask_status bench_search(const struct cask_ijb *set, const struct ij
     enum cask_status st = CASK_OK;
     struct cask_ijb_people probes = {0}, gallery = {0};
     struct cask_ijb_identification found;
+    struct cask_ijb_outcome *outcomes[2] = {NULL, NULL};
+    struct ijb_draws draws = {.draws = 1000, .threads = threads, .seed = 1};
     CASK_TRY(cask_ijb_people_read(set, files->lists[2], false, &probes, err));
     for (int g = 0; g < 2; g++) {
         char line[100];
         double start = cask_now();
         CASK_TRY(cask_ijb_people_read(set, files->lists[g], true, &gallery, err));
-        CASK_TRY(cask_ijb_identify(templates, &gallery, &probes, threads, &found, err));
+        outcomes[g] = cask_alloc((size_t)probes.count, sizeof *outcomes[g]);
+        if (outcomes[g] == NULL) {
+            CASK_TRY(cask_error_memory(err, (size_t)probes.count * 16, "outcomes"));
+        }
+        CASK_TRY(
+            cask_ijb_identify(templates, &gallery, &probes, threads, &found, outcomes[g], err));
         snprintf(line, sizeof line, "%lld probes searched among %lld templates",
                  (long long)found.probes, (long long)found.gallery);
         report(line, cask_now() - start);
         cask_ijb_people_release(&gallery);
     }
+    double start = cask_now();
+    CASK_TRY(ijb_draws_search(&probes, outcomes, 2, &draws, err));
+    report("intervals of five rates of both: 1000 draws of subjects", cask_now() - start);
 done:
+    ijb_draws_release(&draws);
+    cask_free(outcomes[0]);
+    cask_free(outcomes[1]);
     cask_ijb_people_release(&gallery);
     cask_ijb_people_release(&probes);
     return st;

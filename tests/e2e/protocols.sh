@@ -72,6 +72,14 @@ for v in report["variants"]:
         got += [g["templates"], g["probes"], g["mated"], g["nonmated"]] + g["hits"] + g["accepted"]
     assert got == want, (v["switches"], got, want)
     assert all(t["strict_fpr"] <= t["fpr"] for t in v["tpr_at_fpr"])
+    assert "bootstrap over" in v["protocol"] and "subjects of probes, 1000 draws, seed 1" in v["search_protocol"]
+    for t in v["tpr_at_fpr"]:
+        for kind in ("parity", "full", "strict"):
+            low, high = t[kind + "_interval"]
+            assert 0 <= low < high <= 100, (kind, t)
+    for key in ("rank1", "rank5", "rank10", "tpir_0.01", "tpir_0.1"):
+        low, high = v[key + "_interval"]
+        assert low <= v[key] <= high and low < high, (key, v[key], low, high)
 PYTHON
 [ "$(head -n 1 "$work/ijb.csv")" = "model,set,protocol,number,value,low,high,pairs" ] || fail "the CSV's head"
 [ "$(wc -l <"$work/ijb.csv")" -eq $((1 + 8 * (18 + 5))) ] || fail "the CSV's lines: $(wc -l <"$work/ijb.csv")"
@@ -81,6 +89,8 @@ if command -v gnuplot >/dev/null; then
 else
     echo "not tried: pictures (no gnuplot)"
 fi
+ijb --bootstrap 0 --json "$work/none.json" 2>/dev/null | grep -q bootstrap && fail "intervals without draws"
+grep -q '"parity_interval": *null' "$work/none.json" || fail "--bootstrap 0: $(head -c 2000 "$work/none.json")"
 ijb --threads 1 --json "$work/one.json" >/dev/null 2>&1 && ijb --threads 3 --json "$work/three.json" >/dev/null 2>&1
 cmp "$work/one.json" "$work/three.json" || fail "threads change IJB's numbers"
 "$bin/evaluate" ijb $meta --embeddings "$work/empty.npy" 2>/dev/null >"$work/table"

@@ -40,13 +40,13 @@ static void evaluate(char paths[PARTS][64])
     struct cask_ijb_switches switches = {false, true, true};
     if (set.templates < 4096 &&
         cask_ijb_pool(&set, &rows, 2, switches, 1, &templates, &err) == CASK_OK) {
-        if (cask_ijb_score(&set, paths[2], &templates, 1, &scores, &found, &err) == CASK_OK &&
+        if (cask_ijb_score(&set, paths[2], &templates, 1, &scores, &found, NULL, &err) == CASK_OK &&
             cask_scores_sort(&scores, &err) == CASK_OK) {
             (void)cask_rate_strict(&scores, 0.1);
             (void)cask_equal_error_rate(&scores);
         }
         if (cask_ijb_people_read(&set, paths[3], true, &people, &err) == CASK_OK) {
-            (void)cask_ijb_identify(&templates, &people, &people, 1, &search, &err);
+            (void)cask_ijb_identify(&templates, &people, &people, 1, &search, NULL, &err);
         }
     }
     cask_ijb_people_release(&people);

@@ -165,6 +165,42 @@ def ijb():
             out.write("%d%d%d %s\n" % (n, d, f, " ".join(str(int(v)) for v in row)))
 
 
+def drawn(seed, draw, count):
+    """How often each of `count` units comes in one bootstrap draw."""
+    stream = (0x626f6f74 << 32) + draw
+    return np.bincount(rng.below(seed, stream, np.arange(count), count), minlength=count)
+
+
+def ijb_draws():
+    """The rates of whole resampled sets: pairs and probes are repeated as often as they count."""
+    template, subject, media, ids, detector, rows = ijb_set()
+    back = {i: t for t, i in enumerate(ids)}
+    lines = [l.split() for l in open(os.path.join(IJB, "template_pair_label.txt"))]
+    a, b = (np.array([back[int(l[c])] for l in lines]) for c in (0, 1))
+    same = np.array([int(l[2]) for l in lines])
+    in_pairs = np.union1d(a, b)
+    persons = sorted(set(subject[in_pairs]), key=lambda s: min(ids[t] for t in in_pairs if subject[t] == s))
+    galleries, probes = [np.arange(0, 18), np.arange(18, 30)], np.arange(SUBJECTS, TEMPLATES)
+    searched = sorted(set(subject[probes]))
+    with open(os.path.join(HERE, "ijb_draws.txt"), "w") as out:
+        for bits in (0, 7):
+            t = pool(rows, template, media, detector, bits >> 2 & 1, bits >> 1 & 1, bits & 1)
+            score = (t[a] * t[b]).sum(1)
+            for d in range(12):
+                times = dict(zip(persons, drawn(3, d, len(persons))))
+                w = np.array([times[subject[i]] * (1 if subject[i] == subject[j] else times[subject[j]])
+                              for i, j in zip(a, b)])
+                g, i = (np.repeat(score[same == s], w[same == s]) for s in (1, 0))
+                row, _ = rates_line(g, i)
+                numbers = [row[k] / len(g) for k in list(range(0, 24, 2)) + list(range(24, 30))]
+                times = dict(zip(searched, drawn(3, d, len(searched))))
+                again = np.repeat(probes, [times[subject[p]] for p in probes])
+                found = [identify(t, gallery, again, subject) for gallery in galleries]
+                numbers += [sum(f[4 + k] for f in found) / len(again) for k in range(3)]
+                numbers += [sum(f[7 + k] / f[2] for f in found) / 2 for k in range(2)]
+                out.write("%d %d %s\n" % (bits, d, " ".join("%.10g" % (100 * v) for v in numbers)))
+
+
 # ------------------------------------------------------------------------------------------- MegaFace
 
 PROBES, PEOPLE, DISTRACTORS, WIDTH, FAR = 90, 14, 3000, 20, 1e-4
@@ -236,4 +272,5 @@ if __name__ == "__main__":
     os.makedirs(HERE, exist_ok=True)
     rates()
     ijb()
+    ijb_draws()
     megaface()

@@ -5,6 +5,7 @@
 #include "common/mem.h"
 #include "common/rng.h"
 #include "eval/ijb.h"
+#include "eval/ijb_draws.h"
 
 enum { DIM = 24, SUBJECTS = 40, IMAGES = 420, TEMPLATES = 110 };
 static const double targets[6] = {1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1};
@@ -55,7 +56,7 @@ static void expect_11(FILE *file, const struct cask_ijb *set, const struct cask_
     struct cask_ijb_pairs found;
     struct cask_rate rates[6];
     assert_ok(cask_ijb_score(set, golden("ijb/template_pair_label.txt"), t, threads, &scores,
-                             &found, &err));
+                             &found, NULL, &err));
     assert_int_equal(found.duplicates, 2);
     assert_int_equal(found.first_duplicate, found.pairs - 1);
     assert_int_equal(found.empty, 0);
@@ -81,7 +82,7 @@ static void expect_1n(FILE *file, const struct cask_ijb *set, const struct cask_
     struct cask_ijb_identification got;
     assert_ok(cask_ijb_people_read(set, golden(gallery_name), true, &gallery, &err));
     assert_ok(cask_ijb_people_read(set, golden("ijb/probe_mixed.csv"), false, &probes, &err));
-    assert_ok(cask_ijb_identify(t, &gallery, &probes, threads, &got, &err));
+    assert_ok(cask_ijb_identify(t, &gallery, &probes, threads, &got, NULL, &err));
     assert_int_equal(got.gallery, next_count(file));
     assert_int_equal(got.probes, next_count(file));
     assert_int_equal(got.mated, next_count(file));
@@ -132,8 +133,85 @@ static void all_switches(void **state)
     cask_free(rows);
 }
 
+/* Every number of every draw against the rates of pairs that were repeated one by one. */
+static void expect_draws(const char *name, const struct ijb_draws *draws, int draw, FILE *file)
+{
+    for (int n = 0; n < draws->numbers; n++) {
+        double want, got = draws->values[n * draws->draws + draw];
+        assert_int_equal(fscanf(file, "%lf", &want), 1);
+        if (!(fabs(got - want) <= 1e-6)) {
+            fail_msg("%s: draw %d, number %d: %.10g, expected %.10g", name, draw, n, got, want);
+        }
+    }
+}
+
+static void draw_templates(const struct cask_ijb *set, const struct cask_ijb_templates *t,
+                           int threads, struct ijb_draws *pairs, struct ijb_draws *search)
+{
+    struct cask_error err = {0};
+    struct cask_scores scores;
+    struct cask_ijb_pairs found;
+    struct cask_ijb_sides sides;
+    struct cask_ijb_people probes, gallery;
+    struct cask_ijb_identification got;
+    struct cask_ijb_outcome *outcomes[2];
+    *pairs = *search = (struct ijb_draws){.draws = 140, .threads = threads, .seed = 3};
+    assert_ok(cask_ijb_score(set, golden("ijb/template_pair_label.txt"), t, threads, &scores,
+                             &found, &sides, &err));
+    assert_ok(ijb_draws_verify(&scores, &sides, set->templates, targets, 6, pairs, &err));
+    cask_ijb_sides_release(&sides);
+    cask_scores_release(&scores);
+    assert_ok(cask_ijb_people_read(set, golden("ijb/probe_mixed.csv"), false, &probes, &err));
+    for (int g = 0; g < 2; g++) {
+        outcomes[g] = cask_alloc((size_t)probes.count, sizeof *outcomes[g]);
+        assert_ok(cask_ijb_people_read(set,
+                                       golden(g == 0 ? "ijb/gallery_G1.csv" : "ijb/gallery_G2.csv"),
+                                       true, &gallery, &err));
+        assert_ok(cask_ijb_identify(t, &gallery, &probes, threads, &got, outcomes[g], &err));
+        cask_ijb_people_release(&gallery);
+    }
+    assert_ok(ijb_draws_search(&probes, outcomes, 2, search, &err));
+    cask_free(outcomes[0]);
+    cask_free(outcomes[1]);
+    cask_ijb_people_release(&probes);
+}
+
+static void all_draws(void **state)
+{
+    struct cask_error err = {0};
+    struct cask_ijb set;
+    float *rows = draw_rows();
+    struct cask_rows_array array = {rows, 2 * DIM};
+    struct cask_rows source = cask_rows_of_array(&array, IMAGES);
+    FILE *file = fopen(golden("ijb_draws.txt"), "r");
+    (void)state;
+    assert_non_null(file);
+    assert_ok(cask_ijb_open(golden("ijb/face_tid_mid.txt"), golden("ijb/name_5pts_score.txt"), &set,
+                            &err));
+    for (int variant = 0; variant < 2; variant++) {
+        struct cask_ijb_templates t;
+        struct ijb_draws pairs, search;
+        bool on = variant == 1;
+        assert_ok(
+            cask_ijb_pool(&set, &source, 2, (struct cask_ijb_switches){on, on, on}, 1, &t, &err));
+        draw_templates(&set, &t, 1 + variant, &pairs, &search);
+        for (int d = 0, bits, draw; d < 12; d++) {
+            assert_int_equal(fscanf(file, "%d %d", &bits, &draw), 2);
+            assert_true(draw == d && bits == 7 * variant);
+            expect_draws("1:1", &pairs, d, file);
+            expect_draws("1:N", &search, d, file);
+        }
+        ijb_draws_release(&pairs);
+        ijb_draws_release(&search);
+        cask_ijb_templates_release(&t);
+    }
+    fclose(file);
+    cask_ijb_close(&set);
+    cask_free(rows);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(all_switches)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(all_switches), cmocka_unit_test(all_draws)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
