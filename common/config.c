@@ -1,5 +1,6 @@
 #include "common/config.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -78,6 +79,16 @@ bool cask_config_given(const struct cask_config *config, const char *key)
 {
     const struct config_entry *entry = config_find(config, key);
     return entry != NULL && entry->origin != NULL;
+}
+
+double cask_config_real(const struct cask_config *config, const char *key)
+{
+    const struct config_entry *entry = config_find(config, key);
+    double value = NAN;
+    if (entry != NULL && entry->row->type == CASK_CONFIG_REAL) {
+        memcpy(&value, entry->target, sizeof value);
+    }
+    return value;
 }
 
 void cask_config_leave_out(struct cask_config *config, const char *key)

@@ -80,6 +80,9 @@ enum cask_status cask_config_set_value(struct cask_config *config, const char *k
 /* True if the key was given by a file, --set or the command line, not only by its default. */
 bool cask_config_given(const struct cask_config *config, const char *key);
 
+/* The value of a REAL row; NaN if the table has no such row. */
+double cask_config_real(const struct cask_config *config, const char *key);
+
 /* Leaves a key out of the dump: one that is about this call and not about what it makes. */
 void cask_config_leave_out(struct cask_config *config, const char *key);
 /* Resolved YAML that loads back to the same values; caller frees. NULL: no memory. */

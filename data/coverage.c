@@ -24,10 +24,14 @@ static void put(uint64_t *bits, int64_t index)
 static int64_t image_limit(const struct cask_sampler *sampler)
 {
     int64_t limit = sampler->identities != NULL ? sampler->identities->limit : 0;
+    for (int64_t i = 0; sampler->list != NULL && i < sampler->count; i++) {
+        limit = sampler->list[i].index >= limit ? sampler->list[i].index + 1 : limit;
+    }
     for (int64_t i = 0; sampler->subset != NULL && i < sampler->count; i++) {
         limit = sampler->subset[i] >= limit ? sampler->subset[i] + 1 : limit;
     }
-    return sampler->subset == NULL && sampler->count > limit ? sampler->count : limit;
+    const bool counted = sampler->subset == NULL && sampler->list == NULL;
+    return counted && sampler->count > limit ? sampler->count : limit;
 }
 
 static void count_draw(struct seen *seen, bool batches, struct cask_sample sample,

@@ -160,8 +160,8 @@ int64_t cask_identities_images(const struct cask_identities *identities); /* of 
  *
  * TRIPLETS. A bag of people x shots images, dealt as in BALANCED, to mine triplets from: it needs
  * identities made with fewest >= 2, so that everyone has a positive of another image. A loader may
- * read a bag in batches of any size. Triplets mined from a bag are in turn fed by STORAGE with
- * `subset` = anchor, positive, negative, anchor, ...
+ * read a bag in batches of any size. Triplets mined from a bag are in turn fed by LIST: anchor,
+ * positive, negative, anchor, ..., each in the view that it had in the bag.
  *
  * With mirror = false all copies are equal. */
 struct cask_sampler {
@@ -171,12 +171,14 @@ struct cask_sampler {
         CASK_SAMPLER_BALANCED,
         CASK_SAMPLER_EKD,
         CASK_SAMPLER_TRIPLETS,
+        CASK_SAMPLER_LIST, /* what `list` says, in its order; epochs repeat it */
     } kind;
-    int64_t count; /* images of STORAGE, SHUFFLED and EKD's general part */
+    int64_t count; /* images of STORAGE, SHUFFLED and EKD's general part; samples of LIST */
     uint64_t seed;
     bool mirror; /* false: the coin is never thrown */
     const int64_t *
         subset; /* NULL: all; else positions map through this table of `count` indices (borrowed) */
+    const struct cask_sample *list; /* LIST: [count], borrowed */
     /* BALANCED, EKD, TRIPLETS */
     const struct cask_identities *identities; /* borrowed */
     int general, people, shots;

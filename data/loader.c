@@ -33,7 +33,7 @@ static enum cask_status check_sampler(const struct cask_loader_options *options,
                               "whose batches have %lld",
                               options->batch, (long long)options->begin, (long long)whole);
     }
-    if ((sampler->subset == NULL && sampler->count > images) ||
+    if ((sampler->subset == NULL && sampler->list == NULL && sampler->count > images) ||
         (sampler->identities != NULL && sampler->identities->limit > images)) {
         return cask_error_set(err, CASK_ERR_RANGE,
                               "loader: a sampler of %lld images over a dataset of %lld",
@@ -44,6 +44,13 @@ static enum cask_status check_sampler(const struct cask_loader_options *options,
             return cask_error_set(err, CASK_ERR_RANGE,
                                   "loader: image %lld in the subset of a dataset of %lld",
                                   (long long)sampler->subset[i], (long long)images);
+        }
+    }
+    for (int64_t i = 0; sampler->list != NULL && i < sampler->count; i++) {
+        if (sampler->list[i].index < 0 || sampler->list[i].index >= images) {
+            return cask_error_set(err, CASK_ERR_RANGE,
+                                  "loader: image %lld in the list for a dataset of %lld",
+                                  (long long)sampler->list[i].index, (long long)images);
         }
     }
     return CASK_OK;

@@ -30,6 +30,8 @@ struct cask_sample cask_sampler_at(const struct cask_sampler *sampler, int64_t p
     case CASK_SAMPLER_STORAGE:
         return (struct cask_sample){.index = sampler->subset != NULL ? sampler->subset[place]
                                                                      : (int64_t)place};
+    case CASK_SAMPLER_LIST:
+        return sampler->list[place];
     case CASK_SAMPLER_EKD:
         if (place % batch < general) {
             return shuffled_at(sampler, epoch, place / batch * general + place % batch);
@@ -104,6 +106,9 @@ enum cask_status cask_sampler_check(const struct cask_sampler *sampler, struct c
         sampler->kind != CASK_SAMPLER_BALANCED && sampler->kind != CASK_SAMPLER_TRIPLETS;
     if (counts && sampler->count < 1) {
         return cask_error_set(err, CASK_ERR_RANGE, "sampler: %" PRId64 " images", sampler->count);
+    }
+    if ((sampler->kind == CASK_SAMPLER_LIST) != (sampler->list != NULL)) {
+        return cask_error_set(err, CASK_ERR_INTERNAL, "sampler: a list goes with LIST only");
     }
     if (!has_balanced_part(sampler)) {
         return CASK_OK;

@@ -15,7 +15,8 @@ struct cask_criterion {
     const struct cask_engine_api *api;
     struct cask_engine *engine;
     struct cask_device *device;
-    int head_rows;
+    int head_rows, batch;   /* batch: the largest */
+    int32_t (*triplets)[3]; /* [batch / 3]; NULL: rows are no triplets */
     struct cask_sgd update; /* of class rows, where it is fused; rate 0 until it is set */
     bool fused;
     uint64_t step;                              /* the next one's number */
@@ -82,6 +83,7 @@ enum cask_status cask_criterion_create(const struct cask_criterion_config *confi
     }
     criterion->config = config;
     criterion->fused = options->fused;
+    criterion->batch = options->batch;
     criterion->device = options->device;
     criterion->api = cask_engine_for(options->device);
     if (criterion->api->real_bytes != sizeof(float)) {
@@ -122,6 +124,7 @@ void cask_criterion_free(struct cask_criterion *criterion)
     }
     criterion->api->free(criterion->engine);
     cask_free(criterion->lse);
+    cask_free(criterion->triplets);
     cask_free(criterion);
 }
 
@@ -183,6 +186,8 @@ enum cask_status cask_criterion_step(struct cask_criterion *criterion, const flo
                                       .head_rows = criterion->head_rows,
                                       .labels = labels,
                                       .embedding = embedding,
+                                      .triplets = (const int32_t(*)[3])criterion->triplets,
+                                      .triplet_count = batch / 3,
                                       .weights = weights,
                                       .measure = measure,
                                       .update = criterion->fused ? &criterion->update : NULL,
@@ -222,6 +227,21 @@ void cask_criterion_set_update(struct cask_criterion *criterion, const struct ca
 void cask_criterion_set_head_rows(struct cask_criterion *criterion, int rows)
 {
     criterion->head_rows = rows;
+}
+
+enum cask_status cask_criterion_set_triplets(struct cask_criterion *criterion,
+                                             struct cask_error *err)
+{
+    const size_t count = (size_t)criterion->batch / 3;
+    cask_free(criterion->triplets);
+    criterion->triplets = cask_alloc(count + 1, sizeof *criterion->triplets);
+    if (criterion->triplets == NULL) {
+        return cask_error_memory(err, (count + 1) * sizeof *criterion->triplets, "triplets");
+    }
+    for (int32_t i = 0; i < 3 * (int32_t)count; i++) {
+        criterion->triplets[i / 3][i % 3] = i;
+    }
+    return CASK_OK;
 }
 
 int cask_criterion_terms(const struct cask_criterion *criterion, const struct cask_term **terms)

@@ -116,6 +116,10 @@ void cask_criterion_set_step(struct cask_criterion *criterion, int64_t step);
 /* From the next step on the head's cross-entropy, its accuracy and its gradient count the first
  * `rows` of a batch only, as EKD's general part; 0: all. Losses still see every row. */
 void cask_criterion_set_head_rows(struct cask_criterion *criterion, int rows);
+/* From the next step on rows 3i, 3i+1, 3i+2 of a batch are anchor, positive and negative of a mined
+ * triplet; loss.triplet then takes these and mines none of its own. */
+enum cask_status cask_criterion_set_triplets(struct cask_criterion *criterion,
+                                             struct cask_error *err);
 int cask_criterion_terms(const struct cask_criterion *criterion,
                          const struct cask_term **terms); /* of the last step */
 /* Fraction of the batch whose largest margin-free cosine is at its label. */

@@ -78,15 +78,46 @@ done:
     return st;
 }
 
+/* The bag of triplets; its sampler is that of feed->sampler until the first bag is drawn. */
+static enum cask_status open_bag(struct cask_feed *feed, const struct cask_train_config *config,
+                                 struct cask_error *err)
+{
+    enum { EMPTY_BAGS = 100 };
+    const struct cask_bag_options options = {
+        .dataset = feed->dataset,
+        .sampler = feed->sampler,
+        .preprocess = feed->preprocess,
+        .batch = (int)feed->options->batch,
+        .threads = (int)feed->options->loader_threads,
+        .window = cask_config_real(config->rows, "loss.triplet.window"),
+        .max_empty = EMPTY_BAGS,
+        .steps_per_epoch = feed->steps_per_epoch,
+    };
+    return cask_bag_open(&feed->bag, &options, err);
+}
+
+static bool is_mined(const struct cask_feed *feed)
+{
+    return feed->options->sampler == CASK_ORDER_TRIPLETS;
+}
+
 static enum cask_status make_sampler(struct cask_feed *feed, struct cask_error *err)
 {
     static const enum cask_sampler_kind kinds[] = {
         [CASK_ORDER_SHUFFLED] = CASK_SAMPLER_SHUFFLED,
         [CASK_ORDER_BALANCED] = CASK_SAMPLER_BALANCED,
         [CASK_ORDER_EKD] = CASK_SAMPLER_EKD,
+        [CASK_ORDER_TRIPLETS] = CASK_SAMPLER_TRIPLETS,
+    };
+    static const char *const names[] = {
+        [CASK_ORDER_BALANCED] = "balanced",
+        [CASK_ORDER_EKD] = "ekd",
+        [CASK_ORDER_TRIPLETS] = "triplets (of a bag)",
     };
     enum cask_status st = CASK_OK;
     const struct cask_train_options *train = feed->options;
+    /* an anchor needs a positive that is another image */
+    const int64_t fewest = is_mined(feed) && train->min_images < 2 ? 2 : train->min_images;
     feed->sampler = (struct cask_sampler){.kind = kinds[train->sampler],
                                           .count = feed->images,
                                           .seed = (uint64_t)train->seed,
@@ -95,7 +126,7 @@ static enum cask_status make_sampler(struct cask_feed *feed, struct cask_error *
     if (train->sampler == CASK_ORDER_SHUFFLED) {
         return CASK_OK;
     }
-    CASK_TRY(cask_identities_create(feed->dataset, feed->good_rows, feed->images, train->min_images,
+    CASK_TRY(cask_identities_create(feed->dataset, feed->good_rows, feed->images, fewest,
                                     &feed->identities, err));
     feed->sampler.identities = feed->identities;
     feed->sampler.general = (int)cask_train_general(train);
@@ -104,13 +135,13 @@ static enum cask_status make_sampler(struct cask_feed *feed, struct cask_error *
     CASK_TRY(cask_sampler_check(&feed->sampler, err));
     cask_log_info("sampler: %s, %d general images and %d identities with %d images each, of %lld "
                   "identities with %lld images",
-                  train->sampler == CASK_ORDER_EKD ? "ekd" : "balanced", feed->sampler.general,
-                  feed->sampler.people, feed->sampler.shots,
-                  (long long)cask_identities_count(feed->identities),
+                  names[train->sampler], feed->sampler.general, feed->sampler.people,
+                  feed->sampler.shots, (long long)cask_identities_count(feed->identities),
                   (long long)cask_identities_images(feed->identities));
 done:
     if (st != CASK_OK) {
-        cask_error_prefix(err, "train.sampler, train.identities");
+        cask_error_prefix(err, is_mined(feed) ? "train.sampler, train.bag"
+                                              : "train.sampler, train.identities");
     }
     return st;
 }
@@ -123,11 +154,16 @@ enum cask_status cask_feed_open(struct cask_feed *feed, const struct cask_train_
     CASK_TRY(open_source(feed, config, err));
     CASK_TRY(check_labels(feed, err));
     CASK_TRY(make_sampler(feed, err));
-    feed->steps_per_epoch = cask_sampler_epoch_length(&feed->sampler) / config->train.batch;
+    const int64_t length = is_mined(feed) ? cask_identities_images(feed->identities)
+                                          : cask_sampler_epoch_length(&feed->sampler);
+    feed->steps_per_epoch = length / config->train.batch;
     if (feed->steps_per_epoch == 0) {
         CASK_TRY(cask_error_set(err, CASK_ERR_RANGE,
                                 "train.batch: %lld is more than the %lld images there are",
                                 (long long)config->train.batch, (long long)feed->images));
+    }
+    if (is_mined(feed)) {
+        CASK_TRY(open_bag(feed, config, err));
     }
     cask_log_info("data: %s, %lld images, %lld identities, %d x %d",
                   cask_dataset_kind(feed->dataset), (long long)feed->images,
@@ -138,7 +174,7 @@ done:
 
 /* --------------------------------------------------------------------- run */
 
-static void stop_epoch(struct cask_feed *feed)
+static void stop_loader(struct cask_feed *feed)
 {
     if (feed->loader != NULL) {
         if (feed->batch != NULL) {
@@ -153,7 +189,8 @@ static void stop_epoch(struct cask_feed *feed)
 
 void cask_feed_close(struct cask_feed *feed)
 {
-    stop_epoch(feed);
+    stop_loader(feed);
+    cask_bag_close(&feed->bag);
     cask_identities_free(feed->identities);
     cask_free(feed->good_rows);
     cask_dataset_close(feed->dataset);
@@ -161,30 +198,69 @@ void cask_feed_close(struct cask_feed *feed)
     *feed = (struct cask_feed){0};
 }
 
+enum cask_status cask_feed_connect(struct cask_feed *feed, const struct cask_bag_student *student,
+                                   struct cask_error *err)
+{
+    return is_mined(feed) ? cask_bag_connect(&feed->bag, student, err) : CASK_OK;
+}
+
+enum cask_status cask_feed_state(struct cask_feed *feed, struct cask_state_list *state,
+                                 struct cask_error *err)
+{
+    return is_mined(feed) ? cask_bag_state(&feed->bag, state, err) : CASK_OK;
+}
+
+enum cask_status cask_feed_restored(struct cask_feed *feed, struct cask_error *err)
+{
+    return is_mined(feed) ? cask_bag_restored(&feed->bag, err) : CASK_OK;
+}
+
 void cask_feed_seek(struct cask_feed *feed, int64_t step)
 {
-    stop_epoch(feed);
+    stop_loader(feed);
     feed->next_step = step;
 }
 
-/* A loader for the rest of the epoch that next_step lies in. */
-static enum cask_status start_epoch(struct cask_feed *feed, struct cask_error *err)
+/* A stretch of batches that one loader reads: steps [next_step, end), sampler positions from
+ * `position` on. */
+struct stretch {
+    int64_t end, position;
+};
+
+/* The rest of the epoch that next_step lies in. */
+static struct stretch rest_of_epoch(const struct cask_feed *feed)
 {
-    const int64_t batch = feed->options->batch;
-    const int64_t length = cask_sampler_epoch_length(&feed->sampler);
     const int64_t epoch = feed->next_step / feed->steps_per_epoch,
                   within = feed->next_step % feed->steps_per_epoch;
+    return (struct stretch){.end = (epoch + 1) * feed->steps_per_epoch,
+                            .position = epoch * cask_sampler_epoch_length(&feed->sampler) +
+                                        within * feed->options->batch};
+}
+
+/* The rest of the bag in use. */
+static struct stretch rest_of_bag(const struct cask_feed *feed)
+{
+    int64_t first;
+    const int64_t end = cask_bag_steps(&feed->bag, &first);
+    return (struct stretch){.end = end,
+                            .position = (feed->next_step - first) * feed->options->batch};
+}
+
+static enum cask_status start_loader(struct cask_feed *feed, struct cask_error *err)
+{
+    const int64_t batch = feed->options->batch;
+    const struct stretch rest = is_mined(feed) ? rest_of_bag(feed) : rest_of_epoch(feed);
     const struct cask_loader_options options = {
         .dataset = feed->dataset,
         .sampler = feed->sampler,
         .preprocess = feed->preprocess,
         .batch = (int)batch,
-        .begin = epoch * length + within * batch,
-        .end = epoch * length + feed->steps_per_epoch * batch,
+        .begin = rest.position,
+        .end = rest.position + (rest.end - feed->next_step) * batch,
         .drop_last = true,
         .threads = (int)feed->options->loader_threads,
     };
-    feed->epoch_end = (epoch + 1) * feed->steps_per_epoch;
+    feed->loader_end = rest.end;
     feed->position_end = options.end;
     feed->announced = options.begin;
     return cask_loader_start(&options, &feed->loader, err);
@@ -242,6 +318,20 @@ static enum cask_status replace_bad(const struct cask_feed *feed, struct cask_ba
     return CASK_OK;
 }
 
+/* The loader of a used up bag has been stopped by now. */
+static enum cask_status prepare_bag(struct cask_feed *feed, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    bool fresh = false;
+    const int64_t bad = feed->bag.bad_images;
+    CASK_TRY(cask_bag_prepare(&feed->bag, feed->next_step, &fresh, err));
+    feed->bad_images += feed->bag.bad_images - bad;
+    feed->images_read += fresh ? feed->bag.images : 0;
+    feed->sampler = cask_bag_order(&feed->bag);
+done:
+    return st;
+}
+
 /* Some batches of this epoch ahead of the one at hand, but no more than the cache takes. */
 static void announce(struct cask_feed *feed)
 {
@@ -260,11 +350,14 @@ enum cask_status cask_feed_next(struct cask_feed *feed, const struct cask_batch 
                                 const struct cask_teacher **teacher, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    if (feed->loader != NULL && feed->next_step == feed->epoch_end) {
-        stop_epoch(feed);
+    if (feed->loader != NULL && feed->next_step == feed->loader_end) {
+        stop_loader(feed);
+    }
+    if (is_mined(feed)) {
+        CASK_TRY(prepare_bag(feed, err));
     }
     if (feed->loader == NULL) {
-        CASK_TRY(start_epoch(feed, err));
+        CASK_TRY(start_loader(feed, err));
     }
     if (feed->batch != NULL) {
         cask_loader_give_back(feed->loader, feed->batch);
@@ -299,6 +392,9 @@ bool cask_feed_counts_draws(const struct cask_feed *feed)
 enum cask_status cask_feed_coverage(const struct cask_feed *feed, int64_t first, int64_t end,
                                     struct cask_coverage *coverage, struct cask_error *err)
 {
+    if (is_mined(feed)) {
+        return cask_bag_coverage(&feed->bag, first > 0, coverage, err);
+    }
     /* an epoch of such a sampler is whole batches, so steps and positions keep in line */
     return cask_sampler_coverage(&feed->sampler, first * feed->options->batch,
                                  end * feed->options->batch, coverage, err);

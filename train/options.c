@@ -13,7 +13,7 @@ static const char *const precisions[] = {"auto", "fp32", "bf16", NULL};
 static const char *const teacher_modes[] = {"exact", "topk", NULL};
 static const char *const verify_modes[] = {"first", "always", "off", NULL};
 static const char *const data_checks[] = {"full", "labels", NULL};
-static const char *const samplers[] = {"shuffled", "balanced", "ekd", NULL};
+static const char *const samplers[] = {"shuffled", "balanced", "ekd", "triplets", NULL};
 static const char *const head_parts[] = {"all", "general", NULL};
 static const char *const choices[] = {"auto", "yes", "no", NULL};
 
@@ -87,14 +87,18 @@ static const struct cask_config_row train_rows[] = {
     {"sampler", CASK_CONFIG_ENUM, AT(sampler), "shuffled", 0, 0, samplers, NULL,
      "shuffled: a new permutation each epoch; balanced: identities x per_identity images, for "
      "losses over pairs; ekd: a general and a balanced part, the batch is both and an epoch counts "
-     "the general one"},
+     "the general one; triplets: for loss.triplet, mined with the student out of bags"},
     {"identities", CASK_CONFIG_INT, AT(identities), "0", 0, 65536, NULL, "N",
-     "balanced part: different identities; 0: as many as fill the batch, with ekd half of it"},
+     "balanced part: different identities; 0: as many as fill the batch, with ekd half of it, with "
+     "triplets the bag"},
     {"per_identity", CASK_CONFIG_INT, AT(per_identity), "4", 1, 65536, NULL, "N",
      "balanced part: images of an identity; one that has fewer gives both views of each, then "
      "repeats"},
     {"min_images", CASK_CONFIG_INT, AT(min_images), "1", 1, 65536, NULL, "N",
      "balanced part: identities with fewer images are left out; 2 for loss.triplet"},
+    {"bag", CASK_CONFIG_INT, AT(bag), "7200", 4, 1e8, NULL, "N",
+     "triplets: images that the student embeds to mine the next batches' triplets from, "
+     "train.per_identity of each identity (18 in the original)"},
     {"head_on", CASK_CONFIG_ENUM, AT(head_on), "general", 0, 0, head_parts, NULL,
      "ekd: the head's cross-entropy counts all images or the general part only (paper and code)"},
     {"teacher_mode", CASK_CONFIG_ENUM, AT(teacher_mode), "exact", 0, 0, teacher_modes, NULL,
@@ -236,7 +240,9 @@ int64_t cask_train_identities(const struct cask_train_options *train)
     if (train->sampler == CASK_ORDER_SHUFFLED || train->identities > 0) {
         return train->sampler == CASK_ORDER_SHUFFLED ? 0 : train->identities;
     }
-    const int64_t part = train->sampler == CASK_ORDER_EKD ? train->batch / 2 : train->batch;
+    const int64_t part = train->sampler == CASK_ORDER_EKD        ? train->batch / 2
+                         : train->sampler == CASK_ORDER_TRIPLETS ? train->bag
+                                                                 : train->batch;
     return part / train->per_identity;
 }
 
@@ -245,6 +251,30 @@ int64_t cask_train_general(const struct cask_train_options *train)
     return train->sampler == CASK_ORDER_EKD
                ? train->batch - cask_train_identities(train) * train->per_identity
                : 0;
+}
+
+static enum cask_status check_triplets(const struct cask_train_config *config,
+                                       struct cask_error *err)
+{
+    const struct cask_train_options *train = &config->train;
+    const long long people = cask_train_identities(train), shots = train->per_identity;
+    if (!(cask_config_real(config->rows, "loss.triplet.weight") > 0)) {
+        return cask_error_set(err, CASK_ERR_USAGE,
+                              "train.sampler: triplets are for loss.triplet, whose weight is 0");
+    }
+    if (people < 2 || shots < 2 || people * shots != train->bag) {
+        return cask_error_set(err, CASK_ERR_USAGE,
+                              "train.bag: expected at least two identities x at least two images "
+                              "(train.identities x train.per_identity), found %lld x %lld for a "
+                              "bag of %lld",
+                              people, shots, (long long)train->bag);
+    }
+    if (train->batch % 3 != 0) {
+        return cask_error_set(err, CASK_ERR_USAGE,
+                              "train.batch: expected a multiple of three for triplets, found %lld",
+                              (long long)train->batch);
+    }
+    return CASK_OK;
 }
 
 static enum cask_status check_sampler(const struct cask_train_options *train,
@@ -317,7 +347,8 @@ enum cask_status cask_train_config_check_values(const struct cask_train_config *
     if (train->nesterov && !(train->momentum > 0)) {
         return cask_error_set(err, CASK_ERR_USAGE, "train.nesterov needs a train.momentum over 0");
     }
-    enum cask_status st = check_sampler(train, err);
+    enum cask_status st = train->sampler == CASK_ORDER_TRIPLETS ? check_triplets(config, err)
+                                                                : check_sampler(train, err);
     if (st == CASK_OK) {
         st = check_valid(&config->valid, err);
     }

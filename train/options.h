@@ -21,7 +21,7 @@ enum cask_decay_group { CASK_DECAY_ALL, CASK_DECAY_NO_BN_BIAS, CASK_DECAY_TFACE 
 enum cask_clip_scope { CASK_CLIP_NETWORK, CASK_CLIP_ALL };
 enum cask_teacher_mode { CASK_TEACHER_EXACT, CASK_TEACHER_TOPK };
 enum cask_data_check { CASK_CHECK_FULL, CASK_CHECK_LABELS };
-enum cask_order { CASK_ORDER_SHUFFLED, CASK_ORDER_BALANCED, CASK_ORDER_EKD };
+enum cask_order { CASK_ORDER_SHUFFLED, CASK_ORDER_BALANCED, CASK_ORDER_EKD, CASK_ORDER_TRIPLETS };
 enum cask_head_on { CASK_HEAD_ON_ALL, CASK_HEAD_ON_GENERAL };
 enum cask_choice { CASK_CHOICE_AUTO, CASK_CHOICE_YES, CASK_CHOICE_NO };
 
@@ -44,7 +44,7 @@ struct cask_train_options {
     struct cask_config_texts freeze; /* backbone, bn, patterns of parameter names */
     bool mirror;
     int sampler; /* enum cask_order */
-    int64_t identities, per_identity, min_images;
+    int64_t identities, per_identity, min_images, bag;
     int head_on; /* enum cask_head_on */
     int64_t threads, loader_threads;
     int precision; /* enum cask_precision */
@@ -92,7 +92,7 @@ enum cask_status cask_train_config_check(const struct cask_train_config *config,
                                          struct cask_error *err);
 
 /* Identities in a step's balanced part: train.identities, or as many as fill the batch (ekd: half
- * of it). 0 for shuffled images. */
+ * of it; triplets: the bag). 0 for shuffled images. */
 int64_t cask_train_identities(const struct cask_train_options *train);
 /* Images in a step's general part; 0 where there is only one part. */
 int64_t cask_train_general(const struct cask_train_options *train);

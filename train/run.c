@@ -43,6 +43,7 @@ static const char *const shared_keys[] = {
     "train.identities",
     "train.per_identity",
     "train.min_images",
+    "train.bag",
     "train.teacher_mode",
     "train.accept_mismatch",
     "train.threads",
@@ -71,6 +72,12 @@ enum cask_status cask_run_can_share(const struct cask_train_config *a,
 {
     enum cask_status st = CASK_OK;
     struct difference first = {.key = ""};
+    if (a->train.sampler == CASK_ORDER_TRIPLETS || b->train.sampler == CASK_ORDER_TRIPLETS) {
+        return cask_error_set(err, CASK_ERR_MISMATCH,
+                              "%s and %s cannot be trained together: train.sampler: triplets are "
+                              "mined with one student and are no batches for another",
+                              a->out, b->out);
+    }
     char *dump_a = cask_config_dump(a->rows), *dump_b = cask_config_dump(b->rows);
     if (dump_a == NULL || dump_b == NULL) {
         CASK_TRY(cask_error_memory(err, 1, "settings as text"));

@@ -51,6 +51,20 @@ static enum cask_status create_trainer(struct cask_student *student, struct cask
     return cask_trainer_create(student->config, &setting, &student->trainer, err);
 }
 
+static enum cask_status embed(void *user, const float *pixels, int count, float *embedding,
+                              struct cask_error *err)
+{
+    return cask_trainer_embed(user, pixels, count, embedding, err);
+}
+
+static enum cask_status connect_feed(struct cask_student *student, struct cask_error *err)
+{
+    struct cask_trainer *trainer = student->trainer;
+    const struct cask_bag_student who = {
+        .embed = embed, .user = trainer, .device = trainer->device, .dim = trainer->dim};
+    return cask_feed_connect(student->feed, &who, err);
+}
+
 /* Without any label there are no classes to speak of, and the head learns nothing. */
 static enum cask_status check_losses(const struct cask_student *student, struct cask_error *err)
 {
@@ -76,6 +90,7 @@ static enum cask_status restore(struct cask_student *student, struct cask_error 
     CASK_TRY(cask_trainer_state(student->trainer, &student->state, err));
     CASK_TRY(cask_metrics_state(&student->metrics, &student->state, err));
     CASK_TRY(cask_validation_state(&student->validation, &student->state, err));
+    CASK_TRY(cask_feed_state(student->feed, &student->state, err));
     CASK_TRY(cask_checkpoint_restore_state(folder->checkpoints, folder->identity, &student->state,
                                            &found_note, &found, err));
     snprintf(student->note.identity, sizeof student->note.identity, "%s", folder->identity);
@@ -83,6 +98,7 @@ static enum cask_status restore(struct cask_student *student, struct cask_error 
     if (found) {
         cask_trainer_restored(student->trainer);
         cask_validation_restored(&student->validation);
+        CASK_TRY(cask_feed_restored(student->feed, err));
         student->note.step = student->steps_done = found_note.step;
         student->note.seconds = student->seconds = found_note.seconds;
         cask_log_info("continuing after step %" PRId64 " of %s", student->steps_done, folder->path);
@@ -130,6 +146,7 @@ enum cask_status cask_student_open(struct cask_student *student, struct cask_fee
     cask_device_describe(device, student->note.device, sizeof student->note.device);
     CASK_TRY(create_trainer(student, device, err));
     CASK_TRY(check_losses(student, err));
+    CASK_TRY(connect_feed(student, err));
     CASK_TRY(cask_validation_open(&student->validation, &config->valid, &feed->preprocess,
                                   (int)config->train.loader_threads, err));
     log_plan(student);

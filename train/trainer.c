@@ -67,6 +67,10 @@ static enum cask_status create_network(struct cask_trainer *trainer,
     }
     CASK_TRY(cask_plan_create(trainer->net, (int)trainer->config->train.batch, CASK_MODE_TRAIN,
                               &trainer->plan, err));
+    if (trainer->config->train.sampler == CASK_ORDER_TRIPLETS) {
+        CASK_TRY(cask_plan_create(trainer->net, (int)trainer->config->train.batch, CASK_MODE_EVAL,
+                                  &trainer->eval_plan, err));
+    }
     cask_log_info("student: %s, %.2f M parameters, %.1f M multiply-adds an image, embedding of %d; "
                   "%.0f MiB to train a batch of %lld",
                   cask_graph_name(trainer->graph),
@@ -104,6 +108,9 @@ static enum cask_status create_criterion(struct cask_trainer *trainer,
     if (st == CASK_OK && trainer->config->train.head_on == CASK_HEAD_ON_GENERAL) {
         cask_criterion_set_head_rows(trainer->criterion,
                                      (int)cask_train_general(&trainer->config->train));
+    }
+    if (st == CASK_OK && trainer->config->train.sampler == CASK_ORDER_TRIPLETS) {
+        st = cask_criterion_set_triplets(trainer->criterion, err);
     }
     return st;
 }
@@ -145,6 +152,7 @@ void cask_trainer_free(struct cask_trainer *trainer)
     cask_free(trainer->d_embedding);
     cask_criterion_free(trainer->criterion);
     cask_plan_free(trainer->plan);
+    cask_plan_free(trainer->eval_plan);
     cask_net_free(trainer->net);
     cask_graph_free(trainer->graph);
     cask_free(trainer);
@@ -212,6 +220,12 @@ done:
         cask_error_prefix(err, "step %lld", (long long)step + 1);
     }
     return st;
+}
+
+enum cask_status cask_trainer_embed(struct cask_trainer *trainer, const float *pixels, int count,
+                                    float *embedding, struct cask_error *err)
+{
+    return cask_plan_forward(trainer->eval_plan, pixels, count, embedding, err);
 }
 
 /* ------------------------------------------------------------------- state */

@@ -30,6 +30,7 @@ struct cask_trainer {
     struct cask_graph *graph;
     struct cask_net *net;
     struct cask_plan *plan;
+    struct cask_plan *eval_plan; /* of cask_trainer_embed; NULL: not asked for */
     struct cask_criterion *criterion;
     struct cask_schedule schedule;
     struct cask_watch watch;
@@ -72,6 +73,11 @@ enum cask_status cask_trainer_step(struct cask_trainer *trainer, int64_t step,
                                    const struct cask_batch *batch,
                                    const struct cask_teacher *teacher, bool measure,
                                    struct cask_step_report *report, struct cask_error *err);
+
+/* Raw embeddings [count][dim] of at most train.batch images by the network as it is, in eval mode.
+ * Only with train.sampler: triplets. */
+enum cask_status cask_trainer_embed(struct cask_trainer *trainer, const float *pixels, int count,
+                                    float *embedding, struct cask_error *err);
 
 /* Adds every array that a resumed run needs. */
 enum cask_status cask_trainer_state(struct cask_trainer *trainer, struct cask_state_list *state,
