@@ -9,6 +9,7 @@
 #include "eval/embeddings.h"
 #include "eval/eval.h"
 #include "eval/megaface.h"
+#include "eval/resample.h"
 
 static const char usage[] =
     "usage: evaluate megaface --probes LIST --distractors LIST --probe-dir DIR --distractor-dir "
@@ -28,7 +29,7 @@ struct options {
     struct model_options model;
     const char *probes, *distractors, *probe_dir, *distractor_dir, *probe_npy, *distractor_npy;
     const char *features, *work, *probe_noise, *distractor_noise, *json, *csv;
-    int64_t limit, seed, views;
+    int64_t limit, seed, views, draws;
     double far;
     int noise_rule, flip, bad_images;
 };
@@ -62,7 +63,10 @@ static const struct cask_config_row rows[] = {
      "megaface_noises.txt"},
     {"noise_rule", CASK_CONFIG_ENUM, ROW(noise_rule), "insightface", 0, 0, cask_noise_rule_names,
      NULL, "what is done with the images of the noise lists"},
-    {"seed", CASK_CONFIG_INT, ROW(seed), "1", 0, 1e15, NULL, "N", "of insightface's noise rule"},
+    {"seed", CASK_CONFIG_INT, ROW(seed), "1", 0, 1e15, NULL, "N",
+     "of insightface's noise rule and of the draws"},
+    {"bootstrap", CASK_CONFIG_INT, ROW(draws), "1000", 0, 100000, NULL, "N",
+     "draws for the intervals; 0: none"},
     {"far", CASK_CONFIG_REAL, ROW(far), "1e-6", 1e-12, 0.1, NULL, "RATE", "target of TPR at FAR"},
     {"work", CASK_CONFIG_TEXT, ROW(work), "", 0, 0, NULL, "DIR", "where embeddings are kept"},
     {"bad_images", CASK_CONFIG_ENUM, ROW(bad_images), "stop", 0, 0, bad_policy_names, NULL,
@@ -91,7 +95,9 @@ struct run {
     struct cask_probes probes;
     struct cask_megaface found;
     struct findings findings;
-    char line[400];
+    struct cask_megaface_draws draws;
+    struct cask_interval intervals[CASK_MEGAFACE_RANKS + 1]; /* percent: rank-1..10, TPR */
+    char line[600];
 };
 
 static enum cask_status check_options(const struct options *o, struct cask_error *err)
@@ -207,6 +213,25 @@ static double percent(int64_t part, int64_t whole)
     return whole > 0 ? 100.0 * (double)part / (double)whole : NAN;
 }
 
+static void find_intervals(struct run *r)
+{
+    int64_t units = r->draws.identities < r->found.pairs ? r->draws.identities : r->found.pairs;
+    for (int n = 0; n <= CASK_MEGAFACE_RANKS; n++) {
+        r->intervals[n] = r->draws.values == NULL
+                              ? (struct cask_interval){NAN, NAN}
+                              : interval_of_draws(r->draws.values + (int64_t)n * r->draws.draws,
+                                                  r->draws.draws, units);
+    }
+    if (r->draws.values != NULL) {
+        size_t used = strlen(r->line);
+        snprintf(r->line + used, sizeof r->line - used,
+                 "; 95 %%: bootstrap over %lld identities of probes, %d draws, seed %llu",
+                 (long long)r->draws.identities, r->draws.draws, (unsigned long long)r->draws.seed);
+        findings_add(&r->findings, "draws whose TPR is taken at the smallest negative kept",
+                     r->draws.shallow, "of %d", r->draws.draws);
+    }
+}
+
 static void describe(struct run *r)
 {
     const struct options *o = r->options;
@@ -235,14 +260,20 @@ static void describe(struct run *r)
 static void print(const struct run *r, FILE *stream)
 {
     const struct cask_megaface *f = &r->found;
+    char text[3][48];
     fprintf(stream, "megaface: %lld probes of %lld identities, %lld pairs, %lld distractors\n",
             (long long)f->probes, (long long)r->probe.list.identities, (long long)f->pairs,
             (long long)f->distractors);
-    fprintf(stream, "  rank-1 %.2f%% (%lld), rank-10 %.2f%% (%lld), TPR@FAR=%g %.2f%% (%lld)\n",
+    fprintf(stream,
+            "  rank-1 %.2f%% (%lld), rank-10 %.2f%% (%lld), TPR@FAR=%g %.2f%% (%lld)\n"
+            "  95 %% intervals: rank-1 %s, rank-10 %s, TPR %s\n",
             percent(f->hits[0], f->pairs), (long long)f->hits[0],
             percent(f->hits[CASK_MEGAFACE_RANKS - 1], f->pairs),
             (long long)f->hits[CASK_MEGAFACE_RANKS - 1], r->options->far,
-            percent(f->accepted, f->pairs), (long long)f->accepted);
+            percent(f->accepted, f->pairs), (long long)f->accepted,
+            cask_interval_text(r->intervals[0], text[0]),
+            cask_interval_text(r->intervals[CASK_MEGAFACE_RANKS - 1], text[1]),
+            cask_interval_text(r->intervals[CASK_MEGAFACE_RANKS], text[2]));
     fprintf(stream, "  threshold %.6f, %lld of %lld negatives allowed\n", f->threshold,
             (long long)f->allowed, (long long)f->negatives);
     fprintf(stream, "  protocol: %s\n", r->line);
@@ -266,6 +297,9 @@ static struct cask_json *to_json(const struct run *r)
     cask_json_set(json, "hits", hits);
     cask_json_set_real(json, "rank1", percent(f->hits[0], f->pairs));
     cask_json_set_real(json, "rank10", percent(f->hits[CASK_MEGAFACE_RANKS - 1], f->pairs));
+    cask_json_set_interval(json, "rank1_interval", r->intervals[0]);
+    cask_json_set_interval(json, "rank10_interval", r->intervals[CASK_MEGAFACE_RANKS - 1]);
+    cask_json_set_interval(json, "tpr_interval", r->intervals[CASK_MEGAFACE_RANKS]);
     cask_json_set_real(json, "far", r->options->far);
     cask_json_set_real(json, "tpr", percent(f->accepted, f->pairs));
     cask_json_set_int(json, "accepted", f->accepted);
@@ -279,7 +313,6 @@ static struct cask_json *to_json(const struct run *r)
 static enum cask_status write_files(const struct run *r, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    const struct cask_interval none = {NAN, NAN};
     const char *rule = cask_noise_rule_names[r->options->noise_rule];
     const char *model = r->options->model.model;
     struct cask_text text = {0};
@@ -289,11 +322,13 @@ static enum cask_status write_files(const struct run *r, struct cask_error *err)
     for (int n = 0; n < CASK_MEGAFACE_RANKS; n++) {
         snprintf(number, sizeof number, "rank %d", n + 1);
         cask_report_csv_line(&text, model, "megaface", rule, number,
-                             percent(r->found.hits[n], r->found.pairs), none, r->found.pairs);
+                             percent(r->found.hits[n], r->found.pairs), r->intervals[n],
+                             r->found.pairs);
     }
     snprintf(number, sizeof number, "tpr at far %g", r->options->far);
     cask_report_csv_line(&text, model, "megaface", rule, number,
-                         percent(r->found.accepted, r->found.pairs), none, r->found.pairs);
+                         percent(r->found.accepted, r->found.pairs),
+                         r->intervals[CASK_MEGAFACE_RANKS], r->found.pairs);
     CASK_TRY(result_write_csv(r->options->csv, &text, err));
 done:
     cask_text_release(&text);
@@ -330,17 +365,23 @@ static enum cask_status run(const struct options *o, struct cask_error *err)
     CASK_TRY(open_side(r, &r->probe, 0, err));
     CASK_TRY(open_side(r, &r->distractor, o->limit, err));
     CASK_TRY(read_probes(r, err));
-    struct cask_megaface_options options = {r->device, (int)o->model.threads, o->far,
+    struct cask_megaface_options options = {r->device,
+                                            (int)o->model.threads,
+                                            o->far,
                                             (enum cask_noise_rule)o->noise_rule,
-                                            r->distractor.noise.noisy};
+                                            r->distractor.noise.noisy,
+                                            o->draws > 0 ? &r->draws : NULL};
+    r->draws = (struct cask_megaface_draws){.draws = (int)o->draws, .seed = (uint64_t)o->seed};
     CASK_TRY(cask_megaface_run(&r->probes, &r->distractor.rows, &options, &r->found, err));
     describe(r);
+    find_intervals(r);
     print(r, stdout);
     CASK_TRY(write_files(r, err));
 done:
     close_side(&r->probe);
     close_side(&r->distractor);
     cask_free(r->probes.rows);
+    cask_free(r->draws.values);
     cask_device_close(r->device);
     model_close(&r->model);
     cask_free(r);

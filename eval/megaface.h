@@ -91,6 +91,16 @@ struct cask_megaface_options {
     double far;                 /* 1e-6 */
     enum cask_noise_rule rule;
     const bool *noisy; /* [distractors] or NULL, borrowed */
+    /* for intervals, or NULL: identities are drawn with replacement */
+    struct cask_megaface_draws {
+        int draws;
+        uint64_t seed;
+        int64_t identities; /* found */
+        /* found: draws that give less weight to the 4 k largest negatives than they may accept: the
+         * smallest of these is their threshold */
+        int64_t shallow;
+        double *values; /* found: [RANKS + 1][draws], percent: rank-1..10, TPR; caller frees */
+    } * draws;
 };
 
 struct cask_megaface {

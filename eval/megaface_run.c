@@ -7,6 +7,7 @@
 #include "common/thread.h"
 #include "eval/largest.h"
 #include "eval/megaface.h"
+#include "eval/megaface_draws.h"
 
 enum {
     BLOCK = 1024, /* distractors in one product */
@@ -32,6 +33,7 @@ struct run {
     int64_t hits[SLICES][CASK_MEGAFACE_RANKS], pairs[SLICES], accepted[SLICES];
     double threshold;
     bool none_allowed;
+    struct megaface_detail detail; /* for intervals */
     struct cask_megaface *out;
 };
 
@@ -150,7 +152,7 @@ static void keep_task(void *user, int64_t slice, int worker)
                 if (scores[j] > best[CASK_MEGAFACE_RANKS - 1]) {
                     insert(best, scores[j]);
                 }
-                cask_largest_offer(largest, scores[j]);
+                cask_largest_offer(largest, scores[j], (uint32_t)p);
             }
         }
     }
@@ -205,6 +207,9 @@ static void count_task(void *user, int64_t slice, int worker)
             for (int n = 0; n < CASK_MEGAFACE_RANKS; n++) {
                 r->hits[slice][n] += score >= best[n];
             }
+            if (r->options->draws != NULL) {
+                megaface_detail_add(&r->detail, p, score, best);
+            }
             r->accepted[slice] +=
                 r->none_allowed ? (double)score > r->threshold : (double)score >= r->threshold;
         }
@@ -240,10 +245,10 @@ static enum cask_status find_threshold(struct run *r, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_largest all = {0};
-    CASK_TRY(cask_largest_open(&all, r->largest[0].capacity, err));
+    CASK_TRY(cask_largest_open(&all, r->out->allowed > 0 ? r->out->allowed : 1, err));
     for (int s = 0; s < SLICES; s++) {
         for (int64_t i = 0; i < r->largest[s].count; i++) {
-            cask_largest_offer(&all, r->largest[s].values[i]);
+            cask_largest_offer(&all, r->largest[s].kept[i].value, 0);
         }
     }
     r->none_allowed = r->out->allowed == 0;
@@ -284,7 +289,9 @@ static enum cask_status open_run(struct run *r, int threads, struct cask_error *
         r->best[i] = -INFINITY;
     }
     for (int s = 0; s < SLICES; s++) {
-        CASK_TRY(cask_largest_open(&r->largest[s], r->out->allowed > 0 ? r->out->allowed : 1, err));
+        int64_t most = r->out->allowed > 0 ? r->out->allowed : 1;
+        CASK_TRY(cask_largest_open(&r->largest[s],
+                                   r->options->draws != NULL ? MEGAFACE_DEPTH * most : most, err));
     }
     memcpy(r->probe_rows, probes->rows, count * dim * sizeof(float));
 done:
@@ -299,19 +306,10 @@ static void close_run(struct run *r)
     cask_buffer_free(device, r->scores);
     cask_free(r->best);
     cask_free(r->readers);
+    megaface_detail_close(&r->detail);
     for (int s = 0; s < SLICES; s++) {
         cask_largest_close(&r->largest[s]);
     }
-}
-
-/* The most negatives that may be accepted: the largest k with k / n <= far. */
-static int64_t allowed_of(double far, int64_t negatives)
-{
-    int64_t allowed = (int64_t)(far * (double)negatives);
-    while ((double)(allowed + 1) / (double)negatives <= far) {
-        allowed++;
-    }
-    return allowed;
 }
 
 enum cask_status cask_megaface_run(const struct cask_probes *probes,
@@ -326,12 +324,19 @@ enum cask_status cask_megaface_run(const struct cask_probes *probes,
     struct run r = {.probes = probes, .options = options, .source = distractors, .out = out};
     *out = (struct cask_megaface){.probes = probes->count, .distractors = distractors->count};
     out->negatives = probes->count * distractors->count;
-    out->allowed = out->negatives > 0 ? allowed_of(options->far, out->negatives) : 0;
+    out->allowed = out->negatives > 0 ? megaface_allowed(options->far, out->negatives) : 0;
     CASK_TRY(open_run(&r, threads, err));
     CASK_TRY(cask_pool_create(threads, &pool, err));
     CASK_TRY(stream_distractors(&r, pool, err));
     CASK_TRY(find_threshold(&r, err));
+    if (options->draws != NULL) {
+        CASK_TRY(
+            megaface_detail_open(&r.detail, probes, distractors->count, r.largest, SLICES, err));
+    }
     CASK_TRY(count_pairs(&r, pool, err));
+    if (options->draws != NULL) {
+        CASK_TRY(megaface_draw(&r.detail, options->far, options->draws, err));
+    }
     for (int w = 0; w < threads; w++) {
         const struct read_state *reader = &r.readers[w];
         if (reader->zeros > 0) {

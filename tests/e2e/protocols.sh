@@ -142,9 +142,13 @@ for rule in keep insightface facexzoo; do
         "$python" - "$work/m.json" "$golden/megaface.txt" $number <<'PYTHON'
 import json, sys
 r = json.load(open(sys.argv[1]))
-want = next(list(map(int, l.split()[2:])) for l in open(sys.argv[2]) if l.split()[:2] == ["100", sys.argv[3]])
+want = next(list(map(int, l.split()[2:17])) for l in open(sys.argv[2]) if l.split()[:2] == ["100", sys.argv[3]])
 assert r["hits"] + [r["pairs"], r["negatives_allowed"], r["accepted"]] == want[:13], (r, want)
 assert {f["what"]: f["times"] for f in r["findings"]} == {"noisy probes": want[13], "noisy distractors": want[14]}
+for key in ("rank1", "rank10", "tpr"):
+    low, high = r[key + "_interval"]
+    assert low <= r[key] <= high and low < high, (key, r)
+assert "bootstrap over 14 identities of probes, 1000 draws" in r["protocol"]
 PYTHON
         grep -q "protocol: MegaFace, 3000 distractors, noise $rule" "$work/table" || fail "the protocol: $(cat "$work/table")"
     done

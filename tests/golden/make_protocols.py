@@ -251,7 +251,18 @@ def megaface_counts(seed, rule):
             hits += sims[p, g] >= ordered[p, :10]
             accepted += sims[p, g] >= threshold
             closest = min(closest, abs(sims[p, g] - ordered[p, :10]).min(), abs(sims[p, g] - threshold))
-    return list(hits) + [same.sum(), k, accepted, noisy_probe.sum(), noisy.sum()], closest
+    draws = []
+    people = np.unique(identity)
+    for d in range(6):
+        times = drawn(3, d, len(people))[np.searchsorted(people, identity)]
+        again = np.repeat(scores, times, axis=0)
+        at = np.sort(again.ravel())[::-1][int(FAR * again.size) - 1]
+        weight = same * times[:, None]
+        for n in range(10):
+            draws.append(100 * (weight * (sims >= ordered[:, n:n + 1])).sum() / weight.sum())
+        draws.append(100 * (weight * (sims >= at)).sum() / weight.sum())
+        closest = min(closest, abs(sims - at)[weight > 0].min())
+    return list(hits) + [same.sum(), k, accepted, noisy_probe.sum(), noisy.sum()], closest, draws
 
 
 def megaface():
@@ -261,8 +272,9 @@ def megaface():
             rows = [megaface_counts(seed, rule) for rule in ("keep", "insightface", "facexzoo")]
             if min(r[1] for r in rows) < 2e-6:
                 continue  # a decision that float32 could turn
-            for rule, (row, _) in enumerate(rows):
-                out.write("%d %d %s\n" % (seed, rule, " ".join(str(int(v)) for v in row)))
+            for rule, (row, _, draws) in enumerate(rows):
+                out.write("%d %d %s %s\n" % (seed, rule, " ".join(str(int(v)) for v in row),
+                                             " ".join("%.10g" % v for v in draws)))
             cases += 1
             if cases == 6:
                 break

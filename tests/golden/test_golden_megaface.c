@@ -2,11 +2,13 @@
  * make_protocols.py. Counts are equal to the last one. */
 #include "tests/support/test.h"
 
+#include <math.h>
+
 #include "common/mem.h"
 #include "common/rng.h"
 #include "eval/megaface.h"
 
-enum { PROBES = 90, PEOPLE = 14, DISTRACTORS = 3000, DIM = 20 };
+enum { PROBES = 90, PEOPLE = 14, DISTRACTORS = 3000, DIM = 20, DRAWS = 6 };
 
 static double centred(uint64_t seed, uint64_t stream, int64_t counter)
 {
@@ -56,6 +58,7 @@ static void run_case(const char *backend, uint64_t seed, int rule, int threads, 
     struct cask_device *device = NULL;
     struct drawn *d = cask_alloc(1, sizeof *d);
     struct cask_megaface got;
+    struct cask_megaface_draws draws = {.draws = DRAWS, .seed = 3};
     draw(seed, d);
     struct cask_rows_array array = {d->distractors, DIM};
     struct cask_rows rows = cask_rows_of_array(&array, DISTRACTORS);
@@ -66,8 +69,8 @@ static void run_case(const char *backend, uint64_t seed, int rule, int threads, 
                                  .noisy = d->noisy_probe};
     assert_ok(cask_device_open(&device_options, &device, &err));
     assert_ok(cask_probes_clean(&probes, (enum cask_noise_rule)rule, seed, &err));
-    struct cask_megaface_options options = {device, threads, 1e-4, (enum cask_noise_rule)rule,
-                                            d->noisy};
+    struct cask_megaface_options options = {device,   threads, 1e-4, (enum cask_noise_rule)rule,
+                                            d->noisy, &draws};
     assert_ok(cask_megaface_run(&probes, &rows, &options, &got, &err));
     for (int n = 0; n < CASK_MEGAFACE_RANKS; n++) {
         expect("hits", got.hits[n], file, seed, rule);
@@ -77,6 +80,18 @@ static void run_case(const char *backend, uint64_t seed, int rule, int threads, 
     expect("accepted", got.accepted, file, seed, rule);
     expect("noisy probes", probes.noisy_count, file, seed, rule);
     expect("noisy distractors", got.noisy_distractors, file, seed, rule);
+    for (int n = 0; n < DRAWS * (CASK_MEGAFACE_RANKS + 1); n++) {
+        int rank = n % (CASK_MEGAFACE_RANKS + 1), draw_number = n / (CASK_MEGAFACE_RANKS + 1);
+        double want, value = draws.values[rank * DRAWS + draw_number];
+        assert_int_equal(fscanf(file, "%lf", &want), 1);
+        if (!(fabs(value - want) <= 1e-6)) {
+            fail_msg("seed %llu, rule %s, draw %d, number %d: %.10g, expected %.10g",
+                     (unsigned long long)seed, cask_noise_rule_names[rule], draw_number, rank,
+                     value, want);
+        }
+    }
+    assert_int_equal(draws.shallow, 0);
+    cask_free(draws.values);
     assert_int_equal(got.zero_distractors, 0);
     assert_true(got.hits[0] > 0 && got.hits[0] < got.hits[9] && got.hits[9] < got.pairs);
     cask_device_close(device);
