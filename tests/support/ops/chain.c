@@ -57,27 +57,6 @@ static struct room *room_of(const struct op_run *run)
     return run->user;
 }
 
-static struct cask_conv_desc conv_of(struct op_case *parsed)
-{
-    int kernel = op_number(parsed, "r", 1), pad = op_number(parsed, "p", 0);
-    return (struct cask_conv_desc){
-        .n = op_number(parsed, "n", 1),
-        .h = op_number(parsed, "h", 1),
-        .w = op_number(parsed, "w", 1),
-        .in_c = op_number(parsed, "c", 1),
-        .out_c = op_number(parsed, "k", 1),
-        .kernel_h = kernel,
-        .kernel_w = kernel,
-        .stride = op_number(parsed, "s", 1),
-        .pad_top = pad,
-        .pad_left = pad,
-        .pad_bottom = pad,
-        .pad_right = pad,
-        .groups = op_number(parsed, "g", 1),
-        .bias = op_flag(parsed, "bias"),
-    };
-}
-
 static void declare_vector(struct op_spec *spec, int index, const char *name, enum op_role role,
                            int c, double low, double high)
 {
@@ -118,7 +97,7 @@ static void declare_statistics(struct op_spec *spec, int c)
 
 static void declare_chain(struct op_case *parsed, struct op_spec *spec)
 {
-    struct cask_conv_desc d = conv_of(parsed);
+    struct cask_conv_desc d = op_conv_desc(parsed);
     int h = cask_conv_out_h(&d), w = cask_conv_out_w(&d);
     bool relu = op_flag(parsed, "relu");
     op_flag(parsed, "smooth");
@@ -215,7 +194,7 @@ static struct cask_batchnorm_grads grads_of(const struct op_run *run, int dgamma
 static enum cask_status open_chain(struct op_run *run, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    struct cask_conv_desc d = conv_of(run->parsed);
+    struct cask_conv_desc d = op_conv_desc(run->parsed);
     struct room *room = cask_buffer_alloc(run->device, sizeof *room);
     run->user = room;
     if (room == NULL) {

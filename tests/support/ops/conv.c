@@ -10,7 +10,7 @@
 
 enum { X, W, BIAS, DY, Y, DX, DW, DBIAS };
 
-static struct cask_conv_desc describe(struct op_case *parsed)
+struct cask_conv_desc op_conv_desc(struct op_case *parsed)
 {
     int kernel = op_number(parsed, "r", 1), pad = op_number(parsed, "p", 0);
     return (struct cask_conv_desc){
@@ -34,7 +34,7 @@ static struct cask_conv_desc describe(struct op_case *parsed)
 
 static void declare(struct op_case *parsed, struct op_spec *spec)
 {
-    struct cask_conv_desc d = describe(parsed);
+    struct cask_conv_desc d = op_conv_desc(parsed);
     int group_in = d.in_c / d.groups, group_out = d.out_c / d.groups;
     int h = cask_conv_out_h(&d), w = cask_conv_out_w(&d);
     double taps = (double)d.kernel_h * d.kernel_w, pixels = (double)d.n * h * w;
@@ -60,7 +60,7 @@ static void declare(struct op_case *parsed, struct op_spec *spec)
 static enum cask_status open_conv(struct op_run *run, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    struct cask_conv_desc d = describe(run->parsed);
+    struct cask_conv_desc d = op_conv_desc(run->parsed);
     CASK_TRY(run->ops->conv_open(run->device, &d, &run->conv, err));
     /* Products go to oneDNN, which promises equal bits only for an equal number of threads. */
     run->any_threads = strstr(run->ops->conv_describe(run->conv), "matmul") == NULL;

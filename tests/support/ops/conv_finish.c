@@ -9,25 +9,10 @@ enum { X, W, BIAS, RESIDUAL, SLOPE, Y };
 
 static struct cask_conv_desc describe(struct op_case *parsed)
 {
-    int kernel = op_number(parsed, "r", 1), pad = op_number(parsed, "p", 0);
-    return (struct cask_conv_desc){
-        .n = op_number(parsed, "n", 1),
-        .h = op_number(parsed, "h", 1),
-        .w = op_number(parsed, "w", 1),
-        .in_c = op_number(parsed, "c", 1),
-        .out_c = op_number(parsed, "k", 1),
-        .kernel_h = kernel,
-        .kernel_w = kernel,
-        .stride = op_number(parsed, "s", 1),
-        .pad_top = pad,
-        .pad_left = pad,
-        .pad_bottom = pad,
-        .pad_right = pad,
-        .groups = op_number(parsed, "g", 1),
-        .bias = true,
-        .inference = true,
-        .border = op_flag(parsed, "border"),
-    };
+    struct cask_conv_desc desc = op_conv_desc(parsed);
+    desc.bias = desc.inference = true;
+    desc.border = op_flag(parsed, "border");
+    return desc;
 }
 
 static enum cask_activation which(struct op_case *parsed)

@@ -185,6 +185,9 @@ enum cask_status op_check_gradient(struct cask_device *ref64, const char *text,
 
 extern const char *const op_cases[];      /* ends with NULL */
 extern const char *const op_tiny_cases[]; /* small enough to difference every element */
+/* The convolution that a case describes; the words are those of conv.c. */
+struct cask_conv_desc op_conv_desc(struct op_case *parsed);
+
 extern const struct op_family *const op_families[];
 
 extern const struct op_family op_family_chain, op_family_add_chain, op_family_conv,
