@@ -1,14 +1,11 @@
 /* eval/ijb_pictures.c - ROC and histogram of IJB's scores, in the pictures of verification sets. */
-#include <math.h>
-
+#include "eval/histogram.h"
 #include "eval/ijb_report.h"
 
 static void count_bins(const double *scores, int64_t count, int64_t bins[CASK_HISTOGRAM_BINS])
 {
     for (int64_t i = 0; i < count; i++) {
-        int bin = (int)floor((scores[i] + 1) / 2 * CASK_HISTOGRAM_BINS);
-        bin = bin < 0 ? 0 : bin >= CASK_HISTOGRAM_BINS ? CASK_HISTOGRAM_BINS - 1 : bin;
-        bins[bin]++;
+        bins[histogram_bin(scores[i])]++;
     }
 }
 
@@ -17,9 +14,7 @@ void ijb_picture(const struct cask_scores *scores, struct cask_set_result *set)
     *set = (struct cask_set_result){.genuine = scores->genuine_count,
                                     .impostor = scores->impostor_count};
     set->roc_count = cask_rates_curve(scores, CASK_ROC_POINTS, set->roc_fpr, set->roc_tpr);
-    for (int i = 0; i <= CASK_HISTOGRAM_BINS; i++) {
-        set->histogram_edges[i] = -1 + 2.0 * i / CASK_HISTOGRAM_BINS;
-    }
+    histogram_edges(set->histogram_edges);
     count_bins(scores->genuine, scores->genuine_count, set->histogram_genuine);
     count_bins(scores->impostor, scores->impostor_count, set->histogram_impostor);
 }

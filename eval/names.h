@@ -25,6 +25,4 @@ struct row_names {
 enum cask_status row_names_resolve(const struct cask_pairs *pairs, const struct row_names *names,
                                    int64_t *rows, struct cask_error *err);
 
-enum { ROW_NAME_LONGEST = 4096 };
-
 #endif

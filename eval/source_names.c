@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "common/lines.h"
+#include "eval/image_names.h"
 #include "eval/names.h"
 #include "eval/source.h"
 
@@ -80,7 +81,7 @@ static void resolve_numbers(const struct cask_pairs *pairs, int64_t count, bool 
                             int64_t *rows)
 {
     for (int64_t i = 0; i < cask_pairs_image_count(pairs); i++) {
-        char name[ROW_NAME_LONGEST];
+        char name[IMAGE_NAME_LONGEST];
         struct cask_slice text;
         cask_pairs_image_name(pairs, i, name, sizeof name);
         text = cask_slice_of(name);

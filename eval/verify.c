@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/mem.h"
+#include "eval/histogram.h"
 #include "eval/views.h"
 
 const double roc_targets[CASK_ROC_TARGETS] = {1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6};
@@ -211,12 +212,9 @@ done:
 
 static void fill_histogram(const struct cask_verification *v, struct cask_set_result *out)
 {
-    for (int i = 0; i <= CASK_HISTOGRAM_BINS; i++) {
-        out->histogram_edges[i] = -1 + 2.0 * i / CASK_HISTOGRAM_BINS;
-    }
+    histogram_edges(out->histogram_edges);
     for (int64_t i = 0; i < v->set.count; i++) {
-        double at = (v->trials[0].trial->cosine[i] + 1) / 2 * CASK_HISTOGRAM_BINS;
-        int bin = at > 0 ? (int)fmin(at, CASK_HISTOGRAM_BINS - 1) : 0;
+        int bin = histogram_bin(v->trials[0].trial->cosine[i]);
         *(v->same[i] ? &out->histogram_genuine[bin] : &out->histogram_impostor[bin]) +=
             v->weights[i];
     }
