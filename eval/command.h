@@ -20,7 +20,6 @@ enum cask_status command_pack(int argc, char **argv, struct cask_error *err);
 enum cask_status command_ijb(int argc, char **argv, struct cask_error *err);
 enum cask_status command_megaface(int argc, char **argv, struct cask_error *err);
 enum cask_status command_masked(int argc, char **argv, struct cask_error *err);
-enum cask_status command_pack(int argc, char **argv, struct cask_error *err);
 
 /* Flags of a model that is run: bind `model_rows` to a struct model_options as a section of its
  * own, with prefix "". */
