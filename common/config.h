@@ -5,9 +5,9 @@
  * sections: a prefix ("loss.gkd."), a table, and the caller's struct that the values go to.
  *
  * YAML subset (common/yaml.h): maps, lists of scalars, scalars, one top-level `extends: other.yaml`
- * or `extends: [a.yaml, b.yaml]` (relative to the file, later ones win; at most eight deep, no
- * circles). Anchors, tags and unknown or repeated keys are errors; an unknown key is answered with
- * the nearest known one.
+ * or `extends: [a.yaml, b.yaml]` (relative to the file, later ones win; at most eight deep and 256
+ * in all, no circles). Anchors, tags and unknown or repeated keys are errors; an unknown key is
+ * answered with the nearest known one. Texts are UTF-8 of at most 4096 bytes.
  */
 #ifndef CASK_COMMON_CONFIG_H
 #define CASK_COMMON_CONFIG_H

@@ -4,6 +4,7 @@
 
 #include "common/config.h"
 #include "common/mem.h"
+#include "common/text.h"
 
 struct config_entry {
     const struct cask_config_row *row;
@@ -32,7 +33,7 @@ enum cask_status config_bind(struct cask_config *config, struct config_entry *en
 enum cask_status config_bind_text(struct cask_config *config, struct config_entry *entry,
                                   const char *text, const char *origin, struct cask_error *err);
 
-/* The value as YAML; buffer is always terminated. */
-void config_value_text(const struct config_entry *entry, char *buffer, size_t bytes);
+/* Adds the value as YAML. */
+void config_put_value(const struct config_entry *entry, struct cask_text *text);
 
 #endif

@@ -5,7 +5,7 @@
 
 #include "common/config_internal.h"
 
-enum { VALUE_BYTES = 16384, HELP_COLUMN = 34, HELP_WIDTH = 100 };
+enum { HELP_COLUMN = 34, HELP_WIDTH = 100 };
 
 /* open_memstream's buffer is malloc's; hand out a copy from our allocator. */
 static char *adopt(FILE *stream, char **buffer)
@@ -27,7 +27,7 @@ static size_t shared_prefix(const char *a, const char *b)
     return shared;
 }
 
-static void print_key(FILE *stream, const char *key, const char *previous)
+static void put_key(struct cask_text *text, const char *key, const char *previous)
 {
     size_t at = shared_prefix(key, previous);
     int level = 0;
@@ -35,33 +35,30 @@ static void print_key(FILE *stream, const char *key, const char *previous)
         level += key[i] == '.';
     }
     for (const char *dot; (dot = strchr(key + at, '.')) != NULL; level++) {
-        fprintf(stream, "%*s%.*s:\n", 2 * level, "", (int)(dot - key - (ptrdiff_t)at), key + at);
+        cask_text_format(text, "%*s%.*s:\n", 2 * level, "", (int)(dot - key - (ptrdiff_t)at),
+                         key + at);
         at = (size_t)(dot - key) + 1;
     }
-    fprintf(stream, "%*s%s: ", 2 * level, "", key + at);
+    cask_text_format(text, "%*s%s: ", 2 * level, "", key + at);
 }
 
 char *cask_config_dump(const struct cask_config *config)
 {
-    char *buffer = NULL, *value = cask_alloc(VALUE_BYTES, 1);
-    size_t bytes = 0;
-    FILE *stream = value != NULL ? open_memstream(&buffer, &bytes) : NULL;
-    if (stream == NULL) {
-        cask_free(value);
-        return NULL;
-    }
+    struct cask_text text = {0};
     const char *previous = "";
     for (size_t i = 0; i < config->count; i++) {
         if (config->entries[i].left_out) {
             continue;
         }
-        config_value_text(&config->entries[i], value, VALUE_BYTES);
-        print_key(stream, config->entries[i].key, previous);
-        fprintf(stream, "%s\n", value);
+        put_key(&text, config->entries[i].key, previous);
+        config_put_value(&config->entries[i], &text);
+        cask_text_put(&text, "\n");
         previous = config->entries[i].key;
     }
-    cask_free(value);
-    return adopt(stream, &buffer);
+    if (text.failed) {
+        cask_text_release(&text);
+    }
+    return text.data;
 }
 
 /* Text in the right-hand column, wrapped at spaces. */

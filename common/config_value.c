@@ -7,6 +7,8 @@
 
 #include "common/config_internal.h"
 
+enum { MAX_TEXT = 4096 };
+
 static bool limited(const struct cask_config_row *row)
 {
     return row->min != 0 || row->max != 0;
@@ -92,6 +94,23 @@ static enum cask_status keep_text(struct cask_config *config, const char *text, 
     return *out != NULL ? CASK_OK : cask_error_memory(err, strlen(text), "a config value");
 }
 
+/* A value of a file or a flag. What is kept can be written to YAML and JSON, and is no longer than
+ * a path may be. */
+static enum cask_status keep_value(struct cask_config *config, const struct config_entry *entry,
+                                   const char *text, const char *origin, const char **out,
+                                   struct cask_error *err)
+{
+    for (const char *at = text; *at != 0; at += cask_utf8_length(at)) {
+        if (cask_utf8_length(at) == 0) {
+            return wrong(entry, text, origin, "text in UTF-8", err);
+        }
+    }
+    if (strlen(text) > MAX_TEXT) {
+        return wrong(entry, text, origin, "at most 4096 bytes", err);
+    }
+    return keep_text(config, text, out, err);
+}
+
 static enum cask_status bind_list(struct cask_config *config, struct config_entry *entry,
                                   const char *const *texts, int count, bool append,
                                   const char *origin, struct cask_error *err)
@@ -109,7 +128,7 @@ static enum cask_status bind_list(struct cask_config *config, struct config_entr
         if (numbers) {
             CASK_TRY(parse_real(entry, texts[i], origin, &reals->values[i], err));
         } else {
-            CASK_TRY(keep_text(config, texts[i], &list->values[begin + i], err));
+            CASK_TRY(keep_value(config, entry, texts[i], origin, &list->values[begin + i], err));
         }
     }
     *(numbers ? &reals->count : &list->count) = begin + count;
@@ -136,7 +155,8 @@ enum cask_status config_bind(struct cask_config *config, struct config_entry *en
     } else if (type == CASK_CONFIG_ENUM) {
         CASK_TRY(parse_enum(entry, texts[0], origin, err));
     } else {
-        CASK_TRY(keep_text(config, texts[0], (const char **)(void *)entry->target, err));
+        CASK_TRY(
+            keep_value(config, entry, texts[0], origin, (const char **)(void *)entry->target, err));
     }
     CASK_TRY(keep_text(config, origin, &entry->origin, err));
 done:
@@ -174,20 +194,31 @@ enum cask_status config_bind_text(struct cask_config *config, struct config_entr
     return st;
 }
 
-static void append(char *buffer, size_t bytes, const char *separator, const char *text, bool quote)
+/* Between double quotes, where YAML takes every character as it is but these: what ends the text,
+ * line breaks, which it folds, and what it does not allow at all. */
+static void put_quoted(struct cask_text *text, const char *value)
 {
-    size_t used = strlen(buffer);
-    used += (size_t)snprintf(buffer + used, bytes - used, "%s%s", separator, quote ? "\"" : "");
-    for (const char *c = text; *c != 0 && used + 3 < bytes; c++) {
-        if (quote && (*c == '"' || *c == '\\')) {
-            buffer[used++] = '\\';
+    cask_text_put(text, "\"");
+    for (size_t length; *value != 0; value += length) {
+        const unsigned char *c = (const unsigned char *)value;
+        length = cask_utf8_length(value); /* not 0: keep_text saw to that */
+        const unsigned code = length == 1   ? c[0]
+                              : length == 2 ? (c[0] & 0x1fU) << 6 | (c[1] & 0x3fU)
+                              : length == 3
+                                  ? (c[0] & 0x0fU) << 12 | (c[1] & 0x3fU) << 6 | (c[2] & 0x3fU)
+                                  : 0x10000;
+        const bool line_break = code == 0x85 || code == 0x2028 || code == 0x2029,
+                   forbidden = code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0xfeff ||
+                               code == 0xfffe || code == 0xffff;
+        if (code == '"' || code == '\\') {
+            cask_text_format(text, "\\%c", (int)code);
+        } else if (line_break || forbidden) {
+            cask_text_format(text, "\\u%04x", code);
+        } else {
+            cask_text_add(text, value, length);
         }
-        buffer[used++] = *c;
     }
-    buffer[used] = 0;
-    if (quote && used + 1 < bytes) {
-        strcat(buffer, "\"");
-    }
+    cask_text_put(text, "\"");
 }
 
 /* Shortest text that reads back as the same double. */
@@ -201,46 +232,53 @@ static void format_real(double value, char text[32])
     }
 }
 
-void config_value_text(const struct config_entry *entry, char *buffer, size_t bytes)
+static void put_real(struct cask_text *text, double value)
+{
+    char number[32];
+    format_real(value, number);
+    cask_text_put(text, number);
+}
+
+static void put_list(struct cask_text *text, const struct config_entry *entry)
+{
+    const bool numbers = entry->row->type == CASK_CONFIG_REALS;
+    const struct cask_config_reals *reals = (const void *)entry->target;
+    const struct cask_config_texts *texts = (const void *)entry->target;
+    const int count = numbers ? reals->count : texts->count;
+    cask_text_put(text, "[");
+    for (int i = 0; i < count; i++) {
+        cask_text_put(text, i > 0 ? ", " : "");
+        if (numbers) {
+            put_real(text, reals->values[i]);
+        } else {
+            put_quoted(text, texts->values[i]);
+        }
+    }
+    cask_text_put(text, "]");
+}
+
+void config_put_value(const struct config_entry *entry, struct cask_text *text)
 {
     const void *target = entry->target;
-    char number[32];
-    buffer[0] = 0;
     switch (entry->row->type) {
     case CASK_CONFIG_BOOL:
-        snprintf(buffer, bytes, "%s", *(const bool *)target ? "true" : "false");
+        cask_text_put(text, *(const bool *)target ? "true" : "false");
         break;
     case CASK_CONFIG_INT:
-        snprintf(buffer, bytes, "%lld", (long long)*(const int64_t *)target);
+        cask_text_format(text, "%lld", (long long)*(const int64_t *)target);
         break;
     case CASK_CONFIG_REAL:
-        format_real(*(const double *)target, number);
-        snprintf(buffer, bytes, "%s", number);
+        put_real(text, *(const double *)target);
         break;
     case CASK_CONFIG_ENUM:
-        snprintf(buffer, bytes, "%s", entry->row->names[*(const int *)target]);
+        cask_text_put(text, entry->row->names[*(const int *)target]);
         break;
     case CASK_CONFIG_TEXT:
-        append(buffer, bytes, "", *(const char *const *)target, true);
+        put_quoted(text, *(const char *const *)target);
         break;
-    case CASK_CONFIG_REALS: {
-        const struct cask_config_reals *list = target;
-        append(buffer, bytes, "[", "", false);
-        for (int i = 0; i < list->count; i++) {
-            format_real(list->values[i], number);
-            append(buffer, bytes, i > 0 ? ", " : "", number, false);
-        }
-        append(buffer, bytes, "]", "", false);
+    case CASK_CONFIG_REALS:
+    case CASK_CONFIG_TEXTS:
+        put_list(text, entry);
         break;
-    }
-    case CASK_CONFIG_TEXTS: {
-        const struct cask_config_texts *list = target;
-        append(buffer, bytes, "[", "", false);
-        for (int i = 0; i < list->count; i++) {
-            append(buffer, bytes, i > 0 ? ", " : "", list->values[i], true);
-        }
-        append(buffer, bytes, "]", "", false);
-        break;
-    }
     }
 }

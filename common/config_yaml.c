@@ -7,13 +7,14 @@
 #include "common/config_internal.h"
 #include "common/yaml.h"
 
-enum { MAX_EXTENDS = 8, MAX_KEY = 128 };
+enum { MAX_EXTENDS = 8, MAX_FILES = 256, MAX_KEY = 128 };
 
 /* The files that are being read, from the one that was asked for to the innermost. */
 struct chain {
     const char *path;
     const struct chain *before;
     int depth;
+    int *files; /* read so far: eight files that name each other many times are a very long list */
 };
 
 struct reader {
@@ -182,6 +183,11 @@ static enum cask_status check_chain(const struct chain *chain, struct cask_error
         return cask_error_set(err, CASK_ERR_USAGE, "%s: more than %d files extend one another",
                               chain->path, MAX_EXTENDS);
     }
+    if (++*chain->files > MAX_FILES) {
+        return cask_error_set(err, CASK_ERR_USAGE,
+                              "%s: \"extends\" names more than %d files in all", chain->path,
+                              MAX_FILES);
+    }
     return CASK_OK;
 }
 
@@ -190,7 +196,9 @@ static enum cask_status load(struct cask_config *config, const char *path,
 {
     enum cask_status st = CASK_OK;
     struct cask_yaml file = {0};
-    const struct chain chain = {path, before, before != NULL ? before->depth + 1 : 0};
+    int files = 0;
+    const struct chain chain = {path, before, before != NULL ? before->depth + 1 : 0,
+                                before != NULL ? before->files : &files};
     CASK_TRY(check_chain(&chain, err));
     CASK_TRY(cask_yaml_open(path, &file, err));
     CASK_TRY(apply(config, &file, file.root, NULL, &chain, err));
@@ -209,6 +217,7 @@ enum cask_status cask_config_apply(struct cask_config *config, const struct cask
                                    const struct cask_yaml_node *map, const char *const *reserved,
                                    struct cask_error *err)
 {
-    const struct chain chain = {file->path, NULL, 0};
+    int files = 0;
+    const struct chain chain = {file->path, NULL, 0, &files};
     return apply(config, file, map, reserved, &chain, err);
 }

@@ -115,6 +115,92 @@ static void yaml_set_and_extends(void **state)
     drop(&g);
 }
 
+/* A path may hold anything; so may a dump, which has one line for each key. */
+static void any_text_comes_back(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "",
+        "a\"b\\c",
+        "two\nlines\r\n",
+        " tabs\tand spaces ",
+        "\x01\x1b\x7f",
+        "caf\xc3\xa9",
+        "\xc2\x85\xc2\x90",
+        "\xe2\x80\xa8\xe2\x80\xa9",
+        "\xef\xbb\xbf\xef\xbf\xbe",
+        "\xf0\x9f\x98\x80",
+        "# no: comment",
+        "- [x], {y}",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct fixture f = {0}, g = {0};
+        struct cask_error err = {0};
+        bind(&f);
+        bind(&g);
+        assert_ok(cask_config_set_value(f.config, "name", texts[i], "test", &err));
+        f.top.files = (struct cask_config_texts){{texts[i], "x"}, 2};
+        char *dump = cask_config_dump(f.config);
+        char *path = write_file(&g, "dump.yaml", dump);
+        assert_ok(cask_config_load_file(g.config, path, &err));
+        assert_string_equal(g.top.name, texts[i]);
+        assert_int_equal(g.top.files.count, 2);
+        assert_string_equal(g.top.files.values[0], texts[i]);
+        cask_free(dump);
+        cask_free(path);
+        drop(&f);
+        drop(&g);
+    }
+}
+
+static void long_and_foreign_texts_are_refused(void **state)
+{
+    (void)state;
+    struct fixture f = {0};
+    struct cask_error err = {0};
+    char text[4200];
+    bind(&f);
+    memset(text, 'x', sizeof text);
+    text[4096] = 0;
+    assert_ok(cask_config_set_value(f.config, "name", text, "test", &err));
+    text[4096] = 'x';
+    text[4097] = 0;
+    assert_refused(CASK_ERR_USAGE, "name: expected at most 4096 bytes",
+                   cask_config_set_value(f.config, "name", text, "test", &err));
+    assert_refused(CASK_ERR_USAGE, "files: expected text in UTF-8",
+                   cask_config_set_value(f.config, "files", "a,caf\xe9", "test", &err));
+    drop(&f);
+}
+
+/* Eight files deep and wide: without a bound on their number this would take years. */
+static void extends_is_bounded(void **state)
+{
+    (void)state;
+    struct fixture f = {0};
+    struct cask_error err = {0};
+    bind(&f);
+    char *first = NULL;
+    for (int i = 0; i < 8; i++) {
+        char name[16], text[200] = "extends: [";
+        snprintf(name, sizeof name, "%d.yaml", i);
+        for (int k = 0; k < 10; k++) {
+            snprintf(text + strlen(text), sizeof text - strlen(text), "%s%d.yaml",
+                     k > 0 ? ", " : "", i + 1);
+        }
+        strcat(text, "]\n");
+        char *path = write_file(&f, name, i < 7 ? text : "batch: 3\n");
+        if (i == 0) {
+            first = path;
+        } else {
+            cask_free(path);
+        }
+    }
+    assert_refused(CASK_ERR_USAGE, "more than 256 files in all",
+                   cask_config_load_file(f.config, first, &err));
+    cask_free(first);
+    drop(&f);
+}
+
 static void refusals_name_place_and_way_out(void **state)
 {
     (void)state;
@@ -218,11 +304,10 @@ static void json_refuses_and_round_trips(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults_are_bound),
-        cmocka_unit_test(yaml_set_and_extends),
-        cmocka_unit_test(refusals_name_place_and_way_out),
-        cmocka_unit_test(flags_are_rows),
-        cmocka_unit_test(json_refuses_and_round_trips),
+        cmocka_unit_test(defaults_are_bound),  cmocka_unit_test(yaml_set_and_extends),
+        cmocka_unit_test(any_text_comes_back), cmocka_unit_test(long_and_foreign_texts_are_refused),
+        cmocka_unit_test(extends_is_bounded),  cmocka_unit_test(refusals_name_place_and_way_out),
+        cmocka_unit_test(flags_are_rows),      cmocka_unit_test(json_refuses_and_round_trips),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
