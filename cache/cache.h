@@ -117,6 +117,18 @@ enum cask_status cask_cache_writer_append(struct cask_cache_writer *writer,
                                           const struct cask_cache_row *rows, int count,
                                           struct cask_error *err);
 enum cask_status cask_cache_writer_commit(struct cask_cache_writer *writer, struct cask_error *err);
+/* Commit in three steps, for a builder that makes the next shard while this one goes to disk: 40 MB
+ * more. seal takes the open shard's rows out of the writer, which may begin another at once.
+ * publish compresses, writes, syncs, renames and adds the line of the journal, on the calling
+ * thread alone, which may be any; one at a time in a process (libhdf5), and the writer stays open
+ * meanwhile. settle, on the writer's own thread: from then on the shard counts as published if
+ * publish succeeded; the rows are freed either way. */
+struct cask_sealed;
+enum cask_status cask_cache_writer_seal(struct cask_cache_writer *writer,
+                                        struct cask_sealed **sealed, struct cask_error *err);
+enum cask_status cask_sealed_publish(struct cask_sealed *sealed, struct cask_error *err);
+void cask_cache_writer_settle(struct cask_cache_writer *writer,
+                              struct cask_sealed *sealed); /* accepts NULL */
 void cask_cache_writer_abort(
     struct cask_cache_writer *writer); /* drops the open shard; accepts none open */
 /* centers.h5, once: [classes][D] unit rows, float32. */

@@ -1,5 +1,5 @@
 /* cache/writer.h - private: the writer's state, shared by writer.c (the folder), writer_rows.c (the
- * open shard) and writer_bad.c (the list of bad images). */
+ * open shard), writer_seal.c (its way to disk) and writer_bad.c (the list of bad images). */
 #ifndef CASK_CACHE_WRITER_H
 #define CASK_CACHE_WRITER_H
 

@@ -1,13 +1,11 @@
 /* cache/writer_rows.c - the open shard: rows are checked, turned into what is stored, and put in
- * their place in memory; commit hands the arrays to shard_write.c. */
+ * their place in memory; writer_seal.c takes them from there. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
 
-#include "cache/names.h"
 #include "cache/quantize.h"
-#include "cache/shard_write.h"
 #include "cache/writer.h"
 #include "common/mem.h"
 
@@ -181,7 +179,7 @@ static void store_row(struct cask_cache_writer *writer, int64_t row,
     put(writer, CASK_ARRAY_FLAGS, row, &flags);
 }
 
-/* ---------------------------------------------------------------- begin, append, commit */
+/* ---------------------------------------------------------------- begin, append */
 
 enum cask_status cask_cache_writer_begin(struct cask_cache_writer *writer, int64_t shard,
                                          struct cask_error *err)
@@ -268,34 +266,6 @@ enum cask_status cask_cache_writer_append(struct cask_cache_writer *writer,
     }
     writer->filled += count;
 done:
-    return st;
-}
-
-enum cask_status cask_cache_writer_commit(struct cask_cache_writer *writer, struct cask_error *err)
-{
-    enum cask_status st = CASK_OK;
-    struct cask_record record = {.shard = writer->open_shard, .rows = writer->filled};
-    char *stem = NULL;
-    if (writer->open_shard < 0 || writer->filled != (int64_t)writer->layout.rows) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_INTERNAL,
-                                "shard %" PRId64 " committed with %" PRId64 " of %" PRIu64 " rows",
-                                writer->open_shard, writer->filled, writer->layout.rows));
-    }
-    for (int i = 0; i < cask_pool_threads(writer->pool); i++) {
-        record.embedding_error = fmax(record.embedding_error, writer->workers[i].embedding_error);
-        record.cosine_error = fmax(record.cosine_error, writer->workers[i].cosine_error);
-    }
-    stem = cask_shard_stem(writer->there.folder, writer->open_shard);
-    if (stem == NULL) {
-        CASK_TRY(cask_error_memory(err, strlen(writer->there.folder), "file name"));
-    }
-    CASK_TRY(cask_shard_write(stem, &writer->there.file.manifest, writer->open_shard,
-                              &writer->layout, writer->arrays, writer->pool, &record, err));
-    CASK_TRY(cask_journal_append(writer->there.journal_path, &record, err));
-    writer->there.records[writer->open_shard] = record;
-done:
-    cask_writer_release_rows(writer);
-    cask_free(stem);
     return st;
 }
 

@@ -1,5 +1,6 @@
 /* precompute/build.h - private: one run of precompute, shared by run.c (opens, agrees, closes),
- * build_plan.c (which shards), build_stage.c (class means) and build_write.c (the shards).
+ * build_plan.c (which shards), build_embed.c (the teacher), build_stage.c (class means) and
+ * build_write.c (the shards).
  *
  * A run makes some of the shards of a cache: all that are missing, those of --shards, or those of
  * --only. Whatever it is asked for, a shard is made by the same code and has the same bytes.
@@ -8,7 +9,7 @@
 #define CASK_PRECOMPUTE_BUILD_H
 
 #include "common/log.h"
-#include "precompute/precompute.h"
+#include "precompute/publisher.h"
 
 /* Everything one build needs at once; opened in order, closed in reverse. */
 struct build {
@@ -23,13 +24,14 @@ struct build {
     struct cask_cache_writer *writer;
     struct distiller *distiller;
     struct staging staging; /* folder "": nothing is staged */
+    struct publisher publisher;
     struct cask_progress bar;
     int64_t shards;
     bool *mine;        /* [shards]: what this run is asked for */
     int64_t seen, bad; /* images embedded or staged so far, and those of them without pixels */
     int64_t fresh;     /* images embedded by this run */
     bool finished_elsewhere; /* another process brought the cache to its end */
-    double teacher_seconds;
+    double teacher_seconds, image_seconds, topk_seconds; /* the second: of the first, waiting */
 };
 
 int64_t build_shard_first(const struct build *b, int64_t shard);

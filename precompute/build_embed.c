@@ -36,6 +36,12 @@ done:
     return st;
 }
 
+static enum cask_status go_on(void *user, struct cask_error *err)
+{
+    const struct build *b = user;
+    return publisher_check(&b->publisher, err);
+}
+
 enum cask_status build_embed(struct build *b, int64_t shard, int64_t shown, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
@@ -43,12 +49,14 @@ enum cask_status build_embed(struct build *b, int64_t shard, int64_t shown, stru
                                     .first = build_shard_first(b, shard),
                                     .count = build_shard_count(b, shard),
                                     .on_bad = on_bad_image,
-                                    .bad_user = b,
+                                    .go_on = go_on,
+                                    .user = b,
                                     .bar = &b->bar,
                                     .bar_from = shown};
     double start = cask_now();
     CASK_TRY(teacher_embed(&b->teacher, &request, &b->rows, err));
     b->teacher_seconds += cask_now() - start;
+    b->image_seconds += request.waited;
     b->seen += request.count;
     b->fresh += request.count;
 done:

@@ -3,26 +3,6 @@
 #include "common/thread.h"
 #include "precompute/build.h"
 
-/* Stages one shard, unless another process is at it (*taken is false) or was faster. */
-static enum cask_status stage_shard(struct build *b, int64_t shard, int64_t staged, bool *taken,
-                                    struct cask_error *err)
-{
-    enum cask_status st = CASK_OK;
-    struct cask_lease *lease = NULL;
-    CASK_TRY(cask_lease_take(b->staging.folder, "stage", shard, &lease, err));
-    *taken = lease != NULL;
-    if (*taken && !staging_has(&b->staging, shard)) {
-        CASK_TRY(build_ask_finished(b, err));
-        if (!b->finished_elsewhere) {
-            CASK_TRY(build_embed(b, shard, staged, err));
-            CASK_TRY(staging_save(&b->staging, shard, &b->rows, err));
-        }
-    }
-done:
-    cask_lease_drop(lease);
-    return st;
-}
-
 /* Images that are staged; `missing` gets those of this run that are not. */
 static int64_t count_staged(const struct build *b, int64_t *missing)
 {
@@ -36,11 +16,39 @@ static int64_t count_staged(const struct build *b, int64_t *missing)
     return staged;
 }
 
+/* What is still on its way to disk is done as far as the teacher goes. */
+static int64_t count_embedded(const struct build *b)
+{
+    const struct publisher *p = &b->publisher;
+    int64_t ignored, staged = count_staged(b, &ignored);
+    return staged + (p->images > 0 && !staging_has(&b->staging, p->shard) ? p->images : 0);
+}
+
+/* Stages one shard, unless another process is at it (*taken is false) or was faster. */
+static enum cask_status stage_shard(struct build *b, int64_t shard, bool *taken,
+                                    struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    struct cask_lease *lease = NULL;
+    CASK_TRY(cask_lease_take(b->staging.folder, "stage", shard, &lease, err));
+    *taken = lease != NULL;
+    if (*taken && !staging_has(&b->staging, shard)) {
+        CASK_TRY(build_ask_finished(b, err));
+        if (!b->finished_elsewhere) {
+            CASK_TRY(build_embed(b, shard, count_embedded(b), err));
+            CASK_TRY(publisher_give_stage(&b->publisher, shard, &b->rows, &lease, err));
+        }
+    }
+done:
+    cask_lease_drop(lease);
+    return st;
+}
+
 /* Until the embeddings of every shard of this run are staged, by this process or by others. */
 static enum cask_status stage_embeddings(struct build *b, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    int64_t missing, staged = count_staged(b, &missing), ignored;
+    int64_t missing, staged = count_staged(b, &missing);
     if (staged > 0) {
         cask_log_info("resuming: embeddings of %lld of %lld images are staged", (long long)staged,
                       (long long)b->manifest.images);
@@ -54,10 +62,11 @@ static enum cask_status stage_embeddings(struct build *b, struct cask_error *err
             bool taken = false;
             if (b->mine[s] && !staging_has(&b->staging, s)) {
                 CASK_TRY(cask_interrupt_check(err));
-                CASK_TRY(stage_shard(b, s, count_staged(b, &ignored), &taken, err));
+                CASK_TRY(stage_shard(b, s, &taken, err));
             }
             idle = idle && !taken;
         }
+        CASK_TRY(publisher_settle(&b->publisher, err));
         if (idle) {
             CASK_TRY(cask_lease_pause(err));
         }
@@ -65,6 +74,8 @@ static enum cask_status stage_embeddings(struct build *b, struct cask_error *err
     }
     cask_progress_end(&b->bar);
 done:
+    st = publisher_end(&b->publisher, st, err);
+    publisher_release(&b->publisher);
     return st;
 }
 

@@ -72,11 +72,14 @@ struct embed_request {
     const int64_t *subset; /* [count] image indices; then first is 0 */
     int64_t first, count;
     bad_image on_bad; /* may be NULL */
-    void *bad_user;
+    /* asked before every batch: an error ends the pass; may be NULL */
+    enum cask_status (*go_on)(void *user, struct cask_error *err);
+    void *user;                /* of both */
     struct cask_progress *bar; /* may be NULL */
     int64_t bar_from;          /* what the bar shows before this pass */
+    double waited;             /* out: seconds that the teacher stood still for images */
 };
-enum cask_status teacher_embed(struct teacher *teacher, const struct embed_request *request,
+enum cask_status teacher_embed(struct teacher *teacher, struct embed_request *request,
                                struct shard_rows *rows, struct cask_error *err);
 
 /* Unit length in place; false where the length, left in *norm, is no positive number: no loss could

@@ -8,7 +8,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/thread.h"
-#include "precompute/precompute.h"
+#include "precompute/publisher.h"
 
 enum { GATHER = 256 }; /* rows read at a time */
 
@@ -39,6 +39,7 @@ struct retopk {
     struct cask_device *device;
     struct cask_cache_writer *writer;
     struct distiller *distiller;
+    struct publisher publisher;
     struct shard_rows rows;
     struct cask_progress bar;
 };
@@ -100,6 +101,7 @@ static enum cask_status open_all(struct retopk *r, struct cask_error *err)
     r->centers = (struct centers){.rows = (float *)(uintptr_t)rows, .classes = r->manifest.classes};
     CASK_TRY(cask_device_open(&device, &r->device, err));
     CASK_TRY(cask_cache_writer_open(options->out, &r->manifest, threads, &r->writer, err));
+    r->publisher = (struct publisher){.writer = r->writer};
     cask_cache_writer_inherit(r->writer, cask_cache_manifest(r->cache)->embedding_error_max);
     CASK_TRY(cask_cache_writer_centers(r->writer, rows, err));
     CASK_TRY(distiller_create(r->device, &r->manifest, &r->centers, threads, &r->distiller, err));
@@ -148,6 +150,7 @@ done:
 static enum cask_status write_shards(struct retopk *r, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
+    struct cask_lease *no_lease = NULL; /* nobody shares the work */
     cask_progress_begin(&r->bar, "top-k", "images", 0, r->manifest.images);
     for (int64_t s = 0; s < cask_cache_writer_shards(r->writer); s++) {
         if (!cask_cache_writer_has(r->writer, s)) {
@@ -156,7 +159,7 @@ static enum cask_status write_shards(struct retopk *r, struct cask_error *err)
             CASK_TRY(cask_cache_writer_begin(r->writer, s, err));
             CASK_TRY(
                 distiller_write_rows(r->distiller, identify, r->cache, &r->rows, r->writer, err));
-            CASK_TRY(cask_cache_writer_commit(r->writer, err));
+            CASK_TRY(publisher_give_shard(&r->publisher, s, r->rows.count, &no_lease, err));
         }
         int64_t end = (s + 1) * r->manifest.shard_images;
         cask_progress_update(&r->bar, end < r->manifest.images ? end : r->manifest.images, "%s",
@@ -164,7 +167,7 @@ static enum cask_status write_shards(struct retopk *r, struct cask_error *err)
     }
     cask_progress_end(&r->bar);
 done:
-    return st;
+    return publisher_end(&r->publisher, st, err);
 }
 
 static enum cask_status print_json(const struct retopk *r, struct cask_error *err)

@@ -66,6 +66,7 @@ static enum cask_status open_writer(struct build *b, int threads, struct cask_er
                             b->manifest.centers_sha256);
     }
     CASK_TRY(cask_cache_writer_open(b->options->out, &b->manifest, threads, &b->writer, err));
+    b->publisher = (struct publisher){.writer = b->writer, .staging = &b->staging};
     CASK_TRY(build_plan(b, err));
 done:
     return st;
@@ -157,11 +158,15 @@ static void report(const struct build *b)
         cask_log_warn("%lld of the %lld images of this run could not be decoded: see %s/bad.csv",
                       (long long)b->bad, (long long)b->seen, b->options->out);
     }
-    if (b->teacher_seconds > 0) {
+    if (b->fresh > 0) {
         cask_log_info("teacher: %lld forward passes in %.1f s, %.1f a second",
                       (long long)(2 * b->fresh), b->teacher_seconds,
                       2.0 * (double)b->fresh / b->teacher_seconds);
     }
+    cask_log_info("time: forward %.1f s, waiting for images %.1f s, top-k %.1f s; compressing and "
+                  "writing %.1f s beside them, of which %.1f s were waited for",
+                  b->teacher_seconds - b->image_seconds, b->image_seconds, b->topk_seconds,
+                  b->publisher.took, b->publisher.waited);
 }
 
 /* A part is done; how it becomes a cache. */

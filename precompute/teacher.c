@@ -156,14 +156,14 @@ static enum cask_status report_bad(const struct embed_request *request,
         }
         int64_t index = batch->samples[i].index;
         const char *message = cask_loader_bad_message(loader, (*reported)++, &index);
-        CASK_TRY(request->on_bad(request->bad_user, index,
+        CASK_TRY(request->on_bad(request->user, index,
                                  message != NULL ? message : "could not be decoded", err));
     }
 done:
     return st;
 }
 
-enum cask_status teacher_embed(struct teacher *teacher, const struct embed_request *request,
+enum cask_status teacher_embed(struct teacher *teacher, struct embed_request *request,
                                struct shard_rows *rows, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
@@ -187,7 +187,12 @@ enum cask_status teacher_embed(struct teacher *teacher, const struct embed_reque
     CASK_TRY(cask_loader_start(&options, &loader, err));
     for (int64_t done_images = 0; done_images < request->count;) {
         CASK_TRY(cask_interrupt_check(err));
+        if (request->go_on != NULL) {
+            CASK_TRY(request->go_on(request->user, err));
+        }
+        double asked = cask_now();
         CASK_TRY(cask_loader_next(loader, &batch, err));
+        request->waited += cask_now() - asked;
         if (batch == NULL) {
             CASK_TRY(cask_error_set(err, CASK_ERR_INTERNAL, "the loader ended early"));
         }
