@@ -21,9 +21,9 @@
  * uninterrupted one, but for the times.
  *
  * metrics.csv holds the training lines: step, epoch, lr, total, accuracy, gradient_norm,
- * images_per_second, stall_seconds, then NAME, NAME.weight, NAME.gradient_norm and
- * NAME.gradient_cosine of each term. validation.csv holds the others: step, epoch, accuracy, best,
- * then one column a set. What is not known is left empty.
+ * images_per_second, stall_seconds, stage_seconds.forward, .losses, .backward, .update, then NAME,
+ * NAME.weight, NAME.gradient_norm and NAME.gradient_cosine of each term. validation.csv holds the
+ * others: step, epoch, accuracy, best, then one column a set. What is not known is left empty.
  */
 #ifndef CASK_TRAIN_METRICS_H
 #define CASK_TRAIN_METRICS_H

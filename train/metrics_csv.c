@@ -60,11 +60,15 @@ static void put_numbers(struct cask_text *row, const struct cask_json *line,
 
 /* ------------------------------------------------------------- kinds of row */
 
+/* Columns that every row has, and the seconds of each part of the steps. */
 static void training_head(struct cask_text *row, const struct cask_json *line)
 {
     const struct cask_json *terms = cask_json_get(line, "terms");
     for (size_t i = 0; i < COUNT(training_columns); i++) {
         cask_text_format(row, "%s%s", i > 0 ? "," : "", training_columns[i]);
+    }
+    for (int i = 0; i < CASK_STAGES; i++) {
+        cask_text_format(row, ",stage_seconds.%s", cask_stage_names[i]);
     }
     for (size_t t = 0; t < cask_json_size(terms); t++) {
         for (size_t i = 0; i < COUNT(term_columns); i++) {
@@ -79,6 +83,8 @@ static void training_row(struct cask_text *row, const struct cask_json *line)
 {
     const struct cask_json *terms = cask_json_get(line, "terms");
     put_numbers(row, line, training_columns, COUNT(training_columns));
+    cask_text_put(row, ",");
+    put_numbers(row, cask_json_get(line, "stage_seconds"), cask_stage_names, CASK_STAGES);
     for (size_t t = 0; t < cask_json_size(terms); t++) {
         cask_text_put(row, ",");
         put_numbers(row, cask_json_at(terms, t), term_columns, COUNT(term_columns));

@@ -44,9 +44,9 @@ static void begin(struct report_page *page, const struct report_data *run)
              teacher[0] != 0 ? " of " : "", teacher);
     report_page_begin(page, run->name, subtitle, state, state_class);
     if (run->failure != NULL) {
-        report_page_open(page, "card");
+        report_page_put(page, "<div class=\"card failures\"><p data-key=\"failure\">");
         report_page_text(page, report_data_text(run->failure, "message"));
-        report_page_close(page);
+        report_page_put(page, "</p></div>\n");
     }
 }
 

@@ -27,6 +27,8 @@ const char report_style[] =
     "height:auto}figure.wide{grid-column:1/-1}"
     "figure svg text{font-family:system-ui,-apple-system,\"Segoe UI\",\"DejaVu Sans\",sans-serif}"
     ".card{padding:12px 16px;overflow-x:auto;margin-top:14px}.card:first-child{margin-top:0}"
+    ".failures{background:#fdf3ec;border-color:#f0cdb8;margin:0 0 14px}"
+    ".failures p{margin:4px 0;overflow-wrap:anywhere}"
     "table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:14px;width:100%}"
     "th,td{text-align:right;padding:5px 12px 5px 0;border-bottom:1px solid var(--line);"
     "white-space:nowrap}"

@@ -2,10 +2,16 @@
 #include "train/report_sweep.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "common/file.h"
 #include "common/mem.h"
 #include "train/report.h"
+
+static bool is_state(const struct cask_json *run, const char *state)
+{
+    return strcmp(report_data_text(run, "state"), state) == 0;
+}
 
 static void begin(struct report_page *page, const struct report_sweep *sweep)
 {
@@ -14,15 +20,14 @@ static void begin(struct report_page *page, const struct report_sweep *sweep)
     for (int r = 0; r < sweep->count; r++) {
         const struct cask_json *runs = cask_json_get(sweep->rows[r].json, "runs");
         for (size_t i = 0; i < cask_json_size(runs); i++, total++) {
-            const char state_letter = report_data_text(cask_json_at(runs, i), "state")[0];
-            finished +=
-                state_letter == 'f' && report_data_text(cask_json_at(runs, i), "state")[1] == 'i';
-            failed +=
-                state_letter == 'f' && report_data_text(cask_json_at(runs, i), "state")[1] == 'a';
+            finished += is_state(cask_json_at(runs, i), "finished");
+            failed += is_state(cask_json_at(runs, i), "failed");
         }
     }
-    snprintf(state, sizeof state, "%d of %d runs finished%s", finished, total,
-             failed > 0 ? ", some failed" : "");
+    int length = snprintf(state, sizeof state, "%d of %d runs finished", finished, total);
+    if (failed > 0) {
+        snprintf(state + length, sizeof state - (size_t)length, ", %d failed", failed);
+    }
     const char *cache = report_data_text(sweep->table, "cache"),
                *file = report_data_text(sweep->table, "sweep");
     snprintf(subtitle, sizeof subtitle, "%d rows%s%.300s%s%.300s", sweep->count,
@@ -31,6 +36,29 @@ static void begin(struct report_page *page, const struct report_sweep *sweep)
                       failed > 0          ? "failed"
                       : finished == total ? "done"
                                           : "");
+}
+
+/* Why each run failed, above everything that did not. */
+static void put_failures(struct report_page *page, const struct report_sweep *sweep)
+{
+    bool open = false;
+    for (int r = 0; r < sweep->count; r++) {
+        const struct cask_json *runs = cask_json_get(sweep->rows[r].json, "runs");
+        for (size_t i = 0; i < cask_json_size(runs); i++) {
+            const struct cask_json *run = cask_json_at(runs, i);
+            if (!is_state(run, "failed")) {
+                continue;
+            }
+            report_page_put(page, open ? "" : "<div class=\"card failures\">");
+            open = true;
+            report_page_put(page, "<p data-key=\"failure\"><b>");
+            report_page_text(page, report_data_text(run, "folder"));
+            report_page_put(page, "</b>: ");
+            report_page_text(page, report_data_text(run, "message"));
+            report_page_put(page, "</p>");
+        }
+    }
+    report_page_put(page, open ? "</div>\n" : "");
 }
 
 /* A run that is at work, or was killed, has no page yet; links would lead nowhere. */
@@ -66,6 +94,7 @@ enum cask_status cask_sweep_report(const char *folder, struct cask_error *err)
     CASK_TRY(report_sweep_open(&sweep, folder, err));
     CASK_TRY(write_missing(&sweep, err));
     begin(&page, &sweep);
+    put_failures(&page, &sweep);
     report_sweep_table(&page, &sweep);
     CASK_TRY(report_sweep_figures(&page, &sweep, err));
     report_sweep_settings(&page, &sweep);

@@ -48,6 +48,9 @@ static struct cask_json *row_of(const char *folder, const struct report_data *ru
                        complete               ? "finished"
                        : run->failure != NULL ? "failed"
                                               : "unfinished");
+    if (run->failure != NULL) {
+        cask_json_set_text(one, "message", report_data_text(run->failure, "message"));
+    }
     cask_json_append(runs, one);
     cask_json_set(row, "runs", runs);
     return row;

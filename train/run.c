@@ -7,7 +7,6 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/thread.h"
-#include "train/result.h"
 #include "train/settings.h"
 #include "train/student.h"
 
@@ -23,6 +22,7 @@ struct run {
     int count;
     struct cask_feed feed;
     struct cask_device *device;
+    struct cask_step_memory *step_memory;
     struct place *places;      /* [count] */
     struct cask_error failure; /* the first one */
     int failures;
@@ -116,7 +116,7 @@ static enum cask_status open_device(struct run *run, struct cask_error *err)
 static void give_up(struct run *run, struct place *place, const struct cask_error *why)
 {
     if (place->state == PLACE_OPEN) {
-        cask_result_write_failure(&place->student.folder, place->student.steps_done, why);
+        cask_student_fail(&place->student, why);
     }
     if (run->count > 1) {
         cask_log_warn("%s: %s; the others go on", place->student.config->out, why->message);
@@ -165,12 +165,13 @@ static enum cask_status open_students(struct run *run, struct cask_error *err)
     enum cask_status st = CASK_OK;
     unsigned needs = 0;
     bool shows_progress = true;
+    const struct cask_student_shared shared = {&run->feed, run->device, run->step_memory};
     for (int i = 0; i < run->count; i++) {
         struct place *place = &run->places[i];
         if (place->state != PLACE_OPEN) {
             continue;
         }
-        st = cask_student_open(&place->student, &run->feed, run->device, shows_progress, err);
+        st = cask_student_open(&place->student, &shared, shows_progress, err);
         CASK_TRY(settle(run, place, st, err));
         if (place->state == PLACE_OPEN) {
             needs |= cask_criterion_needs(place->student.trainer->criterion);
@@ -191,6 +192,7 @@ static void close_run(struct run *run)
         cask_student_close(&run->places[i].student);
     }
     cask_free(run->places);
+    cask_step_memory_free(run->step_memory);
     cask_device_close(run->device);
     cask_feed_close(&run->feed);
 }
@@ -303,8 +305,7 @@ static void give_up_all(struct run *run, const struct cask_error *why)
 {
     for (int i = 0; i < run->count; i++) {
         if (run->places[i].state == PLACE_OPEN) {
-            cask_result_write_failure(&run->places[i].student.folder,
-                                      run->places[i].student.steps_done, why);
+            cask_student_fail(&run->places[i].student, why);
         }
     }
 }
@@ -330,6 +331,7 @@ enum cask_status cask_run_together(const struct cask_train_config *const *config
     if (open > 0) {
         CASK_TRY(cask_feed_open(&run.feed, configs[0], err));
         CASK_TRY(open_device(&run, err));
+        CASK_TRY(cask_step_memory_create(run.device, &run.step_memory, err));
         CASK_TRY(open_students(&run, err));
         CASK_TRY(loop(&run, err));
     }

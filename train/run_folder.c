@@ -109,14 +109,7 @@ done:
 
 enum cask_status cask_run_folder_claim(const struct cask_run_folder *folder, struct cask_error *err)
 {
-    char *path = cask_format("%s/config.yaml", folder->path);
-    if (path == NULL) {
-        return cask_error_memory(err, 1, "path of config.yaml");
-    }
-    enum cask_status st =
-        cask_file_write_all(path, folder->settings, strlen(folder->settings), err);
-    cask_free(path);
-    return st;
+    return cask_file_write_all(folder->config, folder->settings, strlen(folder->settings), err);
 }
 
 enum { LOCK_TRIES = 40, LOCK_PAUSE_MS = 50 };
@@ -169,6 +162,7 @@ enum cask_status cask_run_folder_open(struct cask_run_folder *folder,
     enum cask_status st = CASK_OK;
     *folder = (struct cask_run_folder){.lock = -1};
     folder->path = cask_strdup(config->out);
+    folder->config = cask_format("%s/config.yaml", config->out);
     folder->checkpoints = cask_format("%s/checkpoints", config->out);
     folder->student = cask_format("%s/student.safetensors", config->out);
     folder->best = cask_format("%s/student-best.safetensors", config->out);
@@ -176,10 +170,11 @@ enum cask_status cask_run_folder_open(struct cask_run_folder *folder,
     folder->result = cask_format("%s/result.json", config->out);
     folder->failure = cask_format("%s/failure.json", config->out);
     folder->metrics = cask_format("%s/metrics.jsonl", config->out);
+    folder->report = cask_format("%s/report.html", config->out);
     folder->settings = cask_config_dump(config->rows);
-    if (!folder->settings || !folder->path || !folder->checkpoints || !folder->student ||
-        !folder->best || !folder->evaluation || !folder->result || !folder->failure ||
-        !folder->metrics) {
+    if (!folder->settings || !folder->path || !folder->config || !folder->checkpoints ||
+        !folder->student || !folder->best || !folder->evaluation || !folder->result ||
+        !folder->failure || !folder->metrics || !folder->report) {
         CASK_TRY(cask_error_memory(err, 1, "paths of the run folder"));
     }
     CASK_TRY(cask_folder_create(folder->path, err));
@@ -197,6 +192,8 @@ void cask_run_folder_close(struct cask_run_folder *folder)
         close(folder->lock);
     }
     cask_free(folder->path);
+    cask_free(folder->config);
+    cask_free(folder->report);
     cask_free(folder->checkpoints);
     cask_free(folder->student);
     cask_free(folder->best);

@@ -11,8 +11,8 @@
  *   result.json               summary, written last: its presence means the run has ended
  *   report.html               all of it on one page (train/report.h)
  *   events.out.tfevents.*     the lines for TensorBoard (train/tensorboard.h)
- *   failure.json              why it could not go on: {"status", "step", "message"}; gone when the
- *                             run is continued
+ *   failure.json              why it could not go on: {"status", "step", "message"}; gone, with its
+ *                             report.html, when the run is continued
  *   lock                      held by the process that works here; empty, and freed by its death
  */
 #ifndef CASK_TRAIN_RUN_FOLDER_H
@@ -23,7 +23,8 @@
 #include "train/options.h"
 
 struct cask_run_folder {
-    char *path, *checkpoints, *student, *best, *evaluation, *result, *failure, *metrics; /* owned */
+    char *path, *config, *checkpoints, *student, *best, *evaluation, *result, *failure, *metrics,
+        *report;                    /* owned */
     char identity[CASK_SHA256_HEX]; /* SHA-256 of the settings that shape the result */
     char *settings;                 /* owned: the text for config.yaml */
     int lock;                       /* file descriptor, or -1 */

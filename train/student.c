@@ -27,21 +27,24 @@ enum cask_status cask_student_open_folder(struct cask_student *student,
                 cask_validation_is_done(&config->valid, found.validation_settings);
     if (*finished) {
         cask_log_info("%s is finished: %" PRId64 " steps", student->folder.path, found.steps);
-    } else {
+    } else { /* what they say is no longer so */
         remove(student->folder.result);
         remove(student->folder.failure);
+        remove(student->folder.report);
     }
 done:
     return st;
 }
 
-static enum cask_status create_trainer(struct cask_student *student, struct cask_device *device,
+static enum cask_status create_trainer(struct cask_student *student,
+                                       const struct cask_student_shared *shared,
                                        struct cask_error *err)
 {
     const struct cask_feed *feed = student->feed;
     const struct cask_teacher_source *source = &feed->source;
     const struct cask_trainer_setting setting = {
-        .device = device,
+        .device = shared->device,
+        .step_memory = shared->step_memory,
         .preprocess = feed->preprocess,
         .classes = feed->classes,
         .steps_per_epoch = feed->steps_per_epoch,
@@ -136,15 +139,15 @@ static void log_plan(const struct cask_student *student)
 
 static enum cask_status validate_if_due(struct cask_student *student, struct cask_error *err);
 
-enum cask_status cask_student_open(struct cask_student *student, struct cask_feed *feed,
-                                   struct cask_device *device, bool shows_progress,
+enum cask_status cask_student_open(struct cask_student *student,
+                                   const struct cask_student_shared *shared, bool shows_progress,
                                    struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     const struct cask_train_config *config = student->config;
-    student->feed = feed;
-    cask_device_describe(device, student->note.device, sizeof student->note.device);
-    CASK_TRY(create_trainer(student, device, err));
+    const struct cask_feed *feed = student->feed = shared->feed;
+    cask_device_describe(shared->device, student->note.device, sizeof student->note.device);
+    CASK_TRY(create_trainer(student, shared, err));
     CASK_TRY(check_losses(student, err));
     CASK_TRY(connect_feed(student, err));
     CASK_TRY(cask_validation_open(&student->validation, &config->valid, &feed->preprocess,
@@ -415,4 +418,13 @@ enum cask_status cask_student_finish(struct cask_student *student, struct cask_e
     write_report(student);
 done:
     return st;
+}
+
+void cask_student_fail(struct cask_student *student, const struct cask_error *why)
+{
+    cask_metrics_close(&student->metrics); /* the bar ends above the message */
+    cask_result_write_failure(&student->folder, student->steps_done, why);
+    if (cask_path_exists(student->folder.config)) { /* it was a run before it failed */
+        write_report(student);
+    }
 }

@@ -38,9 +38,15 @@ struct cask_student {
 enum cask_status cask_student_open_folder(struct cask_student *student,
                                           const struct cask_train_config *config, bool *finished,
                                           struct cask_error *err);
+/* What the students of a process have in common; borrowed. */
+struct cask_student_shared {
+    struct cask_feed *feed;
+    struct cask_device *device;
+    struct cask_step_memory *step_memory; /* they take turns */
+};
 /* Creates or restores everything; `shows_progress` for one student of a process. */
-enum cask_status cask_student_open(struct cask_student *student, struct cask_feed *feed,
-                                   struct cask_device *device, bool shows_progress,
+enum cask_status cask_student_open(struct cask_student *student,
+                                   const struct cask_student_shared *shared, bool shows_progress,
                                    struct cask_error *err);
 void cask_student_close(struct cask_student *student); /* accepts a zeroed struct */
 
@@ -52,7 +58,10 @@ enum cask_status cask_student_step(struct cask_student *student, const struct ca
                                    struct cask_error *err);
 /* Writes a checkpoint of `steps_done`, unless that is the last one's. */
 enum cask_status cask_student_save(struct cask_student *student, struct cask_error *err);
-/* Checkpoint, last validation, student.safetensors, evaluation.json, result.json. */
+/* Checkpoint, last validation, student.safetensors, evaluation.json, result.json, report.html. */
 enum cask_status cask_student_finish(struct cask_student *student, struct cask_error *err);
+/* The run cannot go on: failure.json, and report.html with the reason on top. What cannot be
+ * written is only logged. Close it after this. */
+void cask_student_fail(struct cask_student *student, const struct cask_error *why);
 
 #endif

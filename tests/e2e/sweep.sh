@@ -54,6 +54,9 @@ for run in plain plain.seed-2 angle_weight=1_kind=cos angle_weight=14_kind=cos K
     [ -s "$work/whole/$run/student-best.safetensors" ] || fail "$run has no best student"
 done
 grep -q '^failed: explodes: step [0-9]*: the loss "arcface"' "$work/whole/sweep.txt" || fail "the table does not say why a row failed"
+grep -q 'data-key="failure">step [0-9]*: the loss &quot;arcface&quot;' "$work/whole/explodes/report.html" || fail "the failed row's page does not say why"
+grep -q 'data-key="failure"><b>explodes</b>: step [0-9]*: the loss' "$work/whole/report.html" || fail "the sweep's page does not say why"
+grep -q 'data-key="state">5 of 6 runs finished, 1 failed<' "$work/whole/report.html" || fail "the sweep's page does not count the failed row"
 grep -q '^plain  *2/2  *[0-9.]* +- [0-9.]* ' "$work/whole/sweep.txt" || fail "no mean over seeds: $(cat "$work/whole/sweep.txt")"
 grep -q '^"KD",1,1,[0-9.]*,,[0-9.]*,[0-9.]*,[0-9.]*,256$' "$work/whole/sweep.csv" || fail "sweep.csv: $(cat "$work/whole/sweep.csv")"
 /usr/bin/python3 - "$work/whole/sweep.json" <<'END' || fail "sweep.json"

@@ -18,7 +18,7 @@ sets="--set valid.pairs=$work/pairs.txt --set valid.images=$work/faces"
 
 plain() { # FOLDER: what must not depend on kills
     sed 's/,"images_per_second".*//' "$1/metrics.jsonl"
-    [ ! -e "$1/metrics.csv" ] || cut -d , -f 1-6,9- "$1/metrics.csv" # ended before its first line
+    [ ! -e "$1/metrics.csv" ] || cut -d , -f 1-6,13- "$1/metrics.csv" # ended before its first line
     cat "$1/validation.csv"
     grep -v '"model"' "$1/evaluation.json"
     /usr/bin/python3 -c 'import json, sys
@@ -52,7 +52,25 @@ best = result["validation"]["best"]
 assert best["accuracy"] == max(accuracies) and best["step"] == int(rows[accuracies.index(max(accuracies))]["step"])
 assert result["validation"]["sets"][0]["protocol"].startswith("insightface 4-fold")
 assert 0 < result["validation_seconds"] < result["seconds"]
-assert len(list(csv.DictReader(open(f"{work}/with/metrics.csv")))) == 8
+# the table says what the lines say, number by number
+lines = [json.loads(line) for line in open(f"{work}/with/metrics.jsonl")]
+lines = [line for line in lines if "validation" not in line]
+table = list(csv.DictReader(open(f"{work}/with/metrics.csv")))
+assert len(table) == len(lines) == 8
+for row, line in zip(table, lines):
+    want = {key: line[key] for key in ("step", "epoch", "lr", "total", "accuracy", "images_per_second", "stall_seconds")}
+    want.update((f"stage_seconds.{stage}", seconds) for stage, seconds in line["stage_seconds"].items())
+    for term in line["terms"]:
+        name = term["name"]
+        want[name] = term["value"]
+        want.update((f"{name}.{key}", term[key]) for key in ("weight", "gradient_norm", "gradient_cosine"))
+    assert set(row) == set(want) | {"gradient_norm"}, set(row) ^ set(want)
+    assert row["gradient_norm"] == "" and sum(line["stage_seconds"].values()) > 0
+    for key, value in want.items():
+        if value is None:
+            assert row[key] == "", (key, row[key])
+        else:
+            assert abs(float(row[key]) - value) <= 1e-8 * abs(value), (key, row[key], value)
 END
 
 # patience: part of the run's identity, and it ends the run
