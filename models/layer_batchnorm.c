@@ -42,13 +42,6 @@ static enum cask_status open(struct cask_plan *plan, struct cask_step *step, str
                               "train with a batch of at least 2",
                               plan->batch);
     }
-    if (step->saved_buffer >= 0) {
-        const struct cask_plan_buffer *buffer = &plan->memory.buffers[step->saved_buffer];
-        step->saved_mean = plan->allocation + buffer->offset;
-        step->saved_inv_std = plan->allocation + buffer->offset + buffer->bytes / 4;
-        step->saved_mean_dz = plan->allocation + buffer->offset + buffer->bytes / 2;
-        step->saved_pull = plan->allocation + buffer->offset + buffer->bytes / 4 * 3;
-    }
     return CASK_OK;
 }
 

@@ -102,6 +102,18 @@ enum cask_mode { CASK_MODE_EVAL, CASK_MODE_TRAIN };
 struct cask_plan;
 enum cask_status cask_plan_create(struct cask_net *net, int batch, enum cask_mode mode,
                                   struct cask_plan **plan, struct cask_error *err);
+/* Activations and gradients are nothing once a step is over. Plans of one device that take turns,
+ * such as those of students fed one after another, can use the same memory: as much as the largest
+ * of them needs. A forward of one plan ends the step of another, whose backward is then refused. */
+struct cask_step_memory;
+enum cask_status cask_step_memory_create(struct cask_device *device,
+                                         struct cask_step_memory **memory, struct cask_error *err);
+void cask_step_memory_free(struct cask_step_memory *memory); /* accepts NULL; after its plans */
+size_t cask_step_memory_bytes(const struct cask_step_memory *memory);
+/* cask_plan_create; `memory` is borrowed, NULL: the plan has its own. */
+enum cask_status cask_plan_create_in(struct cask_step_memory *memory, struct cask_net *net,
+                                     int batch, enum cask_mode mode, struct cask_plan **plan,
+                                     struct cask_error *err);
 void cask_plan_free(struct cask_plan *plan); /* accepts NULL; before its net */
 /* pixels: host float32 NHWC [count][h][w][3], count <= batch (train: == batch). embedding: host
  * float32 [count][D], the raw (not normalised) output. */

@@ -36,20 +36,12 @@ static enum cask_status allocate_memory(struct cask_plan *plan, struct cask_erro
 {
     enum cask_status st = CASK_OK;
     CASK_TRY(cask_memory_place(&plan->memory, err));
-    plan->allocation = cask_buffer_alloc(plan->device, plan->memory.bytes);
-    if (plan->allocation == NULL) {
-        CASK_TRY(cask_error_memory(err, plan->memory.bytes, "activations; try a smaller batch"));
+    if (plan->step_memory == NULL) {
+        CASK_TRY(cask_step_memory_create(plan->device, &plan->step_memory, err));
+        plan->owns_step_memory = true;
     }
-    for (int v = 0; v < plan->net->graph->value_count; v++) {
-        if (plan->value_buffers[v] >= 0) {
-            plan->tensors[v].data =
-                plan->allocation + plan->memory.buffers[plan->value_buffers[v]].offset;
-        }
-        if (plan->gradient_buffers[v] >= 0) {
-            plan->gradients[v].data =
-                plan->allocation + plan->memory.buffers[plan->gradient_buffers[v]].offset;
-        }
-    }
+    CASK_TRY(cask_step_memory_reserve(plan->step_memory, plan->memory.bytes, err));
+    cask_plan_take_memory(plan);
 done:
     return st;
 }
@@ -71,9 +63,9 @@ static enum cask_status open_steps(struct cask_plan *plan, struct cask_error *er
     return CASK_OK;
 }
 
-enum cask_status cask_plan_create_way(struct cask_net *net, int batch, enum cask_mode mode,
-                                      struct cask_plan_way way, struct cask_plan **plan,
-                                      struct cask_error *err)
+static enum cask_status create(struct cask_step_memory *memory, struct cask_net *net, int batch,
+                               enum cask_mode mode, struct cask_plan_way way,
+                               struct cask_plan **plan, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_plan *p = cask_alloc(1, sizeof *p);
@@ -87,6 +79,7 @@ enum cask_status cask_plan_create_way(struct cask_net *net, int batch, enum cask
     p->batch = batch;
     p->mode = mode;
     p->way = way;
+    p->step_memory = memory;
     p->pixel_buffer = p->embedding_buffer = -1;
     if (batch < 1 || batch > MOST_IMAGES) {
         CASK_TRY(cask_error_set(err, CASK_ERR_RANGE, "batch is %d; expected 1 to %d", batch,
@@ -116,7 +109,21 @@ done:
 enum cask_status cask_plan_create(struct cask_net *net, int batch, enum cask_mode mode,
                                   struct cask_plan **plan, struct cask_error *err)
 {
-    return cask_plan_create_way(net, batch, mode, (struct cask_plan_way){0}, plan, err);
+    return create(NULL, net, batch, mode, (struct cask_plan_way){0}, plan, err);
+}
+
+enum cask_status cask_plan_create_in(struct cask_step_memory *memory, struct cask_net *net,
+                                     int batch, enum cask_mode mode, struct cask_plan **plan,
+                                     struct cask_error *err)
+{
+    return create(memory, net, batch, mode, (struct cask_plan_way){0}, plan, err);
+}
+
+enum cask_status cask_plan_create_way(struct cask_net *net, int batch, enum cask_mode mode,
+                                      struct cask_plan_way way, struct cask_plan **plan,
+                                      struct cask_error *err)
+{
+    return create(NULL, net, batch, mode, way, plan, err);
 }
 
 enum cask_status cask_plan_create_folded(struct cask_net *net, int batch, enum cask_mode mode,
@@ -135,7 +142,9 @@ void cask_plan_free(struct cask_plan *plan)
         plan->ops->conv_close(plan->steps[i].conv);
         cask_buffer_free(plan->device, plan->steps[i].constants);
     }
-    cask_buffer_free(plan->device, plan->allocation);
+    if (plan->owns_step_memory) {
+        cask_step_memory_free(plan->step_memory);
+    }
     cask_memory_release(&plan->memory);
     cask_free(plan->gradient_buffers);
     cask_free(plan->value_buffers);

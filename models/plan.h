@@ -36,6 +36,16 @@ enum cask_status cask_memory_add(struct cask_memory *memory, size_t bytes, int f
 enum cask_status cask_memory_place(struct cask_memory *memory, struct cask_error *err);
 void cask_memory_release(struct cask_memory *memory);
 
+/* What plans that take turns run in: cask_step_memory_*. */
+struct cask_step_memory {
+    struct cask_device *device; /* borrowed */
+    char *data;                 /* device; NULL as long as no plan needs any */
+    size_t bytes;
+    const void *last; /* the plan whose values lie here */
+};
+enum cask_status cask_step_memory_reserve(struct cask_step_memory *memory, size_t bytes,
+                                          struct cask_error *err);
+
 /* What backward does with one input of a step. */
 struct cask_step_gradient {
     bool wanted;     /* something trained lies behind this input */
@@ -96,7 +106,9 @@ struct cask_plan {
     int *value_buffers, *gradient_buffers;   /* by value; -1: none */
     int pixel_buffer, embedding_buffer; /* float32 staging; -1 where the device computes in it */
     struct cask_memory memory;
-    char *allocation; /* device */
+    struct cask_step_memory *step_memory;
+    bool owns_step_memory;
+    char *allocation; /* device: where the step memory was when pointers were set */
     uint64_t packed_version, packed_statistics;
     bool packed;       /* convolutions hold some version of the weights */
     bool can_backward; /* a train forward has run since the last backward */
@@ -130,6 +142,10 @@ enum cask_status cask_plan_create_way(struct cask_net *net, int batch, enum cask
 enum cask_status cask_plan_create_folded(struct cask_net *net, int batch, enum cask_mode mode,
                                          bool fold, struct cask_plan **plan,
                                          struct cask_error *err);
+
+/* Begins a step: the memory is this plan's now. Sets every pointer into it that is not there yet.
+ */
+void cask_plan_take_memory(struct cask_plan *plan);
 
 /* The convolution of a step, as it is opened: shapes of the plan, and the bias that folding asks
  * for. */

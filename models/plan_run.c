@@ -37,6 +37,7 @@ enum cask_status cask_plan_forward(struct cask_plan *plan, const float *pixels, 
                                    float *embedding, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
+    cask_plan_take_memory(plan);
     const struct cask_tensor *output = &plan->tensors[plan->net->graph->output];
     const struct cask_tensor stage = staged(plan, output, plan->embedding_buffer);
     if (count < 1 || count > plan->batch ||
@@ -70,7 +71,7 @@ enum cask_status cask_plan_backward(struct cask_plan *plan, const float *gradien
     const int output = plan->net->graph->output;
     const struct cask_tensor *seed = &plan->gradients[output];
     const struct cask_tensor stage = staged(plan, seed, plan->embedding_buffer);
-    if (!plan->can_backward) {
+    if (!plan->can_backward || plan->step_memory->last != plan) {
         CASK_TRY(cask_error_set(err, CASK_ERR_INTERNAL,
                                 "backward without a training forward just before it"));
     }
@@ -146,6 +147,7 @@ enum cask_status cask_plan_inspect(struct cask_plan *plan, const float *pixels, 
     if (copy == NULL) {
         CASK_TRY(cask_error_memory(err, largest, "the output of a layer"));
     }
+    cask_plan_take_memory(plan);
     CASK_TRY(cask_plan_pack(plan, err));
     CASK_TRY(load_pixels(plan, pixels, count, err));
     for (int i = 0; i < plan->step_count; i++) {

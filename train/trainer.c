@@ -65,11 +65,13 @@ static enum cask_status create_network(struct cask_trainer *trainer,
                       "images",
                       frozen);
     }
-    CASK_TRY(cask_plan_create(trainer->net, (int)trainer->config->train.batch, CASK_MODE_TRAIN,
-                              &trainer->plan, err));
+    CASK_TRY(cask_plan_create_in(setting->step_memory, trainer->net,
+                                 (int)trainer->config->train.batch, CASK_MODE_TRAIN, &trainer->plan,
+                                 err));
     if (trainer->config->train.sampler == CASK_ORDER_TRIPLETS) {
-        CASK_TRY(cask_plan_create(trainer->net, (int)trainer->config->train.batch, CASK_MODE_EVAL,
-                                  &trainer->eval_plan, err));
+        CASK_TRY(cask_plan_create_in(setting->step_memory, trainer->net,
+                                     (int)trainer->config->train.batch, CASK_MODE_EVAL,
+                                     &trainer->eval_plan, err));
     }
     cask_log_info("student: %s, %.2f M parameters, %.1f M multiply-adds an image, embedding of %d; "
                   "%.0f MiB to train a batch of %lld",
