@@ -34,5 +34,5 @@ int cask_graph_add_global_depthwise(struct cask_graph *graph, int x, const char 
 
 int cask_graph_add_plain_batchnorm(struct cask_graph *graph, int x, const char *name)
 {
-    return cask_graph_add_batchnorm(graph, x, name, 1e-5, CASK_AFFINE_TRAINED);
+    return cask_graph_add_batchnorm(graph, x, name, graph->norm.eps, CASK_AFFINE_TRAINED);
 }

@@ -46,6 +46,16 @@ static void size_from_pixels(int pixels, struct cask_detected *d)
     d->height = 16 * (pixels / w);
 }
 
+/* A fifth halving rounds up: 4 x 4 is left of 112 and of 128 pixels, so of two sizes the usual one
+ * is taken. */
+static void size_after_five_halvings(int pixels, struct cask_detected *d)
+{
+    enum { USUAL_MAP = 4, USUAL_SIZE = 112 };
+    size_from_pixels(pixels, d);
+    d->width = d->width == 16 * USUAL_MAP ? USUAL_SIZE : 2 * d->width;
+    d->height = d->height == 16 * USUAL_MAP ? USUAL_SIZE : 2 * d->height;
+}
+
 static bool is_registered(const char *name)
 {
     for (int i = 0; cask_graph_network(i) != NULL; i++) {
@@ -99,6 +109,9 @@ static void detect_resnet(const struct cask_checkpoint *c, struct cask_detected 
     const bool is_deep = memcmp(units, deep, sizeof units) == 0;
     if (has(c, "bn_o1.weight")) {
         d->family = "face.evoLVe ResNet (batch norm and flattening before its fc)";
+        size_after_five_halvings(size_of(c, "fc.weight", 1) / 2048, d);
+        snprintf(d->network, sizeof d->network, "%s",
+                 is_deep && bottleneck ? "evolve_resnet50" : "");
     } else if (is_deep || (!bottleneck && memcmp(units, shallow, sizeof units) == 0)) {
         snprintf(d->network, sizeof d->network, "%s",
                  !is_deep     ? "resnet18"
@@ -173,8 +186,13 @@ static void detect_ir(const struct cask_checkpoint *c, struct cask_detected *d)
 
 static void detect_features(const struct cask_checkpoint *c, struct cask_detected *d)
 {
-    if (has(c, "features.1.block.0.0.weight") &&
-        has(c, "output_layer.features.0.layers.0.weight")) {
+    if (has(c, "features.1.block.0.0.weight") && has(c, "classifier.3.weight")) {
+        d->family = "torchvision MobileNetV3 (average pooling and two linear layers)";
+        d->embedding = size_of(c, "classifier.3.weight", 0);
+        const bool large = size_of(c, "features.16.0.weight", 0) == 960;
+        snprintf(d->network, sizeof d->network, "%s", large ? "torchvision_mobilenetv3_large" : "");
+    } else if (has(c, "features.1.block.0.0.weight") &&
+               has(c, "output_layer.features.0.layers.0.weight")) {
         detect_mobilefacenet(c, "yakhyo_mobilenetv3_large", "yakhyo MobileNetV3-Large",
                              "output_layer.features.0.layers.0.weight", "output_layer.fc.0.weight",
                              d);

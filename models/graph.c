@@ -95,6 +95,7 @@ enum cask_status cask_graph_begin(const char *name, bool trainable, int channels
     }
     cask_arena_init(&g->arena);
     g->trainable = trainable;
+    g->norm = (struct cask_norm){.eps = 1e-5, .momentum = 0.1};
     g->output = -1;
     g->name = cask_arena_strdup(&g->arena, name);
     if (g->name == NULL) {
@@ -167,6 +168,36 @@ void cask_graph_append_param(struct cask_graph *graph, struct cask_node *node, e
     info.trained = trained && !info.buffer && graph->trainable;
     node->params[slot] = graph->param_count;
     graph->params[graph->param_count++] = info;
+}
+
+/* Where a parameter is after the move. */
+static int moved(int param, int first, int to, int count)
+{
+    return param >= first ? param - (first - to) : param >= to ? param + (count - first) : param;
+}
+
+void cask_graph_move_params(struct cask_graph *graph, int first, int to)
+{
+    const int count = graph->param_count;
+    if (broken(graph) || to < 0 || to >= first || first >= count) {
+        return;
+    }
+    struct cask_param_info *old =
+        cask_arena_alloc(&graph->arena, (size_t)(count - to), sizeof *old);
+    if (old == NULL) {
+        cask_graph_fail(graph, CASK_ERR_MEMORY, "out of memory for the order of parameters");
+        return;
+    }
+    memcpy(old, graph->params + to, (size_t)(count - to) * sizeof *old);
+    for (int p = to; p < count; p++) {
+        graph->params[moved(p, first, to, count)] = old[p - to];
+    }
+    for (int i = 0; i < graph->node_count; i++) {
+        int *params = graph->nodes[i].params;
+        for (int slot = 0; slot < CASK_SLOTS; slot++) {
+            params[slot] = moved(params[slot], first, to, count);
+        }
+    }
 }
 
 int cask_graph_append_output(struct cask_graph *graph, struct cask_node *node, int c, int h, int w)

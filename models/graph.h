@@ -93,12 +93,21 @@ enum cask_init_rule {
 };
 struct cask_init {
     enum cask_init_rule conv, linear;
+    const char *zero_gamma; /* batch norms whose gamma has a name that ends so start at 0: every
+                               block starts as its shortcut; NULL: none */
+};
+
+/* What the batch norms of a network have in common. */
+struct cask_norm {
+    double eps;      /* added to the variance */
+    double momentum; /* PyTorch's: running = (1 - momentum) running + momentum of the batch */
 };
 
 struct cask_graph {
     const char *name;
     bool trainable;
     struct cask_init init;
+    struct cask_norm norm;   /* 1e-5 and 0.1, PyTorch's defaults, until a builder sets it */
     struct cask_arena arena; /* names */
     struct cask_node *nodes;
     struct cask_value *values;
@@ -134,11 +143,15 @@ int cask_graph_add_max_pool(struct cask_graph *graph, int x, const char *name, i
 int cask_graph_add_scale(struct cask_graph *graph, int x, int gate, const char *name);
 
 /* blocks.c. A square kernel, padded to keep the size at stride 1, without bias; a depthwise kernel
- * as large as its input, which leaves one pixel; a trained batch norm with eps 1e-5. */
+ * as large as its input, which leaves one pixel; a trained batch norm with the network's eps. */
 int cask_graph_add_square_conv(struct cask_graph *graph, int x, const char *name, int out_c,
                                int kernel, int stride, int groups);
 int cask_graph_add_global_depthwise(struct cask_graph *graph, int x, const char *name);
 int cask_graph_add_plain_batchnorm(struct cask_graph *graph, int x, const char *name);
+
+/* Puts the parameters from `first` to the last in front of parameter `to`. A state_dict lists
+ * modules in the order in which their class assigned them, which is not always that of calls. */
+void cask_graph_move_params(struct cask_graph *graph, int first, int to);
 
 /* Text that lives as long as the graph, for names; "" when memory is out (finish reports it). */
 const char *cask_graph_text(struct cask_graph *graph, const char *format, ...)
@@ -169,6 +182,7 @@ typedef enum cask_status cask_network_builder(const char *name, int embedding, i
                                               int width, struct cask_graph **graph,
                                               struct cask_error *err);
 cask_network_builder cask_build_iresnet, cask_build_ir, cask_build_mobilefacenet,
-    cask_build_xiaoccer, cask_build_mbf, cask_build_mobilenetv3, cask_build_resnet;
+    cask_build_xiaoccer, cask_build_mbf, cask_build_mobilenetv3, cask_build_mobilenetv3_torchvision,
+    cask_build_resnet;
 
 #endif

@@ -3,8 +3,10 @@
  * A network's file says which rule its source repository uses for convolutions and which for linear
  * layers (enum cask_init_rule). fan_in and fan_out are PyTorch's: taken from the weight's shape, so
  * a depthwise kernel [C,1,3,3] has fan_out 9 C. All: batch norm gamma 1, beta 0; PReLU slope 0.25.
+ * Only the gammas that cask_init names in zero_gamma start at 0 (Goyal et al. 2017, 1706.02677).
  */
 #include <math.h>
+#include <string.h>
 
 #include "common/rng.h"
 #include "models/net.h"
@@ -80,6 +82,12 @@ static void draw_bias(const struct cask_param_info *info, enum cask_init_rule ru
     }
 }
 
+static bool ends_with(const char *name, const char *ending)
+{
+    const size_t n = strlen(name), m = ending != NULL ? strlen(ending) : n + 1;
+    return m <= n && strcmp(name + n - m, ending) == 0;
+}
+
 void cask_init_values(const struct cask_graph *graph, int param, uint64_t seed, float *values)
 {
     const struct cask_param_info *info = &graph->params[param];
@@ -98,6 +106,8 @@ void cask_init_values(const struct cask_graph *graph, int param, uint64_t seed, 
         draw_bias(info, graph->init.linear, seed, stream, values);
         break;
     case CASK_PARAM_BN_GAMMA:
+        fill(values, info->count, ends_with(info->name, graph->init.zero_gamma) ? 0 : 1);
+        break;
     case CASK_PARAM_BN_VAR:
         fill(values, info->count, 1);
         break;

@@ -176,13 +176,16 @@ enum cask_status cask_build_ir(const char *name, int embedding, int height, int 
     int x = cask_graph_add_square_conv(g, CASK_GRAPH_INPUT, "input_layer.0", 64, 3, 1, 1);
     x = cask_graph_add_plain_batchnorm(g, x, "input_layer.1");
     x = cask_graph_add_activation(g, x, "input_layer.2", CASK_ACT_PRELU);
+    const int body = g->param_count;
     for (int stage = 0, number = 0; stage < 4; stage++) {
         for (int i = 0; i < net->blocks[stage]; i++, number++) {
             const int out_c = (net->bottleneck ? 256 : 64) << stage;
             x = block(g, x, net, number, out_c, i == 0 ? 2 : 1);
         }
     }
+    const int last = g->param_count;
     x = head(g, x, net->layout, embedding);
+    cask_graph_move_params(g, last, body); /* all three assign the head before the body */
     CASK_TRY(cask_graph_finish(g, x, err));
     *graph = g;
     g = NULL;

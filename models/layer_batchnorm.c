@@ -15,7 +15,7 @@ int cask_graph_add_batchnorm(struct cask_graph *graph, int x, const char *name, 
         return cask_graph_fail(graph, CASK_ERR_RANGE, "%s: eps is %g", name, eps);
     }
     node->eps = eps;
-    node->momentum = 0.1; /* PyTorch's default; every network here uses it */
+    node->momentum = graph->norm.momentum;
     if (affine != CASK_AFFINE_NONE) {
         cask_graph_append_param(graph, node, CASK_SLOT_WEIGHT, "weight", CASK_PARAM_BN_GAMMA,
                                 affine == CASK_AFFINE_TRAINED, 1, shape);

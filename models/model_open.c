@@ -68,14 +68,16 @@ static enum cask_status read_preprocess(const struct cask_checkpoint *c,
     return CASK_OK;
 }
 
-static enum cask_status check_eps(const struct cask_checkpoint *c, struct cask_error *err)
+static enum cask_status check_eps(const struct cask_checkpoint *c, const struct cask_graph *graph,
+                                  struct cask_error *err)
 {
     const char *text = cask_checkpoint_metadata(c, "eps");
-    double eps = text != NULL ? atof(text) : 1e-5;
-    if (!(fabs(eps - 1e-5) < 1e-9)) {
+    const double expected = graph->norm.eps;
+    if (text != NULL && !(fabs(atof(text) - expected) < 1e-4 * expected)) {
         return cask_error_set(err, CASK_ERR_UNSUPPORTED,
-                              "%s: metadata eps is %.40s; the registry's networks use 1e-05",
-                              c->path, text);
+                              "%s: metadata eps is %.40s; expected %g, the eps of %s's batch "
+                              "norms: export the file to ONNX, which keeps its own",
+                              c->path, text, expected, graph->name);
     }
     return CASK_OK;
 }
@@ -122,7 +124,7 @@ static enum cask_status open_checkpoint(struct cask_device *device, const char *
         cask_error_prefix(err, "%s", path);
         CASK_TRY(st);
     }
-    CASK_TRY(check_eps(model->checkpoint, err));
+    CASK_TRY(check_eps(model->checkpoint, model->graph, err));
     CASK_TRY(cask_net_create(model->graph, device, false, &model->net, err));
     CASK_TRY(cask_net_load(model->net, model->checkpoint, err));
     CASK_TRY(read_preprocess(model->checkpoint, preprocess, from_metadata, err));

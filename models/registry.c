@@ -49,7 +49,11 @@ static const struct network {
     {"xiaoccer_mobilefacenet", "MobileFaceNet, Xiaoccer, 112 x 96, 128 numbers; 0.19 GMAC",
      cask_build_xiaoccer, 128, 96, 112},
     {"yakhyo_mobilenetv3_large", "MobileNetV3-Large at 112, yakhyo; 0.21 GMAC",
-     cask_build_mobilenetv3, 0, 0, 0},
+     cask_build_mobilenetv3_torchvision, 0, 0, 0},
+    {"torchvision_mobilenetv3_large", "MobileNetV3-Large, torchvision's stem; 0.060 GMAC",
+     cask_build_mobilenetv3_torchvision, 0, 0, 0},
+    {"evolve_resnet50", "ResNet-50, face.evoLVe: 4 x 4 map into its fc; 1.1 GMAC",
+     cask_build_resnet, 0, 0, 0},
 };
 
 enum { NETWORKS = sizeof networks / sizeof *networks };

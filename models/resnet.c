@@ -1,6 +1,8 @@
-/* models/resnet.c - ResNet in torchvision's layout with an embedding for a classifier, PWR's
- * students (He et al. 2015, arXiv 1512.03385; the stride of a bottleneck stands at its 3x3,
- * "v1.5").
+/* models/resnet.c - ResNet with an embedding for a classifier (He et al. 2015, arXiv 1512.03385;
+ * the stride of a bottleneck stands at its 3x3, "v1.5").
+ *
+ *   resnet18, 34, 50  torchvision's layout, PWR's students: average pool, then fc
+ *   evolve_resnet50   face.evoLVe: batch norm, fc over the whole map, batch norm
  *
  * The 7x7 stem and the pooling after it quarter the picture at once: 4 to 10 times fewer
  * multiply-adds than IResNet of the same depth.
@@ -11,12 +13,13 @@
 
 static const struct network {
     const char *name;
-    bool bottleneck;
+    bool bottleneck, evolve;
     int blocks[4];
 } networks[] = {
-    {"resnet18", false, {2, 2, 2, 2}},
-    {"resnet34", false, {3, 4, 6, 3}},
-    {"resnet50", true, {3, 4, 6, 3}},
+    {"resnet18", false, false, {2, 2, 2, 2}},
+    {"resnet34", false, false, {3, 4, 6, 3}},
+    {"resnet50", true, false, {3, 4, 6, 3}},
+    {"evolve_resnet50", true, true, {3, 4, 6, 3}},
 };
 
 /* PATH.conv<number>, PATH.bn<number>, and ReLU if another layer follows in the block. */
@@ -53,6 +56,17 @@ static int block(struct cask_graph *g, int x, const char *path, bool bottleneck,
     return cask_graph_add_activation(g, y, cask_graph_text(g, "%s.relu", path), CASK_ACT_RELU);
 }
 
+static int head(struct cask_graph *g, int x, bool evolve, int embedding)
+{
+    if (evolve) {
+        x = cask_graph_add_plain_batchnorm(g, x, "bn_o1");
+        x = cask_graph_add_linear(g, x, "fc", embedding, true);
+        return cask_graph_add_plain_batchnorm(g, x, "bn_o2");
+    }
+    x = cask_graph_add_average_pool(g, x, "avgpool");
+    return cask_graph_add_linear(g, x, "fc", embedding, true);
+}
+
 static const struct network *find(const char *name)
 {
     for (size_t i = 0; i < sizeof networks / sizeof *networks; i++) {
@@ -74,7 +88,9 @@ enum cask_status cask_build_resnet(const char *name, int embedding, int height, 
         CASK_TRY(cask_error_set(err, CASK_ERR_INTERNAL, "%s is not a ResNet", name));
     }
     CASK_TRY(cask_graph_begin(name, true, 3, height, width, &g, err));
-    g->init = (struct cask_init){.conv = CASK_INIT_KAIMING, .linear = CASK_INIT_PYTORCH};
+    g->init = (struct cask_init){.conv = CASK_INIT_KAIMING,
+                                 .linear = CASK_INIT_PYTORCH,
+                                 .zero_gamma = net->evolve ? ".bn3.weight" : NULL};
     int x = cask_graph_add_square_conv(g, CASK_GRAPH_INPUT, "conv1", 64, 7, 2, 1);
     x = cask_graph_add_plain_batchnorm(g, x, "bn1");
     x = cask_graph_add_activation(g, x, "relu", CASK_ACT_RELU);
@@ -85,8 +101,7 @@ enum cask_status cask_build_resnet(const char *name, int embedding, int height, 
             x = block(g, x, path, net->bottleneck, 64 << stage, i == 0 && stage > 0 ? 2 : 1);
         }
     }
-    x = cask_graph_add_average_pool(g, x, "avgpool");
-    x = cask_graph_add_linear(g, x, "fc", embedding, true);
+    x = head(g, x, net->evolve, embedding);
     CASK_TRY(cask_graph_finish(g, x, err));
     *graph = g;
     g = NULL;

@@ -19,7 +19,7 @@ from torch import nn
 
 import torch_networks
 
-SAMPLES = 6
+SAMPLES = 3
 
 
 def uniform(name, count):
@@ -44,7 +44,7 @@ def rule(name, tensor, is_weight, is_slope):
     return 0.0, 0.1
 
 
-def fill(model):
+def fill(model, gain):
     slopes = {n + ".weight" for n, m in model.named_modules() if isinstance(m, nn.PReLU)}
     state = model.state_dict()
     for name, tensor in state.items():
@@ -52,6 +52,8 @@ def fill(model):
             continue
         centre, spread = rule(name, tensor, tensor.dim() > 1, name in slopes)
         values = (centre + spread * uniform(name, tensor.numel())).astype(np.float32)
+        if name.endswith("running_var"):
+            values /= np.float32(gain * gain)
         tensor.copy_(torch.from_numpy(values).reshape(tensor.shape))
     return model.double()
 
@@ -137,19 +139,16 @@ class Repeat(nn.Module):
         return self.model(x)
 
 
-class Head(nn.Module):
-    def __init__(self, size, embedding):
-        super().__init__()
-        self.conv_6_dw = Unit(512, 512, size // 16, groups=512, active=False)
-        self.linear = nn.Linear(512, embedding, bias=False)
-        self.bn = nn.BatchNorm1d(embedding, affine=False)
-
-    def forward(self, x):
-        return self.bn(self.linear(torch.flatten(self.conv_6_dw(x), 1)))
+def make_head(module, size, affine):
+    module.conv_6_dw = Unit(512, 512, size // 16, groups=512, active=False)
+    module.linear = nn.Linear(512, 512, bias=False)
+    module.bn = nn.BatchNorm1d(512, affine=affine)
 
 
 class MobileFaceNet(nn.Module):
-    def __init__(self, size, embedding=512):
+    """`family`: tface and cavaface have a module around the head, facex has none."""
+
+    def __init__(self, size, family):
         super().__init__()
         self.conv1 = Unit(3, 64, 3, 2, 1)
         self.conv2_dw = Unit(64, 64, 3, 1, 1, groups=64)
@@ -160,28 +159,68 @@ class MobileFaceNet(nn.Module):
         self.conv_45 = Bottleneck(128, 128, 512, 2)
         self.conv_5 = Repeat(128, 256, 2)
         self.conv_6_sep = Unit(128, 512, 1)
-        self.output_layer = Head(size, embedding)
+        if family == "facex":
+            make_head(self, size, True)
+        else:
+            self.output_layer = nn.Module()
+            make_head(self.output_layer, size, family == "cavaface")
 
     def forward(self, x):
-        for _, part in self.named_children():
+        for part in (self.conv1, self.conv2_dw, self.conv_23, self.conv_3, self.conv_34, self.conv_4, self.conv_45,
+                     self.conv_5, self.conv_6_sep):
             x = part(x)
-        return x
+        head = getattr(self, "output_layer", self)
+        return head.bn(head.linear(head.conv_6_dw(x).flatten(1)))
 
 
-DEPTHS = {"ir18": (2, 2, 2, 2), "ir50": (3, 4, 14, 3)}
+DEPTHS = {"ir18": (2, 2, 2, 2), "ir34": (3, 4, 6, 3), "ir50": (3, 4, 14, 3), "ir100": (3, 13, 30, 3),
+          "ir200": (6, 26, 60, 6)}
+MOBILEFACENETS = {"mobilefacenet": "tface", "cavaface_mobilefacenet": "cavaface", "facex_mobilefacenet": "facex"}
+
+
+# Every network of models/registry.c, and the size of the pictures for which its embeddings are compared.
+NETWORKS = {
+    "ir18": 112, "ir34": 16, "ir50": 112, "ir100": 16, "ir200": 16, "mobilefacenet": 112, "mbf": 112, "mbf_large": 32,
+    "mobilenetv3_large": 112, "resnet18": 112, "resnet34": 32, "resnet50": 112, "tface_ir18": 16, "tface_ir34": 16,
+    "tface_ir50": 32, "tface_ir101": 16, "tface_ir152": 32, "tface_ir200": 16, "tface_ir_se50": 32,
+    "tface_ir_se101": 16, "evolve_ir50": 32, "evolve_ir101": 16, "evolve_ir152": 16, "evolve_ir_se50": 32,
+    "evolve_ir_se101": 16, "evolve_ir_se152": 16, "cavaface_ir50": 32, "cavaface_ir101": 16,
+    "cavaface_mobilefacenet": 32, "facex_mobilefacenet": 32, "xiaoccer_mobilefacenet": 112,
+    "yakhyo_mobilenetv3_large": 112, "torchvision_mobilenetv3_large": 112, "evolve_resnet50": 112}
+# One of each kind of block and head.
+TRAINED = {
+    "mobilefacenet": (112, 32), "ir18": (16,), "tface_ir_se50": (16,), "evolve_ir50": (16,), "cavaface_ir50": (16,),
+    "resnet18": (64,), "evolve_resnet50": (32,), "mobilenetv3_large": (32,), "yakhyo_mobilenetv3_large": (32,),
+    "torchvision_mobilenetv3_large": (64,), "mbf": (32,), "facex_mobilefacenet": (16,),
+    "xiaoccer_mobilefacenet": (32,)}
+
+
+def module(net, size):
+    model = torch_networks.build(net, size)
+    if model is None:
+        model = MobileFaceNet(size, MOBILEFACENETS[net]) if net in MOBILEFACENETS else IResNet(DEPTHS[net], size)
+    return model
+
+
+def gain(net):
+    """Of a batch norm. Hard swish and gates halve what passes: without it all pictures end up the same."""
+    return 1.25 if "mobilenetv3" in net else 1
 
 
 def build(net, size):
-    model = torch_networks.build(net, size)
-    if model is None:
-        model = MobileFaceNet(size) if net == "mobilefacenet" else IResNet(DEPTHS[net], size)
-    return fill(model)
+    return fill(module(net, size), gain(net))
 
 
-def pixels(batch, size):
-    values = uniform("pixels", batch * size * size * 3).astype(np.float32)
-    images = torch.from_numpy(values).reshape(batch, size, size, 3)
-    return images.permute(0, 3, 1, 2).contiguous().double()
+def width(net, size):
+    """Of a picture that is `size` pixels high."""
+    return size - 16 if net.startswith("xiaoccer") else size
+
+
+def pixels(net, batch, size):
+    shape = (size, width(net, size), 3)
+    images = [uniform("pixels%d" % i, math.prod(shape)) * 0.5 + (0.5 if i % 2 else -0.5) for i in range(batch)]
+    stack = torch.from_numpy(np.array(images, np.float32)).reshape((batch,) + shape)
+    return stack.permute(0, 3, 1, 2).contiguous().double()
 
 
 def rounded(values):
@@ -195,41 +234,44 @@ def summary(tensor):
     return {"norm": float("%.9g" % np.sqrt((flat**2).sum())), "samples": rounded(flat[picks])}
 
 
+def keys_case(net):
+    """The state_dict at 112 pixels: how many entries, and a CRC of "name 64x3x3x3" lines in their order."""
+    model = module(net, 112)
+    lines = ["%s %s\n" % (name, "x".join(map(str, t.shape)) or "scalar") for name, t in model.state_dict().items()]
+    frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+    return {"net": net, "size": 112, "mode": "keys", "keys": len(lines), "crc": zlib.crc32("".join(lines).encode()),
+            "parameters": sum(p.numel() for p in model.parameters()), "frozen": frozen}
+
+
 def eval_case(net, size, batch):
+    """Every fourth number of the unit embeddings; the norm in them is that of all numbers."""
     model = build(net, size).eval()
     with torch.no_grad():
-        embedding = model(pixels(batch, size))
+        embedding = model(pixels(net, batch, size))
     unit = embedding / embedding.norm(dim=1, keepdim=True)
     print(net, size, "eval: |e|", embedding.norm(dim=1).tolist(), "cosine", float(unit[0] @ unit[1]))
-    return {"net": net, "size": size, "batch": batch, "mode": "eval", "keys": len(model.state_dict()),
-            "unit": rounded(unit.reshape(-1).numpy())}
+    assert unit[0] @ unit[1] < 0.999, "the two pictures look the same: nothing is tested"
+    return {"net": net, "size": size, "gain": gain(net), "batch": batch, "mode": "eval", "unit": rounded(unit[:, ::4].reshape(-1).numpy())}
 
 
 def train_case(net, size, batch):
     model = build(net, size).train()
-    embedding = model(pixels(batch, size))
+    embedding = model(pixels(net, batch, size))
     seed = uniform("seed", embedding.numel()).astype(np.float32)
     (embedding * torch.from_numpy(seed).reshape(embedding.shape).double()).sum().backward()
     grads = {n: summary(p.grad) for n, p in model.named_parameters() if p.requires_grad}
     stats = {n: summary(b) for n, b in model.named_buffers()
              if n.endswith("running_mean") or n.endswith("running_var")}
     print(net, size, "train: grads", len(grads), "stats", len(stats))
-    return {"net": net, "size": size, "batch": batch, "mode": "train", "embedding": summary(embedding),
+    return {"net": net, "size": size, "gain": gain(net), "batch": batch, "mode": "train", "embedding": summary(embedding),
             "grads": grads, "stats": stats}
 
 
 def main():
     torch.set_num_threads(1)
-    cases = [eval_case("ir18", 112, 2), eval_case("ir50", 112, 2), eval_case("mobilefacenet", 112, 2),
-             train_case("mobilefacenet", 112, 4), train_case("mobilefacenet", 32, 4),
-             train_case("ir18", 16, 4),
-             eval_case("tface_ir50", 32, 2), eval_case("tface_ir152", 32, 2), eval_case("tface_ir_se50", 32, 2),
-             eval_case("evolve_ir50", 32, 2), eval_case("evolve_ir_se50", 32, 2), eval_case("cavaface_ir50", 32, 2),
-             eval_case("resnet18", 112, 2), eval_case("resnet50", 112, 2),
-             eval_case("mobilenetv3_large", 112, 2), eval_case("yakhyo_mobilenetv3_large", 112, 2),
-             train_case("tface_ir_se50", 16, 4), train_case("evolve_ir50", 16, 4),
-             train_case("resnet18", 64, 4),
-             train_case("mobilenetv3_large", 32, 4), train_case("yakhyo_mobilenetv3_large", 32, 4)]
+    cases = [keys_case(net) for net in NETWORKS]
+    cases += [eval_case(net, size, 2) for net, size in NETWORKS.items()]
+    cases += [train_case(net, size, 4) for net, sizes in TRAINED.items() for size in sizes]
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "networks.json")
     with open(path, "w") as file:
         file.write('{"torch": "%s", "cases": [\n' % torch.__version__)

@@ -53,6 +53,15 @@ class IR(nn.Module):
         super().__init__()
         tface = family == "tface"
         self.input_layer = nn.Sequential(nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.PReLU(64))
+        last = 2048 if narrow else 512
+        columns = last * (size // 16) ** 2
+        self.cavaface = family == "cavaface"
+        if self.cavaface:  # the head is assigned first, in all families
+            self.bn2, self.fc, self.features = nn.BatchNorm2d(last), nn.Linear(columns, 512), nn.BatchNorm1d(512)
+            self.features.weight.requires_grad = False
+        else:
+            self.output_layer = nn.Sequential(nn.BatchNorm2d(last), nn.Dropout(0.0), nn.Flatten(), nn.Linear(columns, 512),
+                                              nn.BatchNorm1d(512, affine=not tface))
         units, inside = [], 64
         for stage, count in enumerate(blocks):
             out = (256 if narrow else 64) << stage
@@ -62,14 +71,6 @@ class IR(nn.Module):
                 units.append(IRBlock(body, squeeze, tface, inside, out, stride))
                 inside = out
         self.body = nn.Sequential(*units)
-        columns = inside * (size // 16) ** 2
-        self.cavaface = family == "cavaface"
-        if self.cavaface:
-            self.bn2, self.fc, self.features = nn.BatchNorm2d(inside), nn.Linear(columns, 512), nn.BatchNorm1d(512)
-            self.features.weight.requires_grad = False
-        else:
-            self.output_layer = nn.Sequential(nn.BatchNorm2d(inside), nn.Dropout(0.0), nn.Flatten(), nn.Linear(columns, 512),
-                                              nn.BatchNorm1d(512, affine=not tface))
 
     def forward(self, x):
         x = self.body(self.input_layer(x))
@@ -99,7 +100,9 @@ class ResidualBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    def __init__(self, blocks, expansion):
+    """torchvision's; with `size`, face.evoLVe's, which has a batch norm for an average and one behind its fc."""
+
+    def __init__(self, blocks, expansion, size=0):
         super().__init__()
         self.conv1, self.bn1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
@@ -110,11 +113,17 @@ class ResNet(nn.Module):
                 units.append(ResidualBlock(inside, width, width * expansion, 2 if i == 0 and stage > 0 else 1))
                 inside = width * expansion
             setattr(self, "layer%d" % (stage + 1), nn.Sequential(*units))
-        self.fc = nn.Linear(inside, 512)
+        self.evolve = size > 0
+        if self.evolve:
+            self.bn_o1 = nn.BatchNorm2d(inside)
+        self.fc = nn.Linear(inside * ((size + 31) // 32) ** 2 if self.evolve else inside, 512)
+        if self.evolve:
+            self.bn_o2 = nn.BatchNorm1d(512)
 
     def forward(self, x):
         x = self.maxpool(self.bn1(self.conv1(x)).relu())
-        return self.fc(self.layer4(self.layer3(self.layer2(self.layer1(x)))).mean((2, 3)))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.bn_o2(self.fc(self.bn_o1(x).flatten(1))) if self.evolve else self.fc(x.mean((2, 3)))
 
 
 # kernel, expansion, out, squeezed, hard swish in the paper, stride
@@ -182,6 +191,8 @@ def unit(inside, out, kernel, stride, groups, act):
 
 
 class ConvGate(nn.Module):
+    """Of torchvision, and of yakhyo's networks, which build on it."""
+
     def __init__(self, channels, squeezed):
         super().__init__()
         self.fc1, self.fc2 = nn.Conv2d(channels, squeezed, 1), nn.Conv2d(squeezed, channels, 1)
@@ -232,6 +243,41 @@ class YakhyoV3(nn.Module):
         return self.output_layer(self.features(x))
 
 
+def clean_unit(inside, out, kernel, stride, groups, act):
+    """torchvision's: no bias, and a batch norm of its own kind."""
+    norm = nn.BatchNorm2d(out, eps=1e-3, momentum=0.01)
+    return nn.Sequential(nn.Conv2d(inside, out, kernel, stride, kernel // 2, groups=groups, bias=False), norm, *act)
+
+
+class TorchvisionUnit(nn.Module):
+    def __init__(self, inside, kernel, wide, out, squeezed, swish, stride):
+        super().__init__()
+        act = nn.Hardswish if swish else nn.ReLU
+        parts = [] if inside == wide else [clean_unit(inside, wide, 1, 1, 1, [act()])]
+        parts.append(clean_unit(wide, wide, kernel, stride, wide, [act()]))
+        if squeezed:
+            parts.append(ConvGate(wide, squeezed))
+        self.block = nn.Sequential(*parts, clean_unit(wide, out, 1, 1, 1, []))
+        self.residual = stride == 1 and inside == out
+
+    def forward(self, x):
+        return self.block(x) + x if self.residual else self.block(x)
+
+
+class TorchvisionV3(nn.Module):
+    def __init__(self):
+        super().__init__()
+        units, inside = [clean_unit(3, 16, 3, 2, 1, [nn.Hardswish()])], 16
+        for row in ROWS:
+            units.append(TorchvisionUnit(inside, *row))
+            inside = row[2]
+        self.features = nn.Sequential(*units, clean_unit(160, 960, 1, 1, 1, [nn.Hardswish()]))
+        self.classifier = nn.Sequential(nn.Linear(960, 1280), nn.Hardswish(), nn.Dropout(0.0), nn.Linear(1280, 512))
+
+    def forward(self, x):
+        return self.classifier(self.features(x).mean((2, 3)))
+
+
 class XiaoccerUnit(nn.Module):
     def __init__(self, inside, out, kernel, stride=1, pad=0, groups=1, active=True):
         super().__init__()
@@ -259,9 +305,9 @@ class XiaoccerBlock(nn.Module):
 
 
 class Xiaoccer(nn.Module):
-    """112 x 96 pixels."""
+    """Pictures are 16 pixels less wide than high: 112 x 96 in the original."""
 
-    def __init__(self):
+    def __init__(self, size):
         super().__init__()
         self.conv1, self.dw_conv1 = XiaoccerUnit(3, 64, 3, 2, 1), XiaoccerUnit(64, 64, 3, 1, 1, 64)
         units, inside = [], 64
@@ -271,14 +317,59 @@ class Xiaoccer(nn.Module):
                 inside = out
         self.blocks = nn.Sequential(*units)
         self.conv2 = XiaoccerUnit(128, 512, 1)
-        self.linear7 = XiaoccerUnit(512, 512, (7, 6), groups=512, active=False)
+        self.linear7 = XiaoccerUnit(512, 512, (size // 16, size // 16 - 1), groups=512, active=False)
         self.linear1 = XiaoccerUnit(512, 128, 1, active=False)
 
     def forward(self, x):
         return self.linear1(self.linear7(self.conv2(self.blocks(self.dw_conv1(self.conv1(x)))))).flatten(1)
 
 
-IR_BLOCKS = {"18": (2, 2, 2, 2), "34": (3, 4, 6, 3), "50": (3, 4, 14, 3), "101": (3, 13, 30, 3), "152": (3, 8, 36, 3)}
+def mbf_module(*layers):
+    """insightface's: everything is called layers.N."""
+    whole = nn.Module()
+    whole.layers = nn.Sequential(*layers)
+    whole.forward = whole.layers.forward
+    return whole
+
+
+def mbf_conv(inside, out, kernel, stride=1, pad=0, groups=1, active=True):
+    return mbf_module(nn.Conv2d(inside, out, kernel, stride, pad, groups=groups, bias=False), nn.BatchNorm2d(out),
+                      *([nn.PReLU(out)] if active else []))
+
+
+def mbf_bottleneck(inside, out, wide, stride):
+    whole = mbf_module(mbf_conv(inside, wide, 1), mbf_conv(wide, wide, 3, stride, 1, wide),
+                       mbf_conv(wide, out, 1, active=False))
+    if stride == 1:
+        whole.forward = lambda x: x + whole.layers(x)
+    return whole
+
+
+def mbf_repeat(channels, wide, count):
+    return mbf_module(*[mbf_bottleneck(channels, channels, wide, 1) for _ in range(count)])
+
+
+class MBF(nn.Module):
+    def __init__(self, scale, blocks, size):
+        super().__init__()
+        narrow, wide = 64 * scale, 128 * scale
+        second = mbf_conv(narrow, narrow, 3, 1, 1, 64) if blocks[0] == 1 else mbf_repeat(narrow, 128, blocks[0])
+        self.layers = nn.ModuleList([
+            mbf_conv(3, narrow, 3, 2, 1), second, mbf_bottleneck(narrow, narrow, 128, 2), mbf_repeat(narrow, 128, blocks[1]),
+            mbf_bottleneck(narrow, wide, 256, 2), mbf_repeat(wide, 256, blocks[2]), mbf_bottleneck(wide, wide, 512, 2),
+            mbf_repeat(wide, 256, blocks[3])])
+        self.conv_sep = mbf_conv(wide, 512, 1)
+        self.features = mbf_module(mbf_conv(512, 512, size // 16, groups=512, active=False), nn.Flatten(),
+                                   nn.Linear(512, 512, bias=False), nn.BatchNorm1d(512))
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return self.features(self.conv_sep(x))
+
+
+IR_BLOCKS = {"18": (2, 2, 2, 2), "34": (3, 4, 6, 3), "50": (3, 4, 14, 3), "101": (3, 13, 30, 3), "152": (3, 8, 36, 3),
+             "200": (3, 24, 36, 3)}
 
 
 def build(name, size):
@@ -286,8 +377,10 @@ def build(name, size):
     family, _, rest = name.partition("_ir")
     if family in ("tface", "evolve", "cavaface"):
         squeeze, depth = rest.startswith("_se"), rest.replace("_se", "")
-        return IR(family, IR_BLOCKS[depth], family == "tface" and depth == "152", squeeze, size)
+        return IR(family, IR_BLOCKS[depth], family == "tface" and depth in ("152", "200"), squeeze, size)
     return {"resnet18": lambda: ResNet((2, 2, 2, 2), 1), "resnet34": lambda: ResNet((3, 4, 6, 3), 1),
             "resnet50": lambda: ResNet((3, 4, 6, 3), 4), "mobilenetv3_large": lambda: CavafaceV3(size),
-            "yakhyo_mobilenetv3_large": lambda: YakhyoV3(size),
-            "xiaoccer_mobilefacenet": Xiaoccer}.get(name, lambda: None)()
+            "yakhyo_mobilenetv3_large": lambda: YakhyoV3(size), "torchvision_mobilenetv3_large": TorchvisionV3,
+            "evolve_resnet50": lambda: ResNet((3, 4, 6, 3), 4, size),
+            "mbf": lambda: MBF(2, (1, 4, 6, 2), size), "mbf_large": lambda: MBF(4, (2, 8, 12, 4), size),
+            "xiaoccer_mobilefacenet": lambda: Xiaoccer(size)}.get(name, lambda: None)()

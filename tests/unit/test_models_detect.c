@@ -79,10 +79,12 @@ static void every_network_is_known_by_its_keys(void **state)
         cask_detect(checkpoint, &found);
         assert_string_equal(found.network, name);
         assert_int_equal(found.embedding, 96);
-        /* An average over the picture leaves no trace of its size. */
-        const bool pooled = strncmp(name, "resnet", 6) == 0;
+        /* An average over the picture leaves no trace of its size, a fifth halving a rounded one.
+         */
+        const bool pooled = strncmp(name, "resnet", 6) == 0 || strncmp(name, "torchv", 6) == 0;
+        const bool rounded = strcmp(name, "evolve_resnet50") == 0;
         assert_int_equal(found.width, pooled ? 0 : 64);
-        assert_int_equal(found.height, pooled ? 0 : 80);
+        assert_int_equal(found.height, pooled ? 0 : rounded ? 96 : 80);
         assert_non_null(found.family);
         assert_false(cask_key_difference(graph, checkpoint, difference, sizeof difference));
         assert_string_equal(difference, "");

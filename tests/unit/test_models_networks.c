@@ -16,7 +16,9 @@ static struct cask_graph *build(const char *name, int embedding, int width, int 
     return graph;
 }
 
-/* Counted on the public PyTorch modules (insightface 7fadd420, TFace 171ec143). */
+/* Counted on the public PyTorch modules (insightface 7fadd420, TFace 171ec143, FaceX-Zoo 16b793a7,
+ * cavaface 822651f0, Xiaoccer 26bd8d26, face.evoLVe a9897bda, yakhyo 7e6237fa, torchvision 0.14).
+ */
 static void test_golden_counts(void **state)
 {
     static const struct {
@@ -51,6 +53,8 @@ static void test_golden_counts(void **state)
         {"cavaface_ir50", 0, 43574976, 349, 6296485888, 0, 0, 0},
         {"cavaface_mobilefacenet", 0, 1200512, 333, 221161984, 0, 0, 0},
         {"facex_mobilefacenet", 0, 1200512, 333, 221161984, 0, 0, 0},
+        {"evolve_resnet50", 0, 40290880, 330, 1092628480, 0, 0, 0},
+        {"torchvision_mobilenetv3_large", 0, 4857904, 312, 60061000, 0, 0, 0},
         {"xiaoccer_mobilefacenet", 0, 999552, 333, 189408256, 0, 0, 0},
         {"mobilenetv3_large", 0, 3199200, 351, 210855872, 0, 0, 0},
         {"yakhyo_mobilenetv3_large", 0, 3526568, 377, 214619520, 0, 0, 0},
