@@ -186,7 +186,7 @@ static void clear_lane(const struct pass *pass, struct lane *lane)
     for (int i = 0; i < pass->input->batch; i++) {
         ce_clear(&lane->ce[i]);
         for (int r = 0; r < engine->rule_count; r++) {
-            two_group_clear(&lane->sums[r * engine->facts.batch + i]);
+            two_group_clear(engine->rules[r], &lane->sums[r * engine->facts.batch + i]);
         }
     }
 }

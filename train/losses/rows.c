@@ -53,17 +53,32 @@ void rows_scale_clip(real *x, const real *scale, int64_t count)
     }
 }
 
+/* Four sums at once: a sum alone waits for its own last addition. */
+static real tile_dot(const real *a, const real *b, int64_t count)
+{
+    const int64_t part = count / 4;
+    const real *a1 = a + part, *a2 = a1 + part, *a3 = a2 + part;
+    const real *b1 = b + part, *b2 = b1 + part, *b3 = b2 + part;
+    real s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    SIMD(reduction(+ : s0, s1, s2, s3))
+    for (int64_t j = 0; j < part; j++) {
+        s0 += a[j] * b[j];
+        s1 += a1[j] * b1[j];
+        s2 += a2[j] * b2[j];
+        s3 += a3[j] * b3[j];
+    }
+    for (int64_t j = 4 * part; j < count; j++) {
+        s0 += a[j] * b[j];
+    }
+    return (s0 + s1) + (s2 + s3);
+}
+
 double rows_dot(const real *a, const real *b, int64_t count)
 {
     double sum = 0;
     for (int64_t first = 0; first < count; first += TILE) {
-        int64_t end = count - first < TILE ? count : first + TILE;
-        real part = 0;
-        SIMD(reduction(+ : part))
-        for (int64_t j = first; j < end; j++) {
-            part += a[j] * b[j];
-        }
-        sum += (double)part;
+        const int64_t left = count - first;
+        sum += (double)tile_dot(a + first, b + first, left < TILE ? left : TILE);
     }
     return sum;
 }

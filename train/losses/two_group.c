@@ -8,6 +8,7 @@ struct sides {
     real floor;     /* ... if the teacher's value is above this */
     real tail;      /* stands for unknown teacher values */
     real fa, fb;    /* scale / T of student and teacher */
+    bool search;    /* maxima are not known beforehand */
 };
 
 static double student_factor(const struct two_group *rule, const struct classes *classes)
@@ -24,13 +25,16 @@ static double teacher_factor(const struct two_group *rule, const struct classes 
 
 static void raise_maxima(struct group *group, real max_a, real max_b, const struct sides *s)
 {
+    if (max_a <= group->max_a && max_b <= group->max_b) {
+        return;
+    }
     max_a = max_a > group->max_a ? max_a : group->max_a;
     max_b = max_b > group->max_b ? max_b : group->max_b;
     double down_a = group->sum_a > 0 ? ((double)group->max_a - (double)max_a) * (double)s->fa : 0;
     double down_b = group->sum_b > 0 ? ((double)group->max_b - (double)max_b) * (double)s->fb : 0;
-    group->cross = (group->cross + group->sum_b * (down_b - down_a)) * exp(down_b);
     group->sum_a *= exp(down_a);
     group->sum_b *= exp(down_b);
+    group->cross *= exp(down_b);
     group->max_a = max_a;
     group->max_b = max_b;
 }
@@ -38,11 +42,11 @@ static void raise_maxima(struct group *group, real max_a, real max_b, const stru
 /* Runs whose side is known take the short loops: all of KD and DKD, most of GKD. */
 enum side { OUTSIDE, INSIDE, MIXED };
 
-static void add_side(const struct sides *s, const real *x, const real *y, int count,
-                     struct group *group)
+static void find_maxima_of_side(const struct sides *s, const real *x, const real *y, int count,
+                                struct group *group)
 {
     real max_a = REAL_NONE, max_b = REAL_NONE;
-    const real tail = s->tail, fa = s->fa, fb = s->fb;
+    const real tail = s->tail;
     SIMD(reduction(max : max_a) reduction(max : max_b))
     for (int j = 0; j < count; j++) {
         real b = y[j] > REAL_FLOOR ? y[j] : tail;
@@ -50,18 +54,25 @@ static void add_side(const struct sides *s, const real *x, const real *y, int co
         max_b = b > max_b ? b : max_b;
     }
     raise_maxima(group, max_a, max_b, s);
-    max_a = group->max_a;
-    max_b = group->max_b;
+}
+
+static void add_side(const struct sides *s, const real *x, const real *y, int count,
+                     struct group *group)
+{
+    if (s->search) {
+        find_maxima_of_side(s, x, y, count, group);
+    }
+    const real tail = s->tail, fa = s->fa, fb = s->fb;
+    const real max_a = group->max_a, max_b = group->max_b;
     real sum_a = 0, sum_b = 0, cross = 0;
     SIMD(reduction(+ : sum_a, sum_b, cross))
     for (int j = 0; j < count; j++) {
         real b = y[j] > REAL_FLOOR ? y[j] : tail;
-        real da = (x[j] - max_a) * fa, db = (b - max_b) * fb;
-        real eb = real_exp(db);
+        real eb = real_exp((b - max_b) * fb);
         eb = b > REAL_FLOOR ? eb : 0;
-        sum_a += real_exp(da);
+        sum_a += real_exp((x[j] - max_a) * fa);
         sum_b += eb;
-        cross += eb * (db - da);
+        cross += eb * (b * fb - x[j] * fa);
     }
     group->sum_a += (double)sum_a;
     group->sum_b += (double)sum_b;
@@ -92,7 +103,9 @@ static void find_maxima(const struct sides *s, const real *x, const real *y, int
 static void add_mixed(const struct sides *s, const real *x, const real *y, int count,
                       struct group_sums *sums)
 {
-    find_maxima(s, x, y, count, sums);
+    if (s->search) {
+        find_maxima(s, x, y, count, sums);
+    }
     const real threshold = s->threshold, floor = s->floor, tail = s->tail, fa = s->fa, fb = s->fb;
     const real *key = s->by_teacher ? y : x;
     const real in_a = sums->in.max_a, in_b = sums->in.max_b;
@@ -102,12 +115,10 @@ static void add_mixed(const struct sides *s, const real *x, const real *y, int c
     for (int j = 0; j < count; j++) {
         real b = y[j] > REAL_FLOOR ? y[j] : tail;
         int in = (key[j] >= threshold) & (y[j] > floor);
-        real da = (x[j] - (in ? in_a : out_a)) * fa;
-        real db = (b - (in ? in_b : out_b)) * fb;
-        real ea = real_exp(da);
-        real eb = real_exp(db);
+        real ea = real_exp((x[j] - (in ? in_a : out_a)) * fa);
+        real eb = real_exp((b - (in ? in_b : out_b)) * fb);
         eb = b > REAL_FLOOR ? eb : 0;
-        real cross = eb * (db - da);
+        real cross = eb * (b * fb - x[j] * fa);
         sum_in_a += in ? ea : 0;
         sum_out_a += in ? 0 : ea;
         sum_in_b += in ? eb : 0;
@@ -139,6 +150,7 @@ static struct sides sides_of(const struct two_group *rule, const struct classes 
         .tail = rule->rows[row].tail,
         .fa = (real)student_factor(rule, classes),
         .fb = (real)teacher_factor(rule, classes),
+        .search = rule->max_a == REAL_NONE || rule->max_b == REAL_NONE,
     };
 }
 
@@ -190,12 +202,11 @@ static void add_label(struct row_state *state, const struct sides *s)
     struct group *group = label_in(state, s) ? &state->sums.in : &state->sums.out;
     double b = isnan(state->label_b) ? (double)s->tail : state->label_b;
     raise_maxima(group, (real)state->label_a, (real)b, s);
-    double da = (state->label_a - (double)group->max_a) * (double)s->fa;
-    double db = (b - (double)group->max_b) * (double)s->fb;
-    double ea = exp(da), eb = b > (double)REAL_FLOOR ? exp(db) : 0;
-    group->sum_a += ea;
+    const double fa = (double)s->fa, fb = (double)s->fb;
+    double eb = b > (double)REAL_FLOOR ? exp((b - (double)group->max_b) * fb) : 0;
+    group->sum_a += exp((state->label_a - (double)group->max_a) * fa);
     group->sum_b += eb;
-    group->cross += eb > 0 ? eb * (db - da) : 0;
+    group->cross += eb > 0 ? eb * (b * fb - state->label_a * fa) : 0;
 }
 
 void two_group_add(const struct two_group *rule, const struct classes *classes, int64_t row,
@@ -243,16 +254,15 @@ static double resolve(const struct lambda *lambda, double p)
                                                 : lambda->value;
 }
 
-/* KL inside a group; 0 where the teacher says nothing about it. */
-static double inner_kl(const struct group *group)
-{
-    return group->sum_b > 0 ? group->cross / group->sum_b - log(group->sum_b) + log(group->sum_a)
-                            : 0;
-}
-
 static double log_sum(double sum, real max, double factor)
 {
     return sum > 0 ? (double)max * factor + log(sum) : -INFINITY;
+}
+
+/* KL inside a group from its log-sum-exps; 0 where the teacher says nothing about it. */
+static double inner_kl(const struct group *group, double a, double b)
+{
+    return group->sum_b > 0 ? group->cross / group->sum_b - b + a : 0;
 }
 
 /* log of the share that `own` has of own + other, both logarithms: near 0 it keeps its digits */
@@ -299,7 +309,8 @@ double two_group_finish(struct two_group *rule, const struct classes *classes, i
         binary = partial ? x_log_x_over(p, log_p, 0) : 0;
         gap = 0;
     }
-    double primary = l1 == 0 ? 0 : inner_kl(in), secondary = l3 == 0 ? 0 : inner_kl(out);
+    double primary = l1 == 0 ? 0 : inner_kl(in, a_in, b_in);
+    double secondary = l3 == 0 ? 0 : inner_kl(out, a_out, b_out);
     double value = l1 * primary + l2 * binary + l3 * secondary;
     double factor = rule->t_squared ? t * t : 1;
     double slope = rule->weight * factor * fa / classes->batch;

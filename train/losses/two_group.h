@@ -45,9 +45,9 @@ struct cut {
 
 /* Streaming sums of one group of one row; maxima are in units of x (cosines). */
 struct group {
-    real max_a, max_b; /* REAL_NONE: nothing yet */
-    double sum_a, sum_b;
-    double cross; /* sum exp(b - max_b) ((b - max_b) - (a - max_a)) */
+    real max_a, max_b;   /* REAL_NONE: nothing yet */
+    double sum_a, sum_b; /* sum exp(a - max_a), sum exp(b - max_b) */
+    double cross;        /* sum exp(b - max_b) (b - a) */
 };
 struct group_sums {
     struct group in, out; /* Phi, Psi; without the label, which is added last */
@@ -87,6 +87,7 @@ struct two_group {
     void (*select)(struct two_group *rule, const struct classes *classes);
     struct row_state *rows; /* [batch], owned by the loss */
     double weight;          /* of this step */
+    real max_a, max_b; /* what maxima of groups begin with: REAL_NONE, or a bound known to do */
 };
 
 struct label {
@@ -171,7 +172,7 @@ double two_group_teacher_label(const struct two_group *rule, const struct classe
                                int row);
 /* Row-wise part before streaming: in top-k mode the tail and the true LSE. */
 void two_group_begin(struct two_group *rule, const struct classes *classes, int row);
-void two_group_clear(struct group_sums *sums);
+void two_group_clear(const struct two_group *rule, struct group_sums *sums);
 /* Adds one row of a chunk. */
 void two_group_add(const struct two_group *rule, const struct classes *classes, int64_t row,
                    const struct chunk *chunk, struct group_sums *sums);

@@ -54,9 +54,16 @@ static void begin_topk(struct two_group *rule, const struct classes *classes, in
     state->captured = isnan(lse) ? NAN : (known < 1 ? known : 1);
 }
 
-void two_group_clear(struct group_sums *sums)
+/* Where all values lie in [-1, 1] and no exp((x - 1) factor) comes near the least float, the bound
+ * serves as the maximum. */
+static real known_maximum(bool cosines, double factor)
 {
-    const struct group nothing = {.max_a = REAL_NONE, .max_b = REAL_NONE};
+    return cosines && 2 * factor <= 80 ? 1 : REAL_NONE;
+}
+
+void two_group_clear(const struct two_group *rule, struct group_sums *sums)
+{
+    const struct group nothing = {.max_a = rule->max_a, .max_b = rule->max_b};
     sums->in = sums->out = nothing;
 }
 
@@ -64,7 +71,10 @@ void two_group_begin(struct two_group *rule, const struct classes *classes, int 
 {
     const struct label *label = &classes->labels[row];
     struct row_state *state = &rule->rows[row];
-    two_group_clear(&state->sums);
+    rule->max_a = known_maximum(classes->bounded, classes->scale / rule->temperature);
+    rule->max_b = known_maximum(classes->teacher->kind == TEACHER_CENTERS,
+                                classes->teacher->scale / rule->temperature);
+    two_group_clear(rule, &state->sums);
     state->tail = REAL_NONE;
     state->log_total = NAN;
     state->captured = 1;
