@@ -68,6 +68,7 @@ static enum cask_status create_engine(struct cask_criterion *criterion,
         .term_count = criterion->term_count,
         .fused = options->fused,
         .seed = options->seed,
+        .store = options->store,
     };
     return criterion->api->create(&engine, &criterion->engine, err);
 }
@@ -193,6 +194,7 @@ enum cask_status cask_criterion_step(struct cask_criterion *criterion, const flo
                                       .update = criterion->fused ? &criterion->update : NULL,
                                       .d_embedding = d_embedding};
     if (teacher != NULL) {
+        input.teacher_serial = teacher->serial;
         input.teacher_unit = teacher->unit;
         input.teacher_norm = teacher->norm;
         input.teacher_centers = teacher->centers;

@@ -24,6 +24,7 @@
 /* What the teacher said about the batch. Arrays that the criterion does not need may be NULL. */
 struct cask_teacher {
     int dim;              /* D_T */
+    uint64_t serial;      /* which batch: equal numbers, equal rows; 0: nobody can say */
     const float *unit;    /* [B][D_T] */
     const float *norm;    /* [B] */
     const float *centers; /* [C][D_T] unit rows: exact mode; NULL: top-k mode */
@@ -46,8 +47,18 @@ enum cask_teacher_need {
     CASK_NEED_LSE = 32,
 };
 
+/* The teacher's cosines of one batch to every class, for criteria that take turns on the same
+ * batches: made once, up to head.keep_mb of the first of them. Results keep their bits. */
+struct cask_teacher_store;
+enum cask_status cask_teacher_store_create(struct cask_teacher_store **store,
+                                           struct cask_error *err);
+void cask_teacher_store_free(struct cask_teacher_store *store); /* accepts NULL; after them */
+int64_t cask_teacher_store_found(
+    const struct cask_teacher_store *store); /* steps that found their batch's cosines made */
+
 struct cask_criterion_options {
-    struct cask_device *device; /* borrowed: its gemm and optimiser are used */
+    struct cask_device *device;       /* borrowed: its gemm and optimiser are used */
+    struct cask_teacher_store *store; /* borrowed; NULL: the criterion is alone */
     int64_t classes;
     int dim;       /* D of the student */
     int batch;     /* largest B */

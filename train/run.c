@@ -23,8 +23,9 @@ struct run {
     struct cask_feed feed;
     struct cask_device *device;
     struct cask_step_memory *step_memory;
-    struct place *places;      /* [count] */
-    struct cask_error failure; /* the first one */
+    struct cask_teacher_store *store; /* NULL: one student */
+    struct place *places;             /* [count] */
+    struct cask_error failure;        /* the first one */
     int failures;
 };
 
@@ -165,7 +166,8 @@ static enum cask_status open_students(struct run *run, struct cask_error *err)
     enum cask_status st = CASK_OK;
     unsigned needs = 0;
     bool shows_progress = true;
-    const struct cask_student_shared shared = {&run->feed, run->device, run->step_memory};
+    const struct cask_student_shared shared = {&run->feed, run->device, run->step_memory,
+                                               run->store};
     for (int i = 0; i < run->count; i++) {
         struct place *place = &run->places[i];
         if (place->state != PLACE_OPEN) {
@@ -192,6 +194,7 @@ static void close_run(struct run *run)
         cask_student_close(&run->places[i].student);
     }
     cask_free(run->places);
+    cask_teacher_store_free(run->store);
     cask_step_memory_free(run->step_memory);
     cask_device_close(run->device);
     cask_feed_close(&run->feed);
@@ -332,6 +335,9 @@ enum cask_status cask_run_together(const struct cask_train_config *const *config
         CASK_TRY(cask_feed_open(&run.feed, configs[0], err));
         CASK_TRY(open_device(&run, err));
         CASK_TRY(cask_step_memory_create(run.device, &run.step_memory, err));
+        if (open > 1) {
+            CASK_TRY(cask_teacher_store_create(&run.store, err));
+        }
         CASK_TRY(open_students(&run, err));
         CASK_TRY(loop(&run, err));
     }

@@ -45,6 +45,7 @@ static enum cask_status create_trainer(struct cask_student *student,
     const struct cask_trainer_setting setting = {
         .device = shared->device,
         .step_memory = shared->step_memory,
+        .store = shared->store,
         .preprocess = feed->preprocess,
         .classes = feed->classes,
         .steps_per_epoch = feed->steps_per_epoch,

@@ -43,6 +43,7 @@ struct cask_student_shared {
     struct cask_feed *feed;
     struct cask_device *device;
     struct cask_step_memory *step_memory; /* they take turns */
+    struct cask_teacher_store *store;     /* NULL: there is one student */
 };
 /* Creates or restores everything; `shows_progress` for one student of a process. */
 enum cask_status cask_student_open(struct cask_student *student,

@@ -314,6 +314,7 @@ enum cask_status cask_teacher_source_gather(struct cask_teacher_source *source,
         source->rows[i] = samples[i].index;
         source->mirror[i] = samples[i].mirror;
     }
+    source->teacher.serial++;
     return cask_cache_gather(source->cache, source->rows, source->mirror, count, &source->arrays,
                              err);
 }

@@ -91,6 +91,7 @@ static enum cask_status create_criterion(struct cask_trainer *trainer,
     const struct cask_manifest *teacher = setting->teacher;
     struct cask_criterion_options options = {
         .device = trainer->device,
+        .store = setting->store,
         .classes = setting->classes,
         .dim = trainer->dim,
         .batch = (int)trainer->config->train.batch,

@@ -19,6 +19,7 @@
 struct cask_trainer_setting {
     struct cask_device *device;           /* borrowed */
     struct cask_step_memory *step_memory; /* borrowed, of trainers that take turns; NULL: own */
+    struct cask_teacher_store *store;     /* the same */
     struct cask_preprocess preprocess;
     int64_t classes, steps_per_epoch;
     const struct cask_manifest *teacher; /* NULL: no teacher; copied facts only */

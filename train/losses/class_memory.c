@@ -21,6 +21,12 @@ static int64_t between(int64_t value, int64_t least, int64_t most)
     return value < least ? least : value > most ? most : value;
 }
 
+static int64_t chunks_within(const struct cask_engine_options *options, double chunk_mb)
+{
+    const double keep_mb = options->head != NULL ? options->head->keep_mb : KEEP_MB;
+    return (int64_t)fmin(floor(keep_mb / chunk_mb), 1e15);
+}
+
 static void set_sizes(struct cask_engine *engine, const struct cask_engine_options *options,
                       bool whole_rows)
 {
@@ -29,9 +35,8 @@ static void set_sizes(struct cask_engine *engine, const struct cask_engine_optio
     const int64_t fitting = ROWS_BYTES / (dim * (int64_t)sizeof(real)) / 64 * 64;
     int64_t width = options->chunk > 0 ? options->chunk : between(fitting, 64, TILE);
     width = between(width, 1, facts->classes < TILE ? facts->classes : TILE);
-    const double keep_mb = options->head != NULL ? options->head->keep_mb : KEEP_MB;
     const double chunk_mb = (double)(facts->batch * width * (int64_t)sizeof(real)) / 1e6;
-    const int64_t fits = (int64_t)fmin(floor(keep_mb / chunk_mb), 1e15);
+    const int64_t fits = chunks_within(options, chunk_mb);
     struct cosines *x = &engine->x;
     *x = (struct cosines){.batch = facts->batch, .classes = facts->classes, .width = width};
     x->chunks = (facts->classes + width - 1) / width;
@@ -151,6 +156,36 @@ static enum cask_status keep(struct cask_engine *engine, struct cosines *cosines
                                      &cosines->memory, err);
 }
 
+/* Cosines of the teacher: in the memory of all students, if there is one and it fits. */
+static enum cask_status keep_teacher(struct cask_engine *engine,
+                                     const struct cask_engine_options *options,
+                                     struct cask_error *err)
+{
+    struct cosines *y = &engine->y;
+    const struct cask_store_shape shape = {.classes = y->classes,
+                                           .width = y->width,
+                                           .batch = y->batch,
+                                           .dim = engine->facts.teacher_dim,
+                                           .real_bytes = sizeof(real),
+                                           .half = engine->half,
+                                           .device = engine->device};
+    const double chunk_mb = (double)(y->batch * y->width * (int64_t)sizeof(real)) / 1e6;
+    int64_t kept = between(chunks_within(options, chunk_mb), 0, y->chunks);
+    void *memory = NULL;
+    enum cask_status st = CASK_OK;
+    if (options->store != NULL && engine->rule_count > 0 && engine->facts.centers) {
+        CASK_TRY(cask_teacher_store_join(options->store, &shape, &kept, &memory, err));
+    }
+    if (memory == NULL) {
+        return keep(engine, y, err);
+    }
+    engine->store = options->store;
+    y->memory = memory;
+    y->kept = kept;
+done:
+    return st;
+}
+
 static enum cask_status create_rows(struct cask_engine *engine, struct cask_error *err)
 {
     const size_t batch = (size_t)engine->facts.batch, dim = (size_t)engine->facts.dim;
@@ -200,7 +235,7 @@ enum cask_status class_create(struct cask_engine *engine, const struct cask_engi
     CASK_TRY(create_workspaces(engine, err));
     CASK_TRY(create_lanes(engine, err));
     CASK_TRY(keep(engine, &engine->x, err));
-    CASK_TRY(keep(engine, &engine->y, err));
+    CASK_TRY(keep_teacher(engine, options, err));
     if (selects) {
         CASK_TRY(engine_alloc(
             engine, (size_t)(engine->facts.threads * rank_scratch(engine->facts.classes)),
@@ -288,11 +323,12 @@ void class_release(struct cask_engine *engine)
         cask_free(engine->lanes[l].ce);
         cask_free(engine->lanes[l].sums);
     }
-    void *const owned[] = {engine->weight,  engine->momentum,       engine->d_weight,
-                           engine->labels,  engine->column_scale,   engine->x.memory,
-                           engine->ce,      engine->y.memory,       engine->workspaces,
-                           engine->lanes,   engine->unit16,         engine->teacher_unit16,
-                           engine->scratch, engine->teacher_cosine, engine->margins};
+    void *const y_memory = engine->store == NULL ? engine->y.memory : NULL;
+    void *const owned[] = {
+        engine->weight,       engine->momentum,       engine->d_weight, engine->labels,
+        engine->column_scale, engine->x.memory,       engine->ce,       y_memory,
+        engine->workspaces,   engine->lanes,          engine->unit16,   engine->teacher_unit16,
+        engine->scratch,      engine->teacher_cosine, engine->margins};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) {
         cask_free(owned[i]);
     }

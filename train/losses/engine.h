@@ -51,6 +51,7 @@ struct cask_engine_options {
      * tensor of it. The bits are those of a step and an update after it. */
     bool fused;
     uint64_t seed;
+    struct cask_teacher_store *store; /* borrowed: of engines that take turns; NULL: none */
 };
 
 struct cask_engine_input {
@@ -62,6 +63,7 @@ struct cask_engine_input {
     const void *logits, *teacher_logits; /* [B][C] instead of embeddings: scaled, margins applied */
     const void *teacher_unit, *teacher_norm; /* [B][D_T], [B] */
     const void *teacher_centers;             /* [C][D_T] unit rows */
+    uint64_t teacher_serial;                 /* which rows these are; 0: not known */
     const uint32_t *topk_index;              /* [B][k] */
     const void *topk_cosine;                 /* [B][k] */
     const void *label_cosine;                /* [B]; NULL: unknown unless in the top-k */

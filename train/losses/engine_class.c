@@ -146,6 +146,11 @@ static enum cask_status begin(struct cask_engine *engine, const struct cask_engi
     enum cask_status st = CASK_OK;
     prepare_teacher_rows(engine, input);
     engine->x.known = engine->y.known = false;
+    engine->store_batch = (struct cask_store_batch){input->teacher_serial, input->batch,
+                                                    input->teacher_unit, input->teacher_centers};
+    if (engine->store != NULL) {
+        engine->y.known = cask_teacher_store_begin(engine->store, &engine->store_batch);
+    }
     engine->classes = (struct classes){
         .device = engine->device,
         .batch = input->batch,
@@ -299,6 +304,9 @@ enum cask_status class_forward(struct cask_engine *engine, const struct cask_eng
     CASK_TRY(begin(engine, input, err));
     CASK_TRY(sum_pass(engine, input, SUM, err));
     CASK_TRY(select_and_sum(engine, input, err));
+    if (engine->store != NULL && engine->y.known) {
+        cask_teacher_store_made(engine->store, &engine->store_batch);
+    }
     finish(engine);
     if (input->measure && input->logits == NULL) {
         CASK_TRY(measure_terms(engine, input, err));

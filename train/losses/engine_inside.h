@@ -9,6 +9,7 @@
 #include "train/losses/losses.h"
 #include "train/losses/rows.h"
 #include "train/losses/select.h"
+#include "train/losses/teacher_store.h"
 
 enum { MAX_TERMS = 32 };
 
@@ -65,6 +66,10 @@ struct cask_engine {
     real *column_scale;      /* [C] 1/|w_c| */
     bool fused;              /* a chunk's rows are updated as soon as their gradient is known */
     struct cosines x, y;     /* of the student, of the teacher */
+    /* NULL: y's memory is the engine's own. Else other students read there what this one wrote:
+     * nothing but the cosines may stand in it. */
+    struct cask_teacher_store *store;
+    struct cask_store_batch store_batch;
     struct products products;
     struct workspace *workspaces; /* [threads] */
     struct lane *lanes;
