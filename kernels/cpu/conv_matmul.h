@@ -5,6 +5,7 @@
 #include "kernels/cpu/lowering.h"
 #include "kernels/cpu/norm.h"
 #include "kernels/cpu/onednn.h"
+#include "kernels/cpu/outer.h"
 
 /* One product over all rows of a lowering, in chunks of rows and blocks of columns. Forward is one
  * pass. Backward data is one pass for each phase of the stride: the input pixels (h, w) with equal
@@ -31,8 +32,8 @@ struct cask_matmul_gradient {
     bool input_as_is;
     int64_t rows, chunk, chunks;
     int tile_taps, tiles, groups;
-    bool swapped;                        /* partial sums are [tap, in][out], not [out][tap, in] */
-    struct cask_product *sum[2];         /* of full chunks, of the last one */
+    bool swapped; /* partial sums are [tap, in][out], not [out][tap, in] */
+    struct cask_outer sum;
     size_t partial_bytes;                /* of one tile and group */
     const struct cask_matmul_pass *data; /* 1x1 kernels: whose packed weights give dx, or NULL */
     struct cask_product *write[2], *add[2];

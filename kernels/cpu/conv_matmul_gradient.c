@@ -1,10 +1,10 @@
 /* kernels/cpu/conv_matmul_gradient.c - weight gradient of a dense convolution, and of 1x1
  * convolutions the whole backward.
  *
- * dW[out][tap, in] = sum over rows of dy[row][out] * lowered[row][tap, in]: a product whose first
- * operand is transposed, which costs; the narrower of the two is taken for it. A tile of whole taps
- * is kept in cache while rows stream by; where there are few tiles the rows are cut into groups,
- * each with its own sum, added in order at the end.
+ * dW[out][tap, in] = sum over rows of dy[row][out] * lowered[row][tap, in]: outer products
+ * (outer.h), the narrower of the two on the left. A tile of whole taps is kept in cache while rows
+ * stream by; where there are few tiles the rows are cut into groups, each with its own sum, added
+ * in order at the end.
  *
  * A 1x1 kernel's dx = dy W needs the same rows of dy, so it is made chunk by chunk in between.
  */
@@ -34,23 +34,26 @@ static void choose_tiles(const struct cask_conv_desc *d, struct cask_matmul_grad
     }
     chunks = (chunks + g->groups - 1) / g->groups * g->groups;
     g->chunk = (g->rows + chunks - 1) / chunks;
+    g->chunk += g->chunk & 1; /* bf16 is multiplied in pairs of rows */
     g->chunks = (g->rows + g->chunk - 1) / g->chunk;
-    g->partial_bytes = (size_t)(g->tile_taps * tap_bytes);
+}
+
+static int64_t last_chunk(const struct cask_matmul_gradient *g)
+{
+    return g->rows - (g->chunks - 1) * g->chunk;
 }
 
 /* Products of a full chunk and, where it differs, of the last one. */
 static enum cask_status open_pair(struct cask_cpu *cpu, const struct cask_matmul_gradient *g,
-                                  struct cask_product_desc *desc, int64_t *size,
-                                  struct cask_product *like, struct cask_product **pair,
+                                  struct cask_product_desc *desc, struct cask_product **pair,
                                   struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    int64_t last = g->rows - (g->chunks - 1) * g->chunk;
-    *size = g->chunk;
-    CASK_TRY(cask_product_open(cpu, desc, like, &pair[0], err));
-    if (last != g->chunk) {
-        *size = last;
-        CASK_TRY(cask_product_open(cpu, desc, like, &pair[1], err));
+    desc->m = g->chunk;
+    CASK_TRY(cask_product_open(cpu, desc, g->data->write[0], &pair[0], err));
+    if (last_chunk(g) != g->chunk) {
+        desc->m = last_chunk(g);
+        CASK_TRY(cask_product_open(cpu, desc, g->data->write[0], &pair[1], err));
     }
 done:
     return st;
@@ -72,9 +75,9 @@ static enum cask_status open_data(struct cask_conv *conv, struct cask_matmul_gra
                                      .beta = 1,
                                      .in_dtype = g->lowering.dtype,
                                      .out_dtype = g->lowering.dtype};
-    CASK_TRY(open_pair(conv->cpu, g, &desc, &desc.m, g->data->write[0], g->write, err));
+    CASK_TRY(open_pair(conv->cpu, g, &desc, g->write, err));
     desc.accumulate = true;
-    CASK_TRY(open_pair(conv->cpu, g, &desc, &desc.m, g->data->write[0], g->add, err));
+    CASK_TRY(open_pair(conv->cpu, g, &desc, g->add, err));
 done:
     return st;
 }
@@ -93,19 +96,11 @@ enum cask_status cask_matmul_gradient_open(struct cask_conv *conv, struct cask_m
     g->data = g->input_as_is && data != NULL && data->blocks == 1 ? data : NULL;
     g->rows = (int64_t)d->n * conv->out_h * conv->out_w;
     choose_tiles(d, g);
-    int64_t tile = (int64_t)g->tile_taps * d->in_c;
+    int tile = g->tile_taps * d->in_c;
     g->swapped = d->out_c > tile;
-    struct cask_product_desc desc = {.m = g->swapped ? tile : d->out_c,
-                                     .n = g->swapped ? d->out_c : tile,
-                                     .src_strides = {1, g->swapped ? tile : d->out_c},
-                                     .weight_strides = {g->swapped ? d->out_c : tile, 1},
-                                     .dst_strides = {g->swapped ? d->out_c : tile, 1},
-                                     .accumulate = true,
-                                     .alpha = 1,
-                                     .beta = 1,
-                                     .in_dtype = cpu->dtype,
-                                     .out_dtype = CASK_F32};
-    CASK_TRY(open_pair(cpu, g, &desc, &desc.k, NULL, g->sum, err));
+    CASK_TRY(cask_outer_open(cpu, g->swapped ? tile : d->out_c, g->swapped ? d->out_c : tile,
+                             g->chunk, last_chunk(g), &g->sum, err));
+    g->partial_bytes = (size_t)g->sum.m * (size_t)g->sum.width * sizeof(float);
     if (g->data != NULL) {
         CASK_TRY(open_data(conv, g, err));
     }
@@ -128,10 +123,10 @@ done:
 void cask_matmul_gradient_close(struct cask_matmul_gradient *g)
 {
     for (int i = 0; i < 2; i++) {
-        cask_product_close(g->sum[i]);
         cask_product_close(g->write[i]);
         cask_product_close(g->add[i]);
     }
+    cask_outer_close(&g->sum);
 }
 
 struct gradient_run {
@@ -143,13 +138,61 @@ struct gradient_run {
     bool failed;
 };
 
-/* The product walks its first operand by columns, which the hardware does not foresee. */
-static void fetch(const void *data, int64_t bytes)
+static float *partial_of(const struct gradient_run *run, int tile, int group)
 {
-    const char *line = data;
-    for (int64_t at = 0; at < bytes; at += 64) {
-        __builtin_prefetch(line + at, 0, 2);
+    const struct cask_matmul_gradient *g = run->g;
+    char *at = run->partials + (size_t)(tile * g->groups + group) * g->partial_bytes;
+    return (float *)(void *)at;
+}
+
+enum { REGIONS = 4 + CASK_REDUCTIONS };
+
+struct coming {
+    struct cask_ahead regions[REGIONS];
+    int count;
+};
+
+static void comes(struct coming *coming, const struct cask_matmul_gradient *g, const void *data,
+                  int64_t first, int64_t elements)
+{
+    if (data != NULL) {
+        struct cask_ahead *region = &coming->regions[coming->count];
+        region->at = cask_at(data, g->lowering.dtype, first);
+        region->end = cask_at(data, g->lowering.dtype, first + elements);
+        if (coming->count > 0) {
+            region[-1].next = region;
+        }
+        coming->count++;
     }
+}
+
+static int64_t rows_of(const struct cask_matmul_gradient *g, int64_t chunk)
+{
+    const int64_t left = g->rows - chunk * g->chunk;
+    return left < g->chunk ? left : g->chunk;
+}
+
+/* Everything that a chunk reads. */
+static struct cask_ahead *look_ahead(const struct gradient_run *run, int64_t chunk,
+                                     struct coming *coming)
+{
+    const struct cask_matmul_gradient *g = run->g;
+    const struct cask_conv_gradient *what = run->what;
+    const int64_t row = chunk * g->chunk, rows = rows_of(g, chunk);
+    const int out = run->conv->desc.out_c, in = g->lowering.src_c;
+    *coming = (struct coming){.count = 0};
+    const struct cask_span span = cask_lowering_span(&g->lowering, row, rows);
+    comes(coming, g, what->dy->data, row * out, rows * out);
+    comes(coming, g, what->dy->gradient, row * out, rows * out);
+    comes(coming, g, what->x->data, span.first * in, span.pixels * in);
+    if (run->with_data) {
+        comes(coming, g, what->accumulate ? what->dx : NULL, row * in, rows * in);
+        for (int i = 0; i < what->sink->reduction_count; i++) {
+            const void *x = what->sink->reductions[i].x->data;
+            comes(coming, g, x != what->x->data ? x : NULL, row * in, rows * in);
+        }
+    }
+    return coming->regions;
 }
 
 /* dx of one chunk, and its part in the sink. */
@@ -166,41 +209,30 @@ static bool give_rows(const struct gradient_run *run, int64_t part, int thread, 
     return ok;
 }
 
-static bool sum_chunk(const struct gradient_run *run, int tile, int thread, int64_t row,
-                      int64_t rows, const void *dy, void *partial)
-{
-    const struct cask_matmul_gradient *g = run->g;
-    struct cask_cpu *cpu = run->conv->cpu;
-    const void *lowered =
-        cask_lowered_rows(cpu, thread, &g->lowering, run->what->x, row, rows, tile * g->tile_taps,
-                          g->tile_taps, cpu->block_scratch[thread].data);
-    const void *first = g->swapped ? lowered : dy, *second = g->swapped ? dy : lowered;
-    const struct cask_source *source = g->swapped ? run->what->x : run->what->dy;
-    if (!source->through && (!g->swapped || g->input_as_is)) {
-        fetch(first, rows * (g->swapped ? g->lowering.src_c : run->conv->desc.out_c) *
-                         (int64_t)cask_dtype_size(g->lowering.dtype));
-    }
-    return cask_product_run(g->sum[rows == g->chunk ? 0 : 1], thread, first, second, NULL, partial);
-}
-
 static void sum_tile(void *user, int64_t index, int thread)
 {
     struct gradient_run *run = user;
     const struct cask_matmul_gradient *g = run->g;
+    struct cask_cpu *cpu = run->conv->cpu;
     int tile = (int)(index / g->groups), group = (int)(index % g->groups);
     int64_t chunks_each = (g->chunks + g->groups - 1) / g->groups;
     int64_t end = (group + 1) * chunks_each < g->chunks ? (group + 1) * chunks_each : g->chunks;
-    void *partial = run->partials + (size_t)index * g->partial_bytes;
+    float *partial = partial_of(run, tile, group);
     memset(partial, 0, g->partial_bytes);
     if (run->with_data) {
         cask_sink_begin(run->what->sink, index, thread, NULL);
     }
     for (int64_t chunk = group * chunks_each; chunk < end; chunk++) {
-        int64_t row = chunk * g->chunk;
-        int64_t rows = g->rows - row < g->chunk ? g->rows - row : g->chunk;
-        const void *dy = cask_source_rows(run->what->dy, row, rows,
-                                          run->conv->cpu->gradient_scratch[thread].data);
-        bool ok = sum_chunk(run, tile, thread, row, rows, dy, partial);
+        struct coming coming;
+        int64_t row = chunk * g->chunk, rows = rows_of(g, chunk);
+        const void *dy =
+            cask_source_rows(run->what->dy, row, rows, cpu->gradient_scratch[thread].data);
+        const void *lowered =
+            cask_lowered_rows(cpu, thread, &g->lowering, run->what->x, row, rows,
+                              tile * g->tile_taps, g->tile_taps, cpu->block_scratch[thread].data);
+        bool ok = cask_outer_add(&g->sum, thread, g->swapped ? lowered : dy,
+                                 g->swapped ? dy : lowered, rows, partial,
+                                 chunk + 1 < end ? look_ahead(run, chunk + 1, &coming) : NULL);
         if (run->with_data) {
             ok &= give_rows(run, index, thread, dy, row, rows);
         }
@@ -212,29 +244,47 @@ static void sum_tile(void *user, int64_t index, int thread)
 
 enum { STRETCH = 16 };
 
-/* dW[out][in][tap] += the partial sums of its tile, groups in order. A stretch of inputs at a time,
- * so that its taps, far apart in the tiles, are neighbours in cache when they meet in dW. */
-static void add_out(void *user, int64_t out, int thread)
+/* sums[j] = what all groups have at [row][column + j] of a tile's partial sums, groups in order. */
+static void join_groups(const struct gradient_run *run, int tile, int64_t row, int64_t column,
+                        int count, float sums[STRETCH])
+{
+    memset(sums, 0, STRETCH * sizeof *sums);
+    for (int group = 0; group < run->g->groups; group++) {
+        const float *partial = partial_of(run, tile, group) + row * run->g->sum.width + column;
+        for (int j = 0; j < count; j++) {
+            sums[j] += partial[j];
+        }
+    }
+}
+
+/* dW[out][in][tap] += the partial sums of its tile, for a stretch of the partial sums' columns at a
+ * time, so that what is far apart in the tiles is in cache when it meets in dW. */
+static void add_outs(void *user, int64_t index, int thread)
 {
     struct gradient_run *run = user;
     const struct cask_matmul_gradient *g = run->g;
     const struct cask_conv_desc *d = &run->conv->desc;
-    int64_t taps = (int64_t)d->kernel_h * d->kernel_w, in_c = d->in_c, width = g->tile_taps * in_c;
-    int64_t step = g->swapped ? d->out_c : 1;
-    float *dweight = run->what->dweight + out * taps * in_c;
+    const int64_t taps = (int64_t)d->kernel_h * d->kernel_w, in_c = d->in_c;
+    const int64_t first = index * STRETCH,
+                  outs = d->out_c - first < STRETCH ? d->out_c - first : STRETCH;
+    float sums[STRETCH], *dweight = run->what->dweight + first * taps * in_c;
     (void)thread;
-    for (int64_t i = 0; i < in_c; i += STRETCH) {
-        int64_t end = i + STRETCH < in_c ? i + STRETCH : in_c;
+    for (int64_t i = 0; i < in_c; i += g->swapped ? 1 : STRETCH) {
+        const int64_t ins = g->swapped ? 1 : in_c - i < STRETCH ? in_c - i : STRETCH;
         for (int64_t tap = 0; tap < taps; tap++) {
-            int64_t column = tap % g->tile_taps * in_c;
-            int64_t at = g->swapped ? column * d->out_c + out : out * width + column;
-            for (int group = 0; group < g->groups; group++) {
-                const char *tile =
-                    run->partials +
-                    (size_t)(tap / g->tile_taps * g->groups + group) * g->partial_bytes;
-                const float *partial = (const float *)(const void *)tile + at;
-                for (int64_t j = i; j < end; j++) {
-                    dweight[j * taps + tap] += partial[j * step];
+            const int tile = (int)(tap / g->tile_taps);
+            const int64_t column = tap % g->tile_taps * in_c + i;
+            if (g->swapped) {
+                join_groups(run, tile, column, first, (int)outs, sums);
+                for (int64_t o = 0; o < outs; o++) {
+                    dweight[(o * in_c + i) * taps + tap] += sums[o];
+                }
+                continue;
+            }
+            for (int64_t o = 0; o < outs; o++) {
+                join_groups(run, tile, first + o, column, (int)ins, sums);
+                for (int64_t j = 0; j < ins; j++) {
+                    dweight[(o * in_c + i + j) * taps + tap] += sums[j];
                 }
             }
         }
@@ -254,9 +304,9 @@ enum cask_status cask_matmul_gradient_run(struct cask_conv *conv,
     cask_cpu_for(conv->cpu, (int64_t)g->tiles * g->groups, sum_tile, &run);
     if (run.failed) {
         CASK_TRY(cask_error_set(err, CASK_ERR_DEVICE, "oneDNN: a matrix product failed (%s)",
-                                cask_product_name(g->sum[0])));
+                                cask_outer_name(&g->sum)));
     }
-    cask_cpu_for(conv->cpu, conv->desc.out_c, add_out, &run);
+    cask_cpu_for(conv->cpu, (conv->desc.out_c + STRETCH - 1) / STRETCH, add_outs, &run);
     if (with_data) {
         cask_sink_finish(what->sink);
     }

@@ -98,6 +98,21 @@ struct cask_row_kernels {
     void (*sgd)(const struct cask_sgd *sgd, int64_t count, float *w, const float *g, float *v);
 };
 
+/* Memory that will be read soon: lines from `at` to `end`, then the next region. */
+struct cask_ahead {
+    const char *at, *end;
+    struct cask_ahead *next;
+};
+
+struct cask_outer_kernels {
+    int depth; /* rows of a cell */
+    /* to[ceil(rows / depth)][c up to a multiple of 16][depth] = rows [rows][c] */
+    void (*pack)(const void *rows, int64_t count, int c, void *to);
+    /* sum[m][n up to a multiple of 16] += a^T b; a, b packed rows; ahead: NULL or what to fetch */
+    void (*sum)(const void *a, int m, const void *b, int n, int64_t rows, float *sum,
+                struct cask_ahead *ahead);
+};
+
 struct cask_cpu_kernels {
     const struct cask_batchnorm_kernels *batchnorm;
     const struct cask_activation_kernels *activation;
@@ -105,6 +120,7 @@ struct cask_cpu_kernels {
     const struct cask_elementwise_kernels *elementwise;
     const struct cask_row_kernels *rows;
     const struct cask_max_pool_kernels *max_pool;
+    const struct cask_outer_kernels *outer;
 };
 
 extern const struct cask_cpu_kernels cask_kernels_f32_scalar, cask_kernels_f32_avx2,

@@ -15,4 +15,9 @@ static inline __attribute__((always_inline)) half_vec half_narrow(vec value)
     return (half_vec)_mm512_cvtneps_pbh((__m512)value);
 }
 
+static inline __attribute__((always_inline)) vec cells_madd(vec sum, cell a, cells b)
+{
+    return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32((int)a), (__m512bh)b);
+}
+
 #endif

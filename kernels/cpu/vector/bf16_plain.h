@@ -20,4 +20,10 @@ static inline __attribute__((always_inline)) half_vec half_narrow(vec value)
     return __builtin_convertvector(chosen, half_vec);
 }
 
+static inline __attribute__((always_inline)) vec cells_madd(vec sum, cell a, cells b)
+{
+    return sum + element_get((element)a) * (vec)(b << 16) +
+           element_get((element)(a >> 16)) * (vec)(b & 0xffff0000U);
+}
+
 #endif

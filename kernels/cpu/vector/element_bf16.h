@@ -25,6 +25,22 @@ static inline element element_put(float value)
     return (element)((bits & 0x7fffffffU) > 0x7f800000U ? quiet_nan : rounded);
 }
 
+/* Two values of a column, see outer.c. */
+enum { DEPTH = 2 };
+typedef uint32_t cell;
+typedef uint32_t cells __attribute__((vector_size(64)));
+typedef uint32_t loose_cells __attribute__((vector_size(64), aligned(4), may_alias));
+
+static inline cell cell_of(element first, element second)
+{
+    return first | (uint32_t)second << 16;
+}
+
+static inline __attribute__((always_inline)) cells cells_load(const cell *from)
+{
+    return *(const loose_cells *)from;
+}
+
 typedef uint16_t half_vec __attribute__((vector_size(32)));
 typedef uint16_t loose_half_vec __attribute__((vector_size(32), aligned(2), may_alias));
 

@@ -24,4 +24,25 @@ static inline __attribute__((always_inline)) void vec_store(element *to, vec val
     *(loose_vec *)to = value;
 }
 
+/* See outer.c. */
+enum { DEPTH = 1 };
+typedef float cell;
+typedef vec cells;
+
+static inline cell cell_of(element first, element second)
+{
+    (void)second;
+    return first;
+}
+
+static inline __attribute__((always_inline)) cells cells_load(const cell *from)
+{
+    return *(const loose_vec *)from;
+}
+
+static inline __attribute__((always_inline)) vec cells_madd(vec sum, cell a, cells b)
+{
+    return sum + a * b;
+}
+
 #endif

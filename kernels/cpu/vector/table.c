@@ -8,7 +8,8 @@ extern const struct cask_depthwise_kernels KERNEL(depthwise);
 extern const struct cask_elementwise_kernels KERNEL(elementwise);
 extern const struct cask_row_kernels KERNEL(rows);
 extern const struct cask_max_pool_kernels KERNEL(max_pool);
+extern const struct cask_outer_kernels KERNEL(outer);
 
-const struct cask_cpu_kernels KERNEL(kernels) = {&KERNEL(batchnorm), &KERNEL(activation),
-                                                 &KERNEL(depthwise), &KERNEL(elementwise),
-                                                 &KERNEL(rows),      &KERNEL(max_pool)};
+const struct cask_cpu_kernels KERNEL(kernels) = {
+    &KERNEL(batchnorm), &KERNEL(activation), &KERNEL(depthwise), &KERNEL(elementwise),
+    &KERNEL(rows),      &KERNEL(max_pool),   &KERNEL(outer)};

@@ -1,0 +1,93 @@
+/* kernels/cpu/outer.c - who sums outer products. */
+#include "kernels/cpu/outer.h"
+
+#include "kernels/cpu/onednn.h"
+
+static int padded(int c)
+{
+    return (c + 15) / 16 * 16;
+}
+
+static size_t packed_bytes(const struct cask_outer *o, int c)
+{
+    int64_t rows = (o->chunk + 1) / 2 * 2;
+    return (size_t)rows * (size_t)padded(c) * cask_dtype_size(o->cpu->dtype);
+}
+
+enum cask_status cask_outer_open(struct cask_cpu *cpu, int m, int n, int64_t chunk, int64_t last,
+                                 struct cask_outer *o, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    bool own = cpu->isa == CASK_ISA_AVX512;
+    *o = (struct cask_outer){.cpu = cpu, .m = m, .n = n, .width = n, .chunk = chunk};
+    if (own) {
+        o->own = cask_cpu_kernels_of(cpu, cpu->dtype);
+        o->width = padded(n);
+        CASK_TRY(cask_cpu_reserve(cpu, cpu->primitive_scratch,
+                                  packed_bytes(o, m) + packed_bytes(o, n), err));
+        goto done;
+    }
+    struct cask_product_desc desc = {.m = m,
+                                     .n = n,
+                                     .k = chunk,
+                                     .src_strides = {1, m},
+                                     .weight_strides = {n, 1},
+                                     .dst_strides = {n, 1},
+                                     .accumulate = true,
+                                     .alpha = 1,
+                                     .beta = 1,
+                                     .in_dtype = cpu->dtype,
+                                     .out_dtype = CASK_F32};
+    CASK_TRY(cask_product_open(cpu, &desc, NULL, &o->products[0], err));
+    if (last != chunk) {
+        desc.k = last;
+        CASK_TRY(cask_product_open(cpu, &desc, NULL, &o->products[1], err));
+    }
+done:
+    return st;
+}
+
+void cask_outer_close(struct cask_outer *o)
+{
+    cask_product_close(o->products[0]);
+    cask_product_close(o->products[1]);
+}
+
+const char *cask_outer_name(const struct cask_outer *o)
+{
+    return o->own != NULL ? "outer products" : cask_product_name(o->products[0]);
+}
+
+/* The columns of floats lie as the kernel wants them, unless there are some too few. */
+static const void *pack(const struct cask_outer *o, const void *rows, int64_t count, int c,
+                        void *room)
+{
+    if (o->own->outer->depth == 1 && padded(c) == c) {
+        return rows;
+    }
+    o->own->outer->pack(rows, count, c, room);
+    return room;
+}
+
+/* oneDNN walks its first operand by columns, which the hardware does not foresee. */
+static void fetch(const void *data, size_t bytes)
+{
+    const char *line = data;
+    for (size_t at = 0; at < bytes; at += 64) {
+        __builtin_prefetch(line + at, 0, 2);
+    }
+}
+
+bool cask_outer_add(const struct cask_outer *o, int thread, const void *a, const void *b,
+                    int64_t rows, float *sum, struct cask_ahead *ahead)
+{
+    if (o->own == NULL) {
+        fetch(a, (size_t)rows * (size_t)o->m * cask_dtype_size(o->cpu->dtype));
+        return cask_product_run(o->products[rows == o->chunk ? 0 : 1], thread, a, b, NULL, sum);
+    }
+    char *room = o->cpu->primitive_scratch[thread].data;
+    const void *left = pack(o, a, rows, o->m, room);
+    const void *right = pack(o, b, rows, o->n, room + packed_bytes(o, o->m));
+    o->own->outer->sum(left, o->m, right, o->n, rows, sum, ahead);
+    return true;
+}

@@ -1,0 +1,145 @@
+/* kernels/cpu/vector/outer.c - c[m][n] += a^T b, the sum of the outer products of the rows of a and
+ * b: the weight gradient of a layer.
+ *
+ * Nothing is transposed. A step takes DEPTH rows at once (two of bfloat16, because one instruction
+ * multiplies pairs; one of floats). `cells` puts the DEPTH values of a column side by side, which
+ * is all the arrangement that either operand needs. A tile of c stays in registers over all rows.
+ */
+#include "kernels/cpu/kernel_table.h"
+#include "kernels/cpu/vector/vector.h"
+
+enum { TILE_ROWS = 6, TILE_VECS = 4 };
+
+#define INLINE static inline __attribute__((always_inline))
+
+static void pack(const void *rows, int64_t count, int c, void *packed)
+{
+    const element *from = rows;
+    cell *to = packed;
+    const int width = (c + LANES - 1) / LANES * LANES;
+    for (; count > 0; count -= DEPTH, from += DEPTH * (int64_t)c, to += width) {
+        if (count >= DEPTH) {
+            for (int j = 0; j < c; j++) {
+                to[j] = cell_of(from[j], from[(DEPTH - 1) * (int64_t)c + j]);
+            }
+        } else {
+            for (int j = 0; j < c; j++) {
+                to[j] = cell_of(from[j], 0);
+            }
+        }
+        for (int j = c; j < width; j++) {
+            to[j] = 0;
+        }
+    }
+}
+
+/* The operands of a tile, and what memory should bring meanwhile. */
+struct outer {
+    const cell *a, *b;
+    int a_width, b_width;
+    int64_t steps;
+    float *c;
+    const char *ahead;
+    int ahead_step;
+};
+
+INLINE void tile(int rows, int vecs, const struct outer *o)
+{
+    vec sums[TILE_ROWS][TILE_VECS];
+    const cell *a = o->a, *b = o->b;
+    const char *ahead = o->ahead;
+    const int ahead_step = o->ahead_step;
+#pragma GCC unroll 6
+    for (int i = 0; i < rows; i++) {
+#pragma GCC unroll 4
+        for (int j = 0; j < vecs; j++) {
+            sums[i][j] = vec_load_f32(o->c + (int64_t)i * o->b_width + j * LANES);
+        }
+    }
+    for (int64_t step = o->steps; step > 0; step--, a += o->a_width, b += o->b_width) {
+        __builtin_prefetch(ahead, 0, 2);
+        ahead += ahead_step;
+        cells right[TILE_VECS];
+#pragma GCC unroll 4
+        for (int j = 0; j < vecs; j++) {
+            right[j] = cells_load(b + j * LANES);
+        }
+#pragma GCC unroll 6
+        for (int i = 0; i < rows; i++) {
+#pragma GCC unroll 4
+            for (int j = 0; j < vecs; j++) {
+                sums[i][j] = cells_madd(sums[i][j], a[i], right[j]);
+            }
+        }
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < rows; i++) {
+#pragma GCC unroll 4
+        for (int j = 0; j < vecs; j++) {
+            vec_store_f32(o->c + (int64_t)i * o->b_width + j * LANES, sums[i][j]);
+        }
+    }
+}
+
+INLINE void tile_of(int rows, int vecs, const struct outer *o)
+{
+    switch (rows) {
+    case 1:
+        tile(1, vecs, o);
+        return;
+    case 2:
+        tile(2, vecs, o);
+        return;
+    case 3:
+        tile(3, vecs, o);
+        return;
+    case 4:
+        tile(4, vecs, o);
+        return;
+    case 5:
+        tile(5, vecs, o);
+        return;
+    default:
+        tile(6, vecs, o);
+    }
+}
+
+/* One tile's share of what is to come: a line a step. */
+static void look_ahead(struct outer *o, struct cask_ahead **ahead)
+{
+    while (*ahead != NULL && (*ahead)->at >= (*ahead)->end) {
+        *ahead = (*ahead)->next;
+    }
+    o->ahead_step = *ahead != NULL ? 64 : 0;
+    if (*ahead != NULL) {
+        o->ahead = (*ahead)->at;
+        (*ahead)->at += 64 * o->steps;
+    }
+}
+
+static void sum(const void *a, int m, const void *b, int n, int64_t rows, float *c,
+                struct cask_ahead *ahead)
+{
+    struct outer o = {.a_width = (m + LANES - 1) / LANES * LANES,
+                      .b_width = (n + LANES - 1) / LANES * LANES,
+                      .steps = (rows + DEPTH - 1) / DEPTH,
+                      .ahead = a};
+    for (int j = 0; j < o.b_width;) {
+        const bool wide = j + TILE_VECS * LANES <= o.b_width;
+        o.b = (const cell *)b + j;
+        for (int i = 0; i < m; i += TILE_ROWS) {
+            const int tall = m - i < TILE_ROWS ? m - i : TILE_ROWS;
+            o.a = (const cell *)a + i;
+            o.c = c + (int64_t)i * o.b_width + j;
+            look_ahead(&o, &ahead);
+            if (wide) {
+                tile_of(tall, TILE_VECS, &o);
+            } else {
+                tile_of(tall, 1, &o);
+            }
+        }
+        j += wide ? TILE_VECS * LANES : LANES;
+    }
+}
+
+const struct cask_outer_kernels KERNEL(outer) = {.depth = DEPTH, .pack = pack, .sum = sum};
