@@ -88,6 +88,12 @@ enum cask_status cask_net_init(struct cask_net *net, uint64_t seed, struct cask_
 void *cask_net_value(struct cask_net *net, int param);
 void *cask_net_grad(struct cask_net *net, int param);
 void *cask_net_momentum(struct cask_net *net, int param);
+/* Takes a parameter out of training. Training plans made afterwards go back no further than the
+ * lowest layer that still trains something; what they leave in the gradients of frozen parameters
+ * means nothing. Batch norms go on normalising with the batch, and running statistics follow it. */
+void cask_net_freeze(struct cask_net *net, int param);
+/* Neither a buffer, nor frozen, nor of a net that was made for inference. */
+bool cask_net_trains(const struct cask_net *net, int param);
 /* Host float32 copies in and out (converted on ref64). count must match. */
 enum cask_status cask_net_set(struct cask_net *net, int param, const float *values,
                               struct cask_error *err);

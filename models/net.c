@@ -36,7 +36,8 @@ enum cask_status cask_net_create(const struct cask_graph *graph, struct cask_dev
                                 graph->name));
     }
     n->offsets = cask_alloc((size_t)graph->param_count + 1, sizeof *n->offsets);
-    if (n->offsets == NULL) {
+    n->frozen = cask_alloc((size_t)graph->param_count + 1, sizeof *n->frozen);
+    if (n->offsets == NULL || n->frozen == NULL) {
         CASK_TRY(
             cask_error_memory(err, (size_t)graph->param_count * sizeof *n->offsets, "network"));
     }
@@ -66,6 +67,7 @@ void cask_net_free(struct cask_net *net)
     cask_buffer_free(net->device, net->momentum);
     cask_buffer_free(net->device, net->grads);
     cask_buffer_free(net->device, net->values);
+    cask_free(net->frozen);
     cask_free(net->offsets);
     cask_free(net);
 }
@@ -90,6 +92,16 @@ void *cask_net_momentum(struct cask_net *net, int param)
 {
     bool has = net->train && net->graph->params[param].trained;
     return has ? (char *)net->momentum + net->offsets[param] : NULL;
+}
+
+void cask_net_freeze(struct cask_net *net, int param)
+{
+    net->frozen[param] = true;
+}
+
+bool cask_net_trains(const struct cask_net *net, int param)
+{
+    return net->train && net->graph->params[param].trained && !net->frozen[param];
 }
 
 void *cask_net_slot(struct cask_net *net, const struct cask_node *node, enum cask_slot slot)

@@ -9,6 +9,7 @@ struct cask_net {
     struct cask_device *device;     /* borrowed */
     bool train;
     size_t *offsets; /* bytes, by parameter; the same in all three planes */
+    bool *frozen;    /* by parameter: cask_net_freeze */
     size_t plane_bytes;
     void *values, *grads, *momentum; /* device; the last two only in training */
     /* Plans compare these with what they packed: `version` changes with any value,

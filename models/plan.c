@@ -93,6 +93,7 @@ static enum cask_status create(struct cask_step_memory *memory, struct cask_net 
     CASK_TRY(allocate_tables(p, err));
     CASK_TRY(cask_plan_fuse(p, !way.unfolded, err));
     CASK_TRY(cask_plan_chain(p, err));
+    cask_plan_reach(p);
     CASK_TRY(cask_plan_live(p, err));
     if (mode == CASK_MODE_TRAIN) {
         CASK_TRY(cask_plan_gradients(p, err));

@@ -1,7 +1,8 @@
 /* models/plan.h - the plan inside. Private to models/.
  *
  * A graph's nodes become steps (plan_fuse.c); in training, batch norms give their passes to their
- * neighbours (plan_chain.c). Every value that a step writes, and in training the
+ * neighbours (plan_chain.c). Backward runs over those with something to train behind them
+ * (plan_reach.c). Every value that a step writes, and in training the
  * gradient of every value that has one, gets a buffer with a first and a last moment of use
  * (plan_live.c, plan_gradient.c). Buffers whose times do not overlap share memory
  * (plan_memory.c). Then the convolutions are opened and the steps can run (plan_run.c).
@@ -62,6 +63,7 @@ enum { CASK_STEP_REDUCES = 2 };
 
 struct cask_step {
     const struct cask_node *node;
+    bool back; /* runs backward too: training, and it or something behind it trains */
     const struct cask_node *before, *folded; /* CONV, LINEAR in eval: batch norms that live in the
                                                 weights, from in front and from behind; or NULL */
     const struct cask_node *activation;      /* BATCHNORM; CONV, LINEAR in eval: behind it */
@@ -155,6 +157,12 @@ struct cask_conv_desc cask_plan_conv_desc(const struct cask_plan *plan,
 enum cask_status cask_plan_fuse(struct cask_plan *plan, bool fold, struct cask_error *err);
 /* Gives passes of batch norms to their neighbours. `reduce` is decided by cask_plan_gradients. */
 enum cask_status cask_plan_chain(struct cask_plan *plan, struct cask_error *err);
+/* Sets `back` of every step. */
+void cask_plan_reach(struct cask_plan *plan);
+/* Backward can end here: the step's own gradients do not need that of its input. */
+bool cask_step_may_be_first(const struct cask_step *step);
+/* The step that makes a value; -1: the pixels. */
+int cask_plan_producer(const struct cask_plan *plan, int value);
 enum cask_status cask_plan_live(struct cask_plan *plan, struct cask_error *err);
 enum cask_status cask_plan_gradients(struct cask_plan *plan, struct cask_error *err);
 /* The value whose memory holds what input k of a step is made of: a batch norm's input where the

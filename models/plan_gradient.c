@@ -7,33 +7,20 @@
  * Two gradients may share memory while nobody writes one before the other has been read: then the
  * sum's backward costs nothing, and batch norm works in place.
  *
+ * How far back it goes was decided before (plan_reach.c).
+ *
  * The walk also sees which step completes the gradient of a batch norm's output; in a chain that
  * step reduces it (plan_chain.c).
  */
 #include "models/plan.h"
 
-static bool trains(const struct cask_graph *graph, const struct cask_node *node)
-{
-    for (int slot = 0; node != NULL && slot < CASK_SLOTS; slot++) {
-        if (node->params[slot] >= 0 && graph->params[node->params[slot]].trained) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* wanted[v]: something trained lies at or behind the producer of v. */
+/* wanted[v]: the producer of v runs backward. */
 static void find_wanted(const struct cask_plan *plan, bool *wanted, int *producer)
 {
-    const struct cask_graph *graph = plan->net->graph;
     producer[CASK_GRAPH_INPUT] = -1;
     for (int i = 0; i < plan->step_count; i++) {
-        const struct cask_step *step = &plan->steps[i];
-        producer[step->output] = i;
-        wanted[step->output] = trains(graph, step->node) || trains(graph, step->activation);
-        for (int k = 0; k < CASK_NODE_INPUTS; k++) {
-            wanted[step->output] |= step->inputs[k] >= 0 && wanted[step->inputs[k]];
-        }
+        producer[plan->steps[i].output] = i;
+        wanted[plan->steps[i].output] = plan->steps[i].back;
     }
 }
 
@@ -173,9 +160,7 @@ static enum cask_status check_step(const struct cask_step *step, struct cask_err
         return cask_error_set(err, CASK_ERR_UNSUPPORTED, "%s: a layer of kind %s cannot be trained",
                               step->node->name, layer->name);
     }
-    bool may_be_first =
-        kind == CASK_LAYER_CONV || kind == CASK_LAYER_LINEAR || kind == CASK_LAYER_ADD;
-    if (!x->wanted && !may_be_first) {
+    if (!x->wanted && !cask_step_may_be_first(step)) {
         return cask_error_set(err, CASK_ERR_UNSUPPORTED,
                               "%s: the first trained layer must be a convolution or linear",
                               step->node->name);

@@ -8,21 +8,26 @@
  */
 #include "models/plan.h"
 
+/* When step `i` reads something for the last time; `again`: in backward too. */
+static int read_last(const struct cask_plan *plan, int i, bool again)
+{
+    return again && plan->steps[i].back ? cask_moment_backward(plan, i) : cask_moment_forward(i);
+}
+
 static int last_use(const struct cask_plan *plan, int value)
 {
     int last = value == plan->net->graph->output ? cask_moment_output(plan) : 0;
     for (int i = 0; i < plan->step_count; i++) {
         const struct cask_step *step = &plan->steps[i];
         const struct cask_layer *layer = cask_layer(step->node->kind);
-        if (step->behind >= 0 && step->output == value) {
+        if (step->behind >= 0 && step->output == value && step->back) {
             last = cask_moment_backward(plan, i);
         }
         for (int k = 0; k < CASK_NODE_INPUTS; k++) {
             if (step->inputs[k] < 0 || cask_step_stored(plan, step, k) != value) {
                 continue;
             }
-            bool again = plan->mode == CASK_MODE_TRAIN && layer->keeps[k];
-            int moment = again ? cask_moment_backward(plan, i) : cask_moment_forward(i);
+            const int moment = read_last(plan, i, layer->keeps[k]);
             last = moment > last ? moment : last;
         }
     }
@@ -57,14 +62,19 @@ static int dying_input(const struct cask_plan *plan, int i)
     return -1;
 }
 
-static int producer_of(const struct cask_plan *plan, int value)
+/* Those who read through a batch norm need its statistics whenever they read. */
+static int last_read_through(const struct cask_plan *plan, int norm)
 {
-    for (int i = 0; i < plan->step_count; i++) {
-        if (plan->steps[i].output == value) {
-            return i;
+    int last = cask_moment_forward(norm);
+    for (int i = norm + 1; i < plan->step_count; i++) {
+        for (int k = 0; k < CASK_NODE_INPUTS; k++) {
+            if (plan->steps[i].reads[k] == norm) {
+                const int moment = read_last(plan, i, true);
+                last = moment > last ? moment : last;
+            }
         }
     }
-    return -1;
+    return last;
 }
 
 /* Mean, 1/std and two more of the batch, kept from forward to backward. */
@@ -72,13 +82,15 @@ static enum cask_status keep_statistics(struct cask_plan *plan, int i, struct ca
 {
     struct cask_step *step = &plan->steps[i];
     enum { ALIGNMENT = 64, ARRAYS = 4 };
-    int maker = producer_of(plan, step->inputs[0]);
-    int first = step->taken.statistics ? maker : i, last = step->taken.gradient ? maker : i;
+    const int maker = cask_plan_producer(plan, step->inputs[0]);
+    const int first = step->taken.statistics ? maker : i;
+    const int last = step->back ? cask_moment_backward(plan, step->taken.gradient ? maker : i)
+                                : last_read_through(plan, i);
     size_t each = cask_dtype_size(cask_device_parameter_dtype(plan->device));
     size_t bytes = (size_t)plan->tensors[step->output].c * each;
     bytes = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    return cask_memory_add(&plan->memory, ARRAYS * bytes, cask_moment_forward(first),
-                           cask_moment_backward(plan, last), &step->saved_buffer, err);
+    return cask_memory_add(&plan->memory, ARRAYS * bytes, cask_moment_forward(first), last,
+                           &step->saved_buffer, err);
 }
 
 static enum cask_status stage_host_copies(struct cask_plan *plan, struct cask_error *err)

@@ -114,9 +114,8 @@ static bool is_finite(const char *value, enum cask_dtype dtype)
 
 /* `copy`: host room for the output. */
 static struct cask_layer_report look_at(const struct cask_plan *plan, const struct cask_step *step,
-                                        char *copy)
+                                        const struct cask_tensor *output, char *copy)
 {
-    const struct cask_tensor *output = &plan->tensors[step->output];
     const size_t size = cask_dtype_size(output->dtype), bytes = cask_tensor_bytes(output),
                  image = bytes / (size_t)output->n;
     struct cask_layer_report report = {
@@ -139,12 +138,14 @@ enum cask_status cask_plan_inspect(struct cask_plan *plan, const float *pixels, 
     enum cask_status st = CASK_OK;
     size_t largest = 0;
     char *copy = NULL;
+    void *scratch = NULL;
     for (int i = 0; i < plan->step_count; i++) {
         const size_t bytes = cask_tensor_bytes(&plan->tensors[plan->steps[i].output]);
         largest = bytes > largest ? bytes : largest;
     }
     copy = cask_alloc(largest, 1);
-    if (copy == NULL) {
+    scratch = cask_buffer_alloc(plan->device, largest);
+    if (copy == NULL || scratch == NULL) {
         CASK_TRY(cask_error_memory(err, largest, "the output of a layer"));
     }
     cask_plan_take_memory(plan);
@@ -153,15 +154,20 @@ enum cask_status cask_plan_inspect(struct cask_plan *plan, const float *pixels, 
     for (int i = 0; i < plan->step_count; i++) {
         const struct cask_step *step = &plan->steps[i];
         CASK_TRY(cask_layer(step->node->kind)->forward(plan, step, err));
-        if (plan->tensors[step->output].data == NULL) { /* a neighbour computes it on its way */
-            continue;
+        struct cask_tensor output = plan->tensors[step->output];
+        if (output.data == NULL) { /* a batch norm whose readers compute it on their way */
+            const struct cask_batchnorm norm = cask_step_norm(plan, i);
+            output.data = scratch;
+            CASK_TRY(plan->ops->batchnorm_apply(plan->device, &norm,
+                                                &plan->tensors[step->inputs[0]], &output, err));
         }
-        const struct cask_layer_report report = look_at(plan, step, copy);
+        const struct cask_layer_report report = look_at(plan, step, &output, copy);
         if (found(&report, user)) {
             break;
         }
     }
 done:
+    cask_buffer_free(plan->device, scratch);
     cask_free(copy);
     return st;
 }

@@ -132,6 +132,7 @@ static void a_number_that_is_not_finite(void **state)
         {"prelu1.weight", INFINITY, "the first parameter that is not finite is prelu1.weight"},
         /* finite, but not what is made of them */
         {"conv1.weight", 3e38f, "the first layer with an output that is not finite is conv1 ("},
+        {"bn1.weight", 3e38f, "the first layer with an output that is not finite is bn1 ("},
         {"fc.weight", 3e38f, "the first layer with an output that is not finite is fc ("},
     };
     for (size_t p = 0; p < sizeof paths / sizeof *paths; p++) {
