@@ -190,7 +190,7 @@ NETWORKS = {
 # One of each kind of block and head.
 TRAINED = {
     "mobilefacenet": (112, 32), "ir18": (16,), "tface_ir_se50": (16,), "evolve_ir50": (16,), "cavaface_ir50": (16,),
-    "resnet18": (64,), "evolve_resnet50": (32,), "mobilenetv3_large": (32,), "yakhyo_mobilenetv3_large": (32,),
+    "resnet18": (64,), "evolve_resnet50": (64,), "mobilenetv3_large": (32,), "yakhyo_mobilenetv3_large": (32,),
     "torchvision_mobilenetv3_large": (64,), "mbf": (32,), "facex_mobilefacenet": (16,),
     "xiaoccer_mobilefacenet": (32,)}
 

@@ -314,7 +314,7 @@ static void test_other_families_train(void **state)
     check_train("cpu", "evolve_ir50", 16, 3e-2);
     check_train("cpu", "resnet18", 64, 1e-1); /* ReLU jumps further than PReLU does */
     check_train("cpu", "cavaface_ir50", 16, 3e-2);
-    check_train("cpu", "evolve_resnet50", 32, 1e-1);
+    check_train("cpu", "evolve_resnet50", 64, 1e-1);
     check_train("cpu", "mbf", 32, 3e-2);
     check_train("cpu", "facex_mobilefacenet", 16, 3e-2);
     check_train("cpu", "xiaoccer_mobilefacenet", 32, 3e-2);
@@ -335,7 +335,7 @@ static void test_oracle(void **state)
     check_train("ref64", "mobilenetv3_large", 32, 1e-6);
     check_train("ref64", "yakhyo_mobilenetv3_large", 32, 1e-6);
     check_train("ref64", "resnet18", 64, 1e-6);
-    check_train("ref64", "evolve_resnet50", 32, 1e-6);
+    check_train("ref64", "evolve_resnet50", 64, 1e-6);
     check_train("ref64", "mbf", 32, 1e-6);
     check_train("ref64", "xiaoccer_mobilefacenet", 32, 1e-6);
     check_train("ref64", "torchvision_mobilenetv3_large", 64, 1e-6);
