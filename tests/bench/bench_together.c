@@ -1,43 +1,53 @@
-/* bench_together - what one process for several students saves: images/s x students of runs one
- * after another and of the same runs together, on images of your own (synth-faces draws some).
+/* bench_together - what one process for several students saves: images/s x students of separate
+ * runs and of the same runs together, on images of your own (synth-faces draws some).
  *
- *   bench_together --data faces/ [--cache shards/] [--students 4] [--steps 20] [--batch 32]
+ *   bench_together --data faces/ [--cache shards/ | --classes 85742] [--students 3] [--steps 40]
  *
- * Runs differ in head.margin only, so their steps cost the same. Both ways include opening data and
- * networks; a first run that is not counted warms the disk's cache.
+ * Every run is a process of its own, as a user would start it, and its whole life counts: opening
+ * data and networks, memory that the system has to clear, steps, files. Runs differ in head.margin
+ * only, so their steps cost the same. A first run that is not counted warms the disk's cache.
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "common/config.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "tests/bench/cache_for_data.h"
 #include "train/run.h"
 
 enum { MOST = 16 };
 
 struct options {
-    const char *data, *cache, *net;
-    int64_t students, steps, batch, input, threads;
+    const char *data, *cache, *net, *loss, *precision;
+    int64_t classes, students, steps, batch, input, threads, repeats;
 };
 
 #define ROW(field) offsetof(struct options, field)
 static const struct cask_config_row rows[] = {
     {"data", CASK_CONFIG_TEXT, ROW(data), "", 0, 0, NULL, "PATH", "images"},
-    {"cache", CASK_CONFIG_TEXT, ROW(cache), "", 0, 0, NULL, "DIR", "their teacher; adds loss.kd"},
+    {"cache", CASK_CONFIG_TEXT, ROW(cache), "", 0, 0, NULL, "DIR", "their teacher; adds --loss"},
+    {"classes", CASK_CONFIG_INT, ROW(classes), "0", 0, 1e7, NULL, "N",
+     "make a cache of a random teacher with so many classes"},
+    {"loss", CASK_CONFIG_TEXT, ROW(loss), "kd", 0, 0, NULL, "NAME", "of every run"},
     {"net", CASK_CONFIG_TEXT, ROW(net), "mobilefacenet", 0, 0, NULL, "NAME", "student"},
-    {"students", CASK_CONFIG_INT, ROW(students), "4", 1, MOST, NULL, "N", "runs"},
-    {"steps", CASK_CONFIG_INT, ROW(steps), "20", 1, 1e6, NULL, "N", "of each run"},
+    {"students", CASK_CONFIG_INT, ROW(students), "3", 1, MOST, NULL, "N", "runs"},
+    {"steps", CASK_CONFIG_INT, ROW(steps), "40", 1, 1e6, NULL, "N", "of each run"},
     {"batch", CASK_CONFIG_INT, ROW(batch), "32", 2, 4096, NULL, "N", "images in a step"},
     {"input", CASK_CONFIG_INT, ROW(input), "112", 16, 1024, NULL, "N", "side of the images"},
     {"threads", CASK_CONFIG_INT, ROW(threads), "0", 0, 1024, NULL, "N", "0: all CPUs"},
+    {"precision", CASK_CONFIG_TEXT, ROW(precision), "fp32", 0, 0, NULL, "NAME", "fp32 or bf16"},
+    {"repeats", CASK_CONFIG_INT, ROW(repeats), "1", 1, 100, NULL, "N", "best of; both in turn"},
 };
 
 static enum cask_status make(const struct options *options, const char *folder, int student,
                              struct cask_train_config **config, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    char text[12][400];
+    char text[16][400];
     int n = 0;
     CASK_TRY(cask_train_config_create(config, err));
     snprintf(text[n++], 400, "data=%.380s", options->data);
@@ -49,9 +59,10 @@ static enum cask_status make(const struct options *options, const char *folder, 
     snprintf(text[n++], 400, "train.max_steps=%lld", (long long)options->steps);
     snprintf(text[n++], 400, "train.epochs=100000");
     snprintf(text[n++], 400, "train.threads=%lld", (long long)options->threads);
+    snprintf(text[n++], 400, "train.precision=%.300s", options->precision);
     snprintf(text[n++], 400, "train.check_data=labels");
     snprintf(text[n++], 400, "head.margin=%g", 0.3 + 0.01 * student);
-    snprintf(text[n++], 400, "loss.kd.weight=%d", options->cache[0] != 0);
+    snprintf(text[n++], 400, "loss.%.300s.weight=%d", options->loss, options->cache[0] != 0);
     for (int i = 0; i < n; i++) {
         CASK_TRY(cask_config_set((*config)->rows, text[i], "bench", err));
     }
@@ -59,36 +70,84 @@ done:
     return st;
 }
 
-/* `together`: all at once; else one after another. */
-static enum cask_status measure(const struct options *options, int students, bool together,
-                                double *seconds, struct cask_error *err)
+/* Runs [first, end) in this process. */
+static enum cask_status train(const struct options *options, const char *folder, int first, int end,
+                              struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_train_config *configs[MOST] = {0};
-    char folder[] = "/tmp/cask-bench-XXXXXX", command[64];
-    if (mkdtemp(folder) == NULL) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_IO, "%s: cannot be made", folder));
-    }
-    for (int i = 0; i < students; i++) {
+    for (int i = first; i < end; i++) {
         CASK_TRY(make(options, folder, i, &configs[i], err));
     }
-    const double begin = cask_now();
-    if (together) {
-        CASK_TRY(
-            cask_run_together((const struct cask_train_config *const *)configs, students, err));
-    }
-    for (int i = 0; i < students && !together; i++) {
-        CASK_TRY(cask_run(configs[i], err));
-    }
-    *seconds = cask_now() - begin;
+    CASK_TRY(cask_run_together((const struct cask_train_config *const *)configs + first,
+                               end - first, err));
 done:
-    for (int i = 0; i < students; i++) {
+    for (int i = first; i < end; i++) {
         cask_train_config_free(configs[i]);
     }
+    return st;
+}
+
+struct measure {
+    double seconds, peak_mb;
+};
+
+static enum cask_status remove_folder(const char *folder, struct cask_error *err)
+{
+    char command[80];
     snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    if (system(command) != 0 && st == CASK_OK) {
-        st = cask_error_set(err, CASK_ERR_IO, "%s", command);
+    return system(command) == 0 ? CASK_OK : cask_error_set(err, CASK_ERR_IO, "%s", command);
+}
+
+/* The same in a process of its own; adds to what is measured. */
+static enum cask_status in_child(const struct options *options, int first, int end,
+                                 struct measure *measure, struct cask_error *err)
+{
+    char folder[] = "/tmp/cask-bench-XXXXXX";
+    struct rusage usage;
+    int status = 0;
+    if (mkdtemp(folder) == NULL) {
+        return cask_error_set(err, CASK_ERR_IO, "%s: cannot be made", folder);
     }
+    const double begin = cask_now();
+    const pid_t child = fork();
+    if (child == 0) {
+        enum cask_status st = train(options, folder, first, end, err);
+        if (st != CASK_OK) {
+            cask_error_print(err, "bench_together");
+        }
+        _exit(cask_status_exit_code(st));
+    }
+    if (child < 0 || wait4(child, &status, 0, &usage) != child || status != 0) {
+        return cask_error_set(err, CASK_ERR_INTERNAL, "a run failed; its files are in %s", folder);
+    }
+    measure->seconds += cask_now() - begin;
+    measure->peak_mb = fmax(measure->peak_mb, (double)usage.ru_maxrss / 1000);
+    return remove_folder(folder, err);
+}
+
+static enum cask_status compare(const struct options *options, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    const int students = (int)options->students;
+    struct measure apart = {.seconds = 1e30}, joined = {.seconds = 1e30};
+    CASK_TRY(in_child(options, 0, 1, &(struct measure){0}, err));
+    for (int64_t n = 0; n < options->repeats; n++) {
+        struct measure a = {0}, j = {0};
+        for (int i = 0; i < students; i++) {
+            CASK_TRY(in_child(options, i, i + 1, &a, err));
+        }
+        CASK_TRY(in_child(options, 0, students, &j, err));
+        apart = a.seconds < apart.seconds ? a : apart;
+        joined = j.seconds < joined.seconds ? j : joined;
+    }
+    const double images = (double)(options->students * options->steps * options->batch);
+    printf("%d students     seconds   images/s x students   MB of the largest process\n", students);
+    printf("one by one   %9.2f   %19.1f   %25.0f\n", apart.seconds, images / apart.seconds,
+           apart.peak_mb);
+    printf("together     %9.2f   %19.1f   %25.0f   %.3f times as fast\n", joined.seconds,
+           images / joined.seconds, joined.peak_mb, apart.seconds / joined.seconds);
+done:
     return st;
 }
 
@@ -99,22 +158,24 @@ int main(int argc, char **argv)
     struct options options = {0};
     struct cask_config *config = NULL;
     struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
-    bool stop = false;
-    double warm, apart, joined;
+    char folder[] = "/tmp/cask-bench-XXXXXX";
+    bool stop = false, made = false;
     CASK_TRY(cask_config_create(&section, 1, &config, err));
     CASK_TRY(cask_cli_parse(config, argc, argv, "usage: bench_together --data PATH\n", &stop, err));
     if (stop) {
         goto done;
     }
     setenv("CASK_LOG", "warn", 0);
-    CASK_TRY(measure(&options, 1, false, &warm, err));
-    CASK_TRY(measure(&options, (int)options.students, false, &apart, err));
-    CASK_TRY(measure(&options, (int)options.students, true, &joined, err));
-    const double images = (double)(options.students * options.steps * options.batch);
-    printf("%-28s %8.2f s %8.1f images/s x students\n", "one after another", apart, images / apart);
-    printf("%lld together %*s %8.2f s %8.1f images/s x students, %.3f times as fast\n",
-           (long long)options.students, 16, "", joined, images / joined, apart / joined);
+    if (options.classes > 0) {
+        made = mkdtemp(folder) != NULL;
+        CASK_TRY(cache_for_data(folder, options.data, options.classes, err));
+        options.cache = folder;
+    }
+    CASK_TRY(compare(&options, err));
 done:
+    if (made && remove_folder(folder, &(struct cask_error){0}) != CASK_OK) {
+        fprintf(stderr, "%s: left behind\n", folder);
+    }
     if (st != CASK_OK) {
         cask_error_print(err, "bench_together");
     }
