@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/config_internal.h"
+#include "common/thread.h"
 
 static void print_help(const struct cask_config *config, const char *usage)
 {
@@ -105,4 +106,32 @@ enum cask_status cask_cli_parse(struct cask_config *config, int argc, char **arg
     }
 done:
     return st;
+}
+
+enum cask_status cask_cli_run(const struct cask_cli_command *command, int argc, char **argv,
+                              struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    struct cask_config *config = NULL;
+    bool stop = false;
+    CASK_TRY(cask_config_create(command->sections, command->section_count, &config, err));
+    CASK_TRY(cask_cli_parse(config, argc, argv, command->usage, &stop, err));
+    if (!stop) {
+        CASK_TRY(command->run(command->user, err));
+    }
+done:
+    cask_config_free(config);
+    return st;
+}
+
+int cask_cli_main(const char *program, const struct cask_cli_command *command, int argc,
+                  char **argv)
+{
+    struct cask_error error = {0};
+    cask_interrupt_install();
+    enum cask_status st = cask_cli_run(command, argc, argv, &error);
+    if (st != CASK_OK) {
+        cask_error_print(&error, program);
+    }
+    return cask_status_exit_code(st);
 }

@@ -98,4 +98,20 @@ char *cask_config_help(const struct cask_config *config);
 enum cask_status cask_cli_parse(struct cask_config *config, int argc, char **argv,
                                 const char *usage, bool *stop, struct cask_error *err);
 
+/* The life of a command: its sections are bound, the command line is read, and run(user) is called
+ * unless only help was asked for. Texts in the sections' structs live until it returns. */
+struct cask_cli_command {
+    const char *usage;
+    const struct cask_config_section *sections;
+    size_t section_count;
+    enum cask_status (*run)(void *user, struct cask_error *err);
+    void *user;
+};
+enum cask_status cask_cli_run(const struct cask_cli_command *command, int argc, char **argv,
+                              struct cask_error *err);
+/* The same for a whole program: installs the interrupt flag, prints the error, returns the exit
+ * code. Call it first in main. */
+int cask_cli_main(const char *program, const struct cask_cli_command *command, int argc,
+                  char **argv);
+
 #endif

@@ -210,31 +210,25 @@ done:
     return st;
 }
 
-int main(int argc, char **argv)
+static enum cask_status run(void *user, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    struct cask_error storage = {0}, *err = &storage;
-    struct options options = {0};
-    const struct cask_config_section section = {"", rows, sizeof rows / sizeof rows[0], &options};
-    struct cask_config *config = NULL;
-    bool stop = false;
-    CASK_TRY(cask_config_create(&section, 1, &config, err));
-    CASK_TRY(cask_cli_parse(config, argc, argv, usage, &stop, err));
-    if (stop) {
-        goto done;
-    }
-    if (options.out[0] == 0) {
+    const struct options *options = user;
+    if (options->out[0] == 0) {
         CASK_TRY(cask_error_set(err, CASK_ERR_USAGE, "--out DIR is missing"));
     }
-    cask_interrupt_install();
-    CASK_TRY(make_all(&options, err));
+    CASK_TRY(make_all(options, err));
     printf("%lld images of %lld identities in %s\n",
-           (long long)(options.identities * options.images), (long long)options.identities,
-           options.out);
+           (long long)(options->identities * options->images), (long long)options->identities,
+           options->out);
 done:
-    if (st != CASK_OK) {
-        cask_error_print(err, "synth-faces");
-    }
-    cask_config_free(config);
-    return cask_status_exit_code(st);
+    return st;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = {0};
+    const struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
+    const struct cask_cli_command cli = {usage, &section, 1, run, &options};
+    return cask_cli_main("synth-faces", &cli, argc, argv);
 }

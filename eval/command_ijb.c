@@ -386,9 +386,10 @@ static void release(struct run *r)
     cask_free(r->pictures);
 }
 
-static enum cask_status run(const struct options *o, struct cask_error *err)
+static enum cask_status run(void *user, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
+    const struct options *o = user;
     struct cask_text csv = {0};
     char *tid_mid = meta_path(o, o->tid_mid, "face_tid_mid");
     char *points = meta_path(o, o->points, "name_5pts_score");
@@ -444,20 +445,11 @@ done:
 
 enum cask_status command_ijb(int argc, char **argv, struct cask_error *err)
 {
-    enum cask_status st = CASK_OK;
     struct options options = {0};
-    struct cask_config *config = NULL;
-    struct cask_config_section sections[] = {
+    const struct cask_config_section sections[] = {
         {"", model_rows, model_row_count, &options.model},
         {"", rows, sizeof rows / sizeof *rows, &options},
     };
-    bool stop = false;
-    CASK_TRY(cask_config_create(sections, 2, &config, err));
-    CASK_TRY(cask_cli_parse(config, argc, argv, usage, &stop, err));
-    if (!stop) {
-        CASK_TRY(run(&options, err));
-    }
-done:
-    cask_config_free(config);
-    return st;
+    const struct cask_cli_command cli = {usage, sections, 2, run, &options};
+    return cask_cli_run(&cli, argc, argv, err);
 }

@@ -152,9 +152,10 @@ done:
 
 /* --------------------------------------------------------------------- run */
 
-static enum cask_status run(const struct options *o, struct cask_error *err)
+static enum cask_status run(void *user, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
+    const struct options *o = user;
     struct opened_model opened = {0};
     struct cask_pairs *pairs = NULL;
     struct cask_landmarks *points = NULL;
@@ -199,20 +200,11 @@ done:
 
 enum cask_status command_masked(int argc, char **argv, struct cask_error *err)
 {
-    enum cask_status st = CASK_OK;
     struct options options = {0};
-    struct cask_config *config = NULL;
-    struct cask_config_section sections[] = {
+    const struct cask_config_section sections[] = {
         {"", model_rows, model_row_count, &options.model},
         {"", rows, sizeof rows / sizeof *rows, &options},
     };
-    bool stop = false;
-    CASK_TRY(cask_config_create(sections, 2, &config, err));
-    CASK_TRY(cask_cli_parse(config, argc, argv, usage, &stop, err));
-    if (!stop) {
-        CASK_TRY(run(&options, err));
-    }
-done:
-    cask_config_free(config);
-    return st;
+    const struct cask_cli_command cli = {usage, sections, 2, run, &options};
+    return cask_cli_run(&cli, argc, argv, err);
 }

@@ -337,9 +337,10 @@ done:
 
 /* --------------------------------------------------------------------- run */
 
-static enum cask_status run(const struct options *o, struct cask_error *err)
+static enum cask_status run(void *user, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
+    const struct options *o = user;
     struct run *r = cask_alloc(1, sizeof *r);
     struct cask_device_options device = {o->model.backend, (int)o->model.threads,
                                          CASK_PRECISION_FP32};
@@ -390,20 +391,11 @@ done:
 
 enum cask_status command_megaface(int argc, char **argv, struct cask_error *err)
 {
-    enum cask_status st = CASK_OK;
     struct options options = {0};
-    struct cask_config *config = NULL;
-    struct cask_config_section sections[] = {
+    const struct cask_config_section sections[] = {
         {"", model_rows, model_row_count, &options.model},
         {"", rows, sizeof rows / sizeof *rows, &options},
     };
-    bool stop = false;
-    CASK_TRY(cask_config_create(sections, 2, &config, err));
-    CASK_TRY(cask_cli_parse(config, argc, argv, usage, &stop, err));
-    if (!stop) {
-        CASK_TRY(run(&options, err));
-    }
-done:
-    cask_config_free(config);
-    return st;
+    const struct cask_cli_command cli = {usage, sections, 2, run, &options};
+    return cask_cli_run(&cli, argc, argv, err);
 }

@@ -16,6 +16,7 @@ static const char usage[] =
 
 struct options {
     const char *pairs, *images, *out;
+    const char *word; /* OUT.bin that stands alone; NULL: none */
     int64_t quality, interleave, threads;
 };
 
@@ -50,9 +51,11 @@ static const char *take_word(int *argc, char **argv)
     return NULL;
 }
 
-static enum cask_status pack(const struct options *options, const char *out, struct cask_error *err)
+static enum cask_status run(void *user, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
+    const struct options *options = user;
+    const char *out = options->word != NULL ? options->word : options->out;
     struct cask_pairs *pairs = NULL;
     struct cask_pack_options how = {(int)options->quality, (int)options->threads,
                                     (int)options->interleave};
@@ -75,18 +78,8 @@ done:
 
 enum cask_status command_pack(int argc, char **argv, struct cask_error *err)
 {
-    enum cask_status st = CASK_OK;
-    struct options options = {0};
-    struct cask_config *config = NULL;
-    struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
-    bool stop = false;
-    const char *word = take_word(&argc, argv);
-    CASK_TRY(cask_config_create(&section, 1, &config, err));
-    CASK_TRY(cask_cli_parse(config, argc, argv, usage, &stop, err));
-    if (!stop) {
-        CASK_TRY(pack(&options, word != NULL ? word : options.out, err));
-    }
-done:
-    cask_config_free(config);
-    return st;
+    struct options options = {.word = take_word(&argc, argv)};
+    const struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
+    const struct cask_cli_command cli = {usage, &section, 1, run, &options};
+    return cask_cli_run(&cli, argc, argv, err);
 }

@@ -200,9 +200,10 @@ done:
     return st;
 }
 
-static enum cask_status run(struct verify_command *c, struct cask_error *err)
+static enum cask_status run(void *user, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
+    struct verify_command *c = user;
     int sets = c->pairs.count + c->bins.count;
     CASK_TRY(check_options(c, err));
     CASK_TRY(open_sources(c, err));
@@ -230,20 +231,11 @@ done:
 
 enum cask_status command_verify(int argc, char **argv, struct cask_error *err)
 {
-    enum cask_status st = CASK_OK;
     struct verify_command command = {0};
-    struct cask_config *config = NULL;
-    struct cask_config_section sections[] = {
+    const struct cask_config_section sections[] = {
         {"", model_rows, model_row_count, &command.model},
         {"", rows, sizeof rows / sizeof *rows, &command},
     };
-    bool stop = false;
-    CASK_TRY(cask_config_create(sections, 2, &config, err));
-    CASK_TRY(cask_cli_parse(config, argc, argv, usage, &stop, err));
-    if (!stop) {
-        CASK_TRY(run(&command, err));
-    }
-done:
-    cask_config_free(config);
-    return st;
+    const struct cask_cli_command cli = {usage, sections, 2, run, &command};
+    return cask_cli_run(&cli, argc, argv, err);
 }

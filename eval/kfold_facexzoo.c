@@ -84,18 +84,10 @@ static void run(struct trial *trial, const int32_t *weights, struct cask_kfold *
     out->folds = set->folds;
     for (int f = 0; f < set->folds; f++) {
         int64_t begin = fold_begin(set->count, set->folds, f);
-        int64_t end = fold_begin(set->count, set->folds, f + 1), held = 0, correct = 0;
-        double threshold = best_threshold(t, weights, begin, end);
-        for (int64_t i = begin; i < end; i++) {
-            bool good = set->pairs[i].same ? t->score[i] > threshold : t->score[i] < threshold;
-            held += weights[i];
-            correct += good ? weights[i] : 0;
-            if (right != NULL) {
-                right[i] = good;
-            }
-        }
-        out->fold_threshold[f] = threshold;
-        out->fold_accuracy[f] = held > 0 ? 100.0 * (double)correct / (double)held : (double)NAN;
+        int64_t end = fold_begin(set->count, set->folds, f + 1);
+        out->fold_threshold[f] = best_threshold(t, weights, begin, end);
+        out->fold_accuracy[f] =
+            trial_fold_accuracy(set, f, t->score, out->fold_threshold[f], weights, right);
     }
     kfold_summary(out, true);
 }

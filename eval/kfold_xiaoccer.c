@@ -123,20 +123,9 @@ static void run(struct trial *trial, const int32_t *weights, struct cask_kfold *
     const struct trial_pairs *set = &trial->set;
     out->folds = set->folds;
     for (int f = 0; f < set->folds; f++) {
-        int64_t begin = fold_begin(set->count, set->folds, f);
-        int64_t end = fold_begin(set->count, set->folds, f + 1), held = 0, correct = 0;
-        const double *score = t->score + f * set->count;
-        double threshold = best_threshold(t, weights, f);
-        for (int64_t i = begin; i < end; i++) {
-            bool good = set->pairs[i].same ? score[i] > threshold : score[i] < threshold;
-            held += weights[i];
-            correct += good ? weights[i] : 0;
-            if (right != NULL) {
-                right[i] = good;
-            }
-        }
-        out->fold_threshold[f] = threshold;
-        out->fold_accuracy[f] = held > 0 ? 100.0 * (double)correct / (double)held : (double)NAN;
+        out->fold_threshold[f] = best_threshold(t, weights, f);
+        out->fold_accuracy[f] = trial_fold_accuracy(set, f, t->score + f * set->count,
+                                                    out->fold_threshold[f], weights, right);
     }
     kfold_summary(out, false);
 }

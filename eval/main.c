@@ -8,7 +8,6 @@
 /* The first row is what runs without a subcommand's name. */
 static const struct command commands[] = {
     {"verify", "k-fold accuracy on pairs and .bin sets; may be left out", command_verify},
-    {"pack", "writes pairs and their images as an insightface .bin", command_pack},
     {"ijb", "IJB-B and IJB-C: templates 1:1, and 1:N search in galleries", command_ijb},
     {"megaface", "rank-1, rank-10 and TPR at FAR among a million distractors", command_megaface},
     {"masked", "pairs with drawn masks: N-N, M-N, M-M; FMR100, FMR1000, EER, FDR", command_masked},

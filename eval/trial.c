@@ -61,6 +61,21 @@ void trial_release(struct trial *trial)
     cask_free(trial->distance);
 }
 
+double trial_fold_accuracy(const struct trial_pairs *set, int fold, const double *score,
+                           double threshold, const int32_t *weights, bool *right)
+{
+    int64_t end = fold_begin(set->count, set->folds, fold + 1), held = 0, correct = 0;
+    for (int64_t i = fold_begin(set->count, set->folds, fold); i < end; i++) {
+        bool good = set->pairs[i].same ? score[i] > threshold : score[i] < threshold;
+        held += weights[i];
+        correct += good ? weights[i] : 0;
+        if (right != NULL) {
+            right[i] = good;
+        }
+    }
+    return held > 0 ? 100.0 * (double)correct / (double)held : (double)NAN;
+}
+
 void kfold_summary(struct cask_kfold *kfold, bool standard_error)
 {
     double sum = 0, squares = 0;

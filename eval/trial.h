@@ -62,6 +62,11 @@ void trial_release(struct trial *trial); /* the members above */
 
 void unit_rows(double *rows, int64_t count, int dim); /* a zero row stays zero */
 
+/* Percent of a held-out fold's pairs, by weight, on their side of the threshold: the same person
+ * above it, others below. NaN for a fold without pairs. right: as for run. */
+double trial_fold_accuracy(const struct trial_pairs *set, int fold, const double *score,
+                           double threshold, const int32_t *weights, bool *right);
+
 /* Mean and deviation over the folds that have pairs; sample: ddof 1, over sqrt(folds). */
 void kfold_summary(struct cask_kfold *kfold, bool standard_error);
 

@@ -16,6 +16,7 @@ static uint64_t candidate(int fixed_point, uint32_t class_id)
 struct distiller {
     struct cask_device *device;
     struct cask_pool *pool;
+    const struct class_scan *scan;
     const struct centers *centers; /* borrowed */
     int dim, topk, temperature_count;
     double scale, temperatures[CASK_CACHE_TEMPERATURES];
@@ -46,6 +47,7 @@ enum cask_status distiller_create(struct cask_device *device, const struct cask_
         return cask_error_memory(err, sizeof *d, "the distiller");
     }
     d->device = device;
+    d->scan = class_scan_at(cask_cpu_isa());
     d->centers = centers;
     d->dim = manifest->embedding;
     d->topk = manifest->topk;
@@ -143,7 +145,7 @@ static void add_exponentials(struct distiller *d, int64_t row, const float *cosi
         double factor = d->scale / d->temperatures[t];
         double *total = &d->sums[row * d->temperature_count + t];
         *total = *total * exp(factor * (before - most)) +
-                 sum_exponentials(cosines, d->class_count, factor, most);
+                 d->scan->exponentials(cosines, d->class_count, factor, most);
     }
 }
 
@@ -168,7 +170,7 @@ static void scan_row(void *user, int64_t row, int worker)
     const uint64_t *heap = d->heaps + (size_t)row * (size_t)d->topk;
     float largest[CLASSES / CLASS_BLOCK], most = -INFINITY;
     (void)worker;
-    block_maxima(cosines, d->class_count, largest);
+    d->scan->maxima(cosines, d->class_count, largest);
     for (int64_t j = 0, b = 0; j < d->class_count; j += CLASS_BLOCK, b++) {
         bool full = d->heap_sizes[row] == d->topk;
         float smallest = full ? (float)((int)(heap[0] >> 32) - 32768 - 1) / 32767.0f : -INFINITY;

@@ -1,10 +1,10 @@
 /* Sums of exponentials over all classes: with C = 85,742 and two temperatures these are what a
- * cache row costs beside its matrix product, so they run in vectors.
+ * cache row costs beside its matrix product, so they run in vectors. The lines below are compiled
+ * once for each instruction set, and chosen as the kernels are.
  *
  * exp(x), x <= 0: x = n ln 2 + r with |r| <= ln 2 / 2, e^r by its Taylor series to r^12 (error
  * 2e-16), 2^n added to the exponent. No library call and no fused
- * multiply-add, so every instruction set, and the compiler's choice of one below, gives the same
- * bits. */
+ * multiply-add, so every instruction set gives the same bits. */
 #include <string.h>
 
 #include "precompute/precompute.h"
@@ -14,7 +14,9 @@ enum { LANES = 16 };
 /* Terms below e^-700 count as that: the sum holds the largest cosine's own 1. */
 static const double SMALLEST = -700;
 
-static inline double exponential(double x)
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE double exponential(double x)
 {
     const double log2e = 0x1.71547652b82fep+0, shift = 0x1.8p+52;
     /* n times the high part of ln 2 is exact. */
@@ -43,8 +45,7 @@ static inline double exponential(double x)
     return p;
 }
 
-__attribute__((target_clones("default", "avx2", "avx512f"))) double sum_exponentials(
-    const float *cosines, int64_t count, double factor, double most)
+INLINE double exponentials(const float *cosines, int64_t count, double factor, double most)
 {
     double lanes[LANES] = {0}, sum = 0;
     int64_t j = 0;
@@ -62,9 +63,7 @@ __attribute__((target_clones("default", "avx2", "avx512f"))) double sum_exponent
     return sum;
 }
 
-__attribute__((target_clones("default", "avx2", "avx512f"))) void block_maxima(const float *cosines,
-                                                                               int64_t count,
-                                                                               float *most)
+INLINE void maxima(const float *cosines, int64_t count, float *most)
 {
     for (int64_t j = 0; j < count; j += CLASS_BLOCK, most++) {
         float lanes[CLASS_BLOCK];
@@ -79,4 +78,28 @@ __attribute__((target_clones("default", "avx2", "avx512f"))) void block_maxima(c
         }
         *most = lanes[0];
     }
+}
+
+/* The functions of one instruction set: a body that is inlined takes over its caller's. */
+#define LEVEL(isa, target)                                                                         \
+    target static double exponentials_##isa(const float *cosines, int64_t count, double factor,    \
+                                            double most)                                           \
+    {                                                                                              \
+        return exponentials(cosines, count, factor, most);                                         \
+    }                                                                                              \
+    target static void maxima_##isa(const float *cosines, int64_t count, float *most)              \
+    {                                                                                              \
+        maxima(cosines, count, most);                                                              \
+    }
+
+LEVEL(scalar, )
+LEVEL(avx2, __attribute__((target("avx2"))))
+LEVEL(avx512, __attribute__((target("avx512f"))))
+
+const struct class_scan *class_scan_at(const char *isa)
+{
+    static const struct class_scan scalar = {exponentials_scalar, maxima_scalar},
+                                   avx2 = {exponentials_avx2, maxima_avx2},
+                                   avx512 = {exponentials_avx512, maxima_avx512};
+    return strcmp(isa, "avx512") == 0 ? &avx512 : strcmp(isa, "avx2") == 0 ? &avx2 : &scalar;
 }

@@ -1,7 +1,5 @@
 /* precompute - runs a frozen teacher once over a dataset and keeps what it said. */
-#include "common/log.h"
 #include "common/mem.h"
-#include "common/thread.h"
 #include "precompute/precompute.h"
 
 static const char usage[] =
@@ -12,29 +10,19 @@ static const char usage[] =
     "\n"
     "Teachers (onnx: a graph of any network; auto: known from the file):\n";
 
+static enum cask_status run(void *user, struct cask_error *err)
+{
+    return precompute_run(user, err);
+}
+
 int main(int argc, char **argv)
 {
-    enum cask_status st = CASK_OK;
-    struct cask_error error = {0}, *err = &error;
     struct precompute_options options = {0};
-    struct cask_config *config = NULL;
-    struct cask_config_section section = {"", precompute_rows, precompute_row_count, &options};
-    bool stop = false;
+    const struct cask_config_section section = {"", precompute_rows, precompute_row_count,
+                                                &options};
     char *help = cask_graph_network_help(usage);
-    cask_interrupt_install();
-    if (help == NULL) {
-        CASK_TRY(cask_error_memory(err, sizeof usage, "the help text"));
-    }
-    CASK_TRY(cask_config_create(&section, 1, &config, err));
-    CASK_TRY(cask_cli_parse(config, argc, argv, help, &stop, err));
-    if (!stop) {
-        CASK_TRY(precompute_run(&options, err));
-    }
-done:
-    if (st != CASK_OK) {
-        cask_error_print(err, "precompute");
-    }
-    cask_config_free(config);
+    const struct cask_cli_command cli = {help != NULL ? help : usage, &section, 1, run, &options};
+    int code = cask_cli_main("precompute", &cli, argc, argv);
     cask_free(help);
-    return cask_status_exit_code(st);
+    return code;
 }

@@ -154,12 +154,16 @@ enum cask_status distiller_write(struct distiller *distiller, const struct cask_
                                  const struct shard_rows *rows, struct cask_cache_writer *writer,
                                  struct cask_error *err);
 
-/* Sum of exp(factor (cosine - most)) over `count` cosines that are at most `most`; the same bits on
- * every CPU. */
-double sum_exponentials(const float *cosines, int64_t count, double factor, double most);
-/* The largest of each CLASS_BLOCK cosines, the last of which may be fewer. */
+/* What is done to every cosine of a row, at one instruction set; the bits are the same at all. */
 enum { CLASS_BLOCK = 32 };
-void block_maxima(const float *cosines, int64_t count, float *most);
+struct class_scan {
+    /* Sum of exp(factor (cosine - most)) over `count` cosines that are at most `most`. */
+    double (*exponentials)(const float *cosines, int64_t count, double factor, double most);
+    /* The largest of each CLASS_BLOCK cosines, the last of which may be fewer. */
+    void (*maxima)(const float *cosines, int64_t count, float *most);
+};
+/* isa: a level that the CPU has, as cask_cpu_isa() names it. */
+const struct class_scan *class_scan_at(const char *isa);
 
 /* ----------------------------------------------------------------- staging */
 
