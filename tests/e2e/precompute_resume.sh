@@ -21,20 +21,7 @@ teacher=$work/t1/student.safetensors
 run="$bin/precompute --teacher mobilefacenet --weights $teacher --data $work/faces --shard-images 64 --topk 8
  --precision fp32 --threads 2 --batch 16"
 
-plain() { sed 's/"created":"[^"]*"/"created":""/; s/"sha256":"[^"]*"}$/"sha256":""}/' "$1/manifest.json"; }
-
-same() {
-    (cd "$1" && find . -type f ! -name journal.jsonl ! -name manifest.json | sort) >"$work/names.a"
-    (cd "$2" && find . -type f ! -name journal.jsonl ! -name manifest.json | sort) >"$work/names.b"
-    cmp "$work/names.a" "$work/names.b" || fail "$2: other files than $1: $(diff "$work/names.a" "$work/names.b")"
-    while read -r name; do
-        cmp "$1/$name" "$2/$name" || fail "$2/$name: other bytes"
-    done <"$work/names.a"
-    plain "$1" >"$work/manifest.a"
-    plain "$2" >"$work/manifest.b"
-    cmp "$work/manifest.a" "$work/manifest.b" || fail "$2: the manifests differ in more than the time"
-    "$bin/cachetool" verify "$2" >/dev/null || fail "$2: cachetool verify"
-}
+. "$(dirname "$0")/../support/same_cache.sh"
 
 files() { find "$1" -type f ! -name 'lease-*' 2>/dev/null | wc -l; }
 jitter() { printf '0.%03d' $(($(od -An -N2 -tu2 /dev/urandom) % 60)); }

@@ -21,20 +21,7 @@ teacher=$work/teacher/student.safetensors
 run="$bin/precompute --teacher mobilefacenet --weights $teacher --data $work/faces --shard-images 64 --topk 8
  --precision fp32 --threads 1 --batch 16"
 
-plain() { sed 's/"created":"[^"]*"/"created":""/; s/"sha256":"[^"]*"}$/"sha256":""}/' "$1/manifest.json"; }
-
-same() {
-    (cd "$1" && find . ! -name journal.jsonl ! -name manifest.json | sort) >"$work/names.a"
-    (cd "$2" && find . ! -name journal.jsonl ! -name manifest.json | sort) >"$work/names.b"
-    cmp "$work/names.a" "$work/names.b" || fail "$2: other files than $1: $(diff "$work/names.a" "$work/names.b")"
-    while read -r name; do
-        [ -d "$1/$name" ] || cmp "$1/$name" "$2/$name" || fail "$2/$name: other bytes"
-    done <"$work/names.a"
-    plain "$1" >"$work/manifest.a"
-    plain "$2" >"$work/manifest.b"
-    cmp "$work/manifest.a" "$work/manifest.b" || fail "$2: the manifests differ in more than the time"
-    "$bin/cachetool" verify "$2" >/dev/null || fail "$2: cachetool verify"
-}
+. "$(dirname "$0")/../support/same_cache.sh"
 
 for mode in mean file; do
     centers=mean
