@@ -184,6 +184,20 @@ enum cask_status cask_file_append(const char *path, const void *data, size_t byt
     return problem == 0 ? CASK_OK : cask_error_errno(err, problem, "%s: appending", path);
 }
 
+enum cask_status cask_file_append_whole(const char *path, const void *data, size_t bytes,
+                                        struct cask_error *err)
+{
+    struct stat before;
+    const bool there = stat(path, &before) == 0;
+    enum cask_status st = cask_file_append(path, data, bytes, false, err);
+    if (st != CASK_OK && there) {
+        (void)!truncate(path, before.st_size);
+    } else if (st != CASK_OK) {
+        (void)unlink(path);
+    }
+    return st;
+}
+
 enum cask_status cask_file_read_all(const char *path, size_t max_bytes, char **data, size_t *bytes,
                                     struct cask_error *err)
 {

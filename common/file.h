@@ -35,6 +35,9 @@ enum cask_status cask_file_write_all(const char *path, const void *data, size_t 
 /* One line appended to a log (journal, metrics) with O_APPEND; `sync` adds fsync. */
 enum cask_status cask_file_append(const char *path, const void *data, size_t bytes, bool sync,
                                   struct cask_error *err);
+/* The same for a file that nobody else writes: what does not fit as a whole is taken back. */
+enum cask_status cask_file_append_whole(const char *path, const void *data, size_t bytes,
+                                        struct cask_error *err);
 
 /* --- reading --- */
 /* Fills *data with `*bytes` bytes plus a NUL (caller frees with cask_free). Refuses files over

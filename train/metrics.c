@@ -154,7 +154,7 @@ static enum cask_status append_line(struct cask_metrics *metrics, struct cask_js
     if (with_newline == NULL) {
         CASK_TRY(cask_error_memory(err, 1, "a line of metrics.jsonl"));
     }
-    CASK_TRY(cask_file_append(metrics->path, with_newline, strlen(with_newline), false, err));
+    CASK_TRY(cask_file_append_whole(metrics->path, with_newline, strlen(with_newline), err));
     CASK_TRY(cask_metrics_csv_append(metrics, line, err));
     CASK_TRY(cask_tensorboard_add(&metrics->board, line, err));
 done:

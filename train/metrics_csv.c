@@ -137,7 +137,7 @@ enum cask_status cask_metrics_csv_append(const struct cask_metrics *metrics,
         cask_json_get(line, "validation") != NULL ? metrics->validation_csv : metrics->training_csv;
     put_row(&row, line, !cask_path_exists(path));
     CASK_TRY(cask_text_check(&row, "a row of a table", err));
-    CASK_TRY(cask_file_append(path, row.data, row.length, false, err));
+    CASK_TRY(cask_file_append_whole(path, row.data, row.length, err));
 done:
     cask_text_release(&row);
     return st;

@@ -30,21 +30,10 @@ static bool names(const char *word, const struct cask_param_info *info)
     return fnmatch(word, info->name, 0) == 0;
 }
 
-/* Moves at all: is trained, and train.freeze does not name it. */
-static bool moves(const struct cask_param_info *info, const struct cask_train_options *options)
+static enum cask_status check_words(const struct cask_graph *graph,
+                                    const struct cask_train_options *options,
+                                    struct cask_error *err)
 {
-    bool frozen = !info->trained;
-    for (int i = 0; i < options->freeze.count; i++) {
-        frozen = frozen || names(options->freeze.values[i], info);
-    }
-    return !frozen;
-}
-
-enum cask_status cask_optimizer_check(const struct cask_graph *graph,
-                                      const struct cask_train_options *options, int *frozen,
-                                      struct cask_error *err)
-{
-    *frozen = 0;
     for (int i = 0; i < options->freeze.count; i++) {
         int named = 0;
         for (int p = 0; p < cask_graph_param_count(graph); p++) {
@@ -59,24 +48,40 @@ enum cask_status cask_optimizer_check(const struct cask_graph *graph,
                                   cask_graph_param(graph, 0)->name);
         }
     }
-    for (int p = 0; p < cask_graph_param_count(graph); p++) {
-        const struct cask_param_info *info = cask_graph_param(graph, p);
-        *frozen += info->trained && !moves(info, options);
-    }
     return CASK_OK;
+}
+
+enum cask_status cask_optimizer_freeze(struct cask_net *net,
+                                       const struct cask_train_options *options, int *frozen,
+                                       struct cask_error *err)
+{
+    const struct cask_graph *graph = cask_net_graph(net);
+    *frozen = 0;
+    enum cask_status st = check_words(graph, options, err);
+    for (int p = 0; st == CASK_OK && p < cask_graph_param_count(graph); p++) {
+        const struct cask_param_info *info = cask_graph_param(graph, p);
+        bool named = false;
+        for (int i = 0; i < options->freeze.count; i++) {
+            named = named || names(options->freeze.values[i], info);
+        }
+        if (info->trained && named) {
+            cask_net_freeze(net, p);
+            *frozen += 1;
+        }
+    }
+    return st;
 }
 
 /* Of the network, together with what the criterion measured. */
 static enum cask_status global_norm(struct cask_net *net, struct cask_device *device,
-                                    const struct cask_train_options *options, double head_squares,
-                                    double *norm, struct cask_error *err)
+                                    double head_squares, double *norm, struct cask_error *err)
 {
     const struct cask_graph *graph = cask_net_graph(net);
     double total = head_squares;
     for (int i = 0; i < cask_graph_param_count(graph); i++) {
         const struct cask_param_info *info = cask_graph_param(graph, i);
         double squares = 0;
-        if (!moves(info, options)) {
+        if (!cask_net_trains(net, i)) {
             continue;
         }
         enum cask_status st = cask_device_ops(device)->sum_squares(
@@ -122,12 +127,12 @@ enum cask_status cask_optimizer_network(struct cask_net *net, struct cask_device
                            .nesterov = options->nesterov};
     *norm = NAN;
     if (options->clip > 0) {
-        CASK_TRY(global_norm(net, device, options, head_squares, norm, err));
+        CASK_TRY(global_norm(net, device, head_squares, norm, err));
         sgd.gradient_scale = *norm > options->clip ? options->clip / *norm : 1;
     }
     for (int i = 0; i < cask_graph_param_count(graph); i++) {
         const struct cask_param_info *info = cask_graph_param(graph, i);
-        if (!moves(info, options)) {
+        if (!cask_net_trains(net, i)) {
             continue;
         }
         sgd.decay =

@@ -12,11 +12,11 @@
 bool cask_optimizer_wants_head(const struct cask_train_options *options);
 struct cask_sgd cask_optimizer_head(const struct cask_train_options *options, double rate);
 
-/* train.freeze against a network: a word that names no trained parameter is CASK_ERR_USAGE.
- * *frozen: how many parameters stay as they are. */
-enum cask_status cask_optimizer_check(const struct cask_graph *graph,
-                                      const struct cask_train_options *options, int *frozen,
-                                      struct cask_error *err);
+/* Freezes what train.freeze names, before training plans are made of the net. A word that names no
+ * trained parameter is CASK_ERR_USAGE. *frozen: how many parameters stay as they are. */
+enum cask_status cask_optimizer_freeze(struct cask_net *net,
+                                       const struct cask_train_options *options, int *frozen,
+                                       struct cask_error *err);
 
 /* The network's part: clips if asked, updates every trained parameter that is not frozen, and tells
  * the plans. head_squares: what the class rows add to the squared norm; *scale: what clipping

@@ -66,7 +66,8 @@ static const struct cask_config_row train_rows[] = {
      "what has bn in its name"},
     {"freeze", CASK_CONFIG_TEXTS, AT(freeze), "[]", 0, 0, NULL, "WORDS",
      "parameters that stay as they are: backbone (all of the network), bn (gammas and betas), or "
-     "patterns such as \"layer1.*\"; batch norm statistics still follow the images"},
+     "patterns such as \"layer1.*\"; batch norms still normalise with the batch, as in PyTorch's "
+     "train(), and their statistics follow it"},
     {"clip", CASK_CONFIG_REAL, AT(clip), "0", 0, 1e9, NULL, "NORM",
      "largest global gradient norm; 0: no clipping"},
     {"clip_over", CASK_CONFIG_ENUM, AT(clip_over), "network", 0, 0, clip_scopes, NULL,

@@ -189,7 +189,7 @@ enum cask_status cask_tensorboard_add(struct cask_tensorboard *board, const stru
     tensorboard_scalars(&event, now, step, &summary);
     tensorboard_frame(&file, &event);
     CASK_TRY(cask_text_check(&file, "TensorBoard's event", err));
-    CASK_TRY(cask_file_append(board->path, file.data, file.length, false, err));
+    CASK_TRY(cask_file_append_whole(board->path, file.data, file.length, err));
 done:
     cask_text_release(&summary);
     cask_text_release(&event);

@@ -57,12 +57,12 @@ static enum cask_status create_network(struct cask_trainer *trainer,
                                              .height = setting->preprocess.height};
     CASK_TRY(cask_graph_build(student->net, &shape, &trainer->graph, err));
     trainer->dim = cask_graph_embedding(trainer->graph);
-    CASK_TRY(cask_optimizer_check(trainer->graph, &trainer->config->train, &frozen, err));
     CASK_TRY(cask_net_create(trainer->graph, trainer->device, true, &trainer->net, err));
+    CASK_TRY(cask_optimizer_freeze(trainer->net, &trainer->config->train, &frozen, err));
     CASK_TRY(fill_network(trainer, err));
     if (frozen > 0) {
-        cask_log_info("student: %d parameters are frozen; running statistics still follow the "
-                      "images",
+        cask_log_info("student: %d parameters are frozen; batch norms below them still normalise "
+                      "with the batch, and their statistics follow it",
                       frozen);
     }
     CASK_TRY(cask_plan_create_in(setting->step_memory, trainer->net,

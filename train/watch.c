@@ -189,7 +189,7 @@ enum cask_status cask_watch_gradients(const struct cask_watch_scene *scene, stru
     const struct cask_graph *graph = cask_net_graph(scene->net);
     for (int i = cask_graph_param_count(graph) - 1; i >= 0; i--) {
         const struct cask_param_info *info = cask_graph_param(graph, i);
-        if (info->trained &&
+        if (cask_net_trains(scene->net, i) &&
             !all_finite(scene->device, info->count, cask_net_grad(scene->net, i))) {
             return cask_error_set(err, CASK_ERR_RANGE,
                                   "step %lld: the gradient of %s is not finite, the first that "

@@ -97,7 +97,7 @@ static void check_case(struct cask_device *device, const struct cask_json *one)
     assert_ok(cask_graph_build(text(one, "net"), &shape, &graph, &err));
     assert_ok(cask_net_create(graph, device, true, &net, &err));
     assert_ok(formula_net(net, &err));
-    assert_ok(cask_optimizer_check(graph, &options, &frozen, &err));
+    assert_ok(cask_optimizer_freeze(net, &options, &frozen, &err));
     for (int p = 0; p < cask_graph_param_count(graph); p++) {
         trained += cask_graph_param(graph, p)->trained;
     }
@@ -138,17 +138,24 @@ static void sgd_is_torchs(void **state)
 
 static void words_that_name_nothing_are_refused(void **state)
 {
+    struct cask_device *device = NULL;
     struct cask_graph *graph = NULL;
+    struct cask_net *net = NULL;
+    const struct cask_device_options plain = {.backend = "ref", .threads = 1};
     struct cask_train_options options = {.freeze = {.values = {"bn", "layer9.*"}, .count = 2}};
     int frozen = 0;
     (void)state;
+    assert_ok(cask_device_open(&plain, &device, &err));
     assert_ok(cask_graph_build("ir18", NULL, &graph, &err));
+    assert_ok(cask_net_create(graph, device, true, &net, &err));
     assert_refused(CASK_ERR_USAGE, "\"layer9.*\" names no trained parameter of ir18",
-                   cask_optimizer_check(graph, &options, &frozen, &err));
+                   cask_optimizer_freeze(net, &options, &frozen, &err));
     options.freeze.values[1] = "backbone";
-    assert_ok(cask_optimizer_check(graph, &options, &frozen, &err));
+    assert_ok(cask_optimizer_freeze(net, &options, &frozen, &err));
     assert_int_equal(frozen, 93);
+    cask_net_free(net);
     cask_graph_free(graph);
+    cask_device_close(device);
 }
 
 static int load(void **state)

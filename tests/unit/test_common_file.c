@@ -86,6 +86,32 @@ static void short_writes_and_eintr_are_survived(void **state)
     test_remove_folder(folder);
 }
 
+/* Half a line was written when the disk was full; of a file that was not there nothing stays. */
+static void an_appended_line_is_whole_or_absent(void **state)
+{
+    (void)state;
+    struct cask_error err = {0};
+    char folder[256], path[300], *data = NULL;
+    size_t bytes = 0;
+    test_make_folder(folder);
+    snprintf(path, sizeof path, "%s/log", folder);
+    for (int there = 0; there < 2; there++) {
+        struct faults f = {"write", ENOSPC, 1, 1, 5};
+        cask_file_set_fault(inject, &f);
+        assert_refused(CASK_ERR_NO_SPACE, path,
+                       cask_file_append_whole(path, "a second line\n", 14, &err));
+        cask_file_set_fault(NULL, NULL);
+        assert_int_equal(cask_path_exists(path), there);
+        if (!there) {
+            assert_ok(cask_file_append_whole(path, "a line\n", 7, &err));
+        }
+    }
+    assert_ok(cask_file_read_all(path, 100, &data, &bytes, &err));
+    assert_string_equal(data, "a line\n");
+    cask_free(data);
+    test_remove_folder(folder);
+}
+
 static void folders_are_created_listed_swept(void **state)
 {
     (void)state;
@@ -152,6 +178,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(failed_writes_leave_the_old_file),
         cmocka_unit_test(short_writes_and_eintr_are_survived),
+        cmocka_unit_test(an_appended_line_is_whole_or_absent),
         cmocka_unit_test(folders_are_created_listed_swept),
         cmocka_unit_test(pool_runs_each_index_once),
     };
