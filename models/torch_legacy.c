@@ -67,22 +67,20 @@ static enum cask_status read_storage(const struct cask_checkpoint *c, size_t *at
                               "storage \"%.*s\" is in the list but no tensor says its type", shown,
                               key->text.data);
     }
-    int64_t numel = 0;
+    int64_t numel = s->numel;
     size_t left = c->bytes - *at, size = cask_file_dtype_size(s->dtype);
-    if (left >= sizeof numel) {
+    const bool counted = left >= sizeof numel;
+    if (counted) {
         memcpy(&numel, c->data + *at, sizeof numel);
-        left -= sizeof numel;
-    } else {
-        left = 0;
-        numel = s->numel;
     }
+    left -= counted ? sizeof numel : left;
     if (numel != s->numel) {
         return cask_error_set(err, CASK_ERR_FORMAT,
                               "storage \"%.*s\" at byte %zu: expected %" PRId64
                               " elements, found %" PRId64,
                               shown, key->text.data, *at, s->numel, numel);
     }
-    if ((uint64_t)numel > left / size) {
+    if (!counted || (uint64_t)numel > left / size) {
         return cask_error_set(err, CASK_ERR_FORMAT,
                               "storage \"%.*s\" at byte %zu needs %" PRId64
                               " elements of %s, %zu bytes are left: a truncated download? fetch "
