@@ -133,19 +133,34 @@ static void only_another_teacher_differs(void **state)
 
 /* ---------------------------------------------------------------- exponentials */
 
+/* Every instruction set that the CPU has, or CASK_CPU_ISA leaves; returns how many. */
+static int levels(const struct class_scan *scans[3])
+{
+    static const char *const names[] = {"scalar", "avx2", "avx512"};
+    for (int n = 0; n < 3; n++) {
+        scans[n] = class_scan_at(names[n]);
+        if (strcmp(names[n], cask_cpu_isa()) == 0) {
+            return n + 1;
+        }
+    }
+    fail_msg("%s is no level", cask_cpu_isa());
+    return 0;
+}
+
 static void exponentials_are_those_of_the_library(void **state)
 {
     (void)state;
+    const struct class_scan *scan = class_scan_at(cask_cpu_isa());
     for (double x = 0; x > -690; x = x * 1.01 - 0.0137) {
         float cosine = (float)(x / 690);
         double want = exp(690 * ((double)cosine - 0.0));
-        assert_close(sum_exponentials(&cosine, 1, 690, 0.0) / want, 1.0, 1e-15);
+        assert_close(scan->exponentials(&cosine, 1, 690, 0.0) / want, 1.0, 1e-15);
     }
     const float lowest = -1;
-    assert_true(sum_exponentials(&lowest, 1, 1e6, 1.0) < 1e-300);
+    assert_true(scan->exponentials(&lowest, 1, 1e6, 1.0) < 1e-300);
     const float nan = NAN;
-    assert_true(isnan(sum_exponentials(&nan, 1, 64, 0.5)));
-    assert_close(sum_exponentials(&lowest, 0, 64, 0.5), 0, 0);
+    assert_true(isnan(scan->exponentials(&nan, 1, 64, 0.5)));
+    assert_close(scan->exponentials(&lowest, 0, 64, 0.5), 0, 0);
 }
 
 /* Every length around the vector's, in sums and in maxima. */
@@ -153,6 +168,7 @@ static void lengths_that_are_no_multiple(void **state)
 {
     (void)state;
     enum { MOST = 100 };
+    const struct class_scan *scan = class_scan_at(cask_cpu_isa());
     float cosines[MOST], most[MOST / CLASS_BLOCK + 1];
     for (int i = 0; i < MOST; i++) {
         cosines[i] = (float)cask_rng_uniform(3, 0, (uint64_t)i) * 2 - 1;
@@ -162,8 +178,8 @@ static void lengths_that_are_no_multiple(void **state)
         for (int64_t i = 0; i < count; i++) {
             want += exp(16 * ((double)cosines[i] - 1));
         }
-        assert_close(sum_exponentials(cosines, count, 16, 1) / want, 1, 1e-14);
-        block_maxima(cosines, count, most);
+        assert_close(scan->exponentials(cosines, count, 16, 1) / want, 1, 1e-14);
+        scan->maxima(cosines, count, most);
         for (int64_t b = 0; b * CLASS_BLOCK < count; b++) {
             float largest = -2;
             for (int64_t i = b * CLASS_BLOCK; i < count && i < (b + 1) * CLASS_BLOCK; i++) {
@@ -174,6 +190,30 @@ static void lengths_that_are_no_multiple(void **state)
     }
 }
 
+static void every_level_has_the_same_bits(void **state)
+{
+    (void)state;
+    enum { COUNT = 4096 + 13 };
+    const struct class_scan *scans[3];
+    float cosines[COUNT], most[2][COUNT / CLASS_BLOCK + 1] = {{0}, {0}};
+    const int count = levels(scans);
+    for (int i = 0; i < COUNT; i++) {
+        cosines[i] = (float)cask_rng_uniform(4, 0, (uint64_t)i) * 2 - 1;
+    }
+    for (int n = 1; n < count; n++) {
+        for (double factor = 0.5; factor < 1e5; factor *= 3) {
+            const double want = scans[0]->exponentials(cosines, COUNT, factor, 1),
+                         got = scans[n]->exponentials(cosines, COUNT, factor, 1);
+            assert_true(want > 0);
+            assert_memory_equal(&got, &want, sizeof want);
+        }
+        scans[0]->maxima(cosines, COUNT, most[0]);
+        scans[n]->maxima(cosines, COUNT, most[1]);
+        assert_true(most[0][COUNT / CLASS_BLOCK] > -1);
+        assert_memory_equal(most[0], most[1], sizeof most[0]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -181,6 +221,7 @@ int main(void)
         cmocka_unit_test(only_another_teacher_differs),
         cmocka_unit_test(exponentials_are_those_of_the_library),
         cmocka_unit_test(lengths_that_are_no_multiple),
+        cmocka_unit_test(every_level_has_the_same_bits),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
