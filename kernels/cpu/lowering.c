@@ -36,24 +36,41 @@ static void step_on(const struct cask_lowering *l, struct place *place)
     }
 }
 
+/* A call of memcpy costs more than it copies where a pixel has three channels. */
+static void copy(char *to, const char *from, size_t bytes)
+{
+    enum { PIECE = 16, MANY = 8 };
+    if (bytes < PIECE || bytes > PIECE * MANY) {
+        memcpy(to, from, bytes);
+        return;
+    }
+    for (size_t at = 0; at + PIECE <= bytes; at += PIECE) {
+        memcpy(to + at, from + at, PIECE);
+    }
+    memcpy(to + bytes - PIECE, from + bytes - PIECE, PIECE);
+}
+
 /* Taps [first, first + count) of one kernel row: neighbours in the kernel are neighbours in the
  * input, so what lies inside the image is one copy. image: pixels from src to the image's first,
  * which may lie before src. */
 static char *gather_run(const struct cask_lowering *l, const char *src, int64_t image, int h, int w,
                         int count, char *to)
 {
-    size_t pixel = (size_t)l->src_c * cask_dtype_size(l->dtype);
-    int begin = w < 0 ? -w : 0, end = w + count > l->src_w ? l->src_w - w : count;
-    if (h < 0 || h >= l->src_h || begin >= end) {
-        memset(to, 0, (size_t)count * pixel);
-        return to + (size_t)count * pixel;
+    const size_t pixel = (size_t)l->src_c * cask_dtype_size(l->dtype),
+                 bytes = (size_t)count * pixel;
+    const char *from = src + (image + (int64_t)h * l->src_w + w) * (int64_t)pixel;
+    const bool inside = h >= 0 && h < l->src_h;
+    if (inside && w >= 0 && w + count <= l->src_w) {
+        copy(to, from, bytes);
+        return to + bytes;
     }
-    memset(to, 0, (size_t)begin * pixel);
-    memcpy(to + (size_t)begin * pixel,
-           src + (image + (int64_t)h * l->src_w + w + begin) * (int64_t)pixel,
-           (size_t)(end - begin) * pixel);
-    memset(to + (size_t)end * pixel, 0, (size_t)(count - end) * pixel);
-    return to + (size_t)count * pixel;
+    const int begin = w < 0 ? -w : 0, end = w + count > l->src_w ? l->src_w - w : count;
+    memset(to, 0, bytes);
+    if (inside && begin < end) {
+        memcpy(to + (size_t)begin * pixel, from + (size_t)begin * pixel,
+               (size_t)(end - begin) * pixel);
+    }
+    return to + bytes;
 }
 
 static int clamp(int value, int size)
@@ -89,15 +106,14 @@ void cask_lowering_gather(const struct cask_lowering *l, const void *src, int64_
 {
     struct place place = place_of(l, row);
     char *next = to;
+    const int first_h = first_tap / l->kernel_w, first_w = first_tap % l->kernel_w;
     for (int64_t i = 0; i < rows; i++, step_on(l, &place)) {
         int64_t image = place.image * l->src_h * l->src_w - src_first;
-        int h = place.h * l->stride - l->top, w = place.w * l->stride - l->left;
-        for (int tap = first_tap; tap < first_tap + taps;) {
-            int kh = tap / l->kernel_w, kw = tap % l->kernel_w;
-            int run = l->kernel_w - kw < first_tap + taps - tap ? l->kernel_w - kw
-                                                                : first_tap + taps - tap;
-            next = gather_run(l, src, image, h + kh, w + kw, run, next);
-            tap += run;
+        int h = place.h * l->stride - l->top + first_h, w = place.w * l->stride - l->left;
+        for (int left = taps, kw = first_w; left > 0; kw = 0, h++) {
+            const int count = l->kernel_w - kw < left ? l->kernel_w - kw : left;
+            next = gather_run(l, src, image, h, w + kw, count, next);
+            left -= count;
         }
     }
 }
