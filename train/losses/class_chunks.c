@@ -135,10 +135,15 @@ static bool teacher(const struct pass *pass, struct chunk *chunk, int thread)
 
 /* -------------------------------------------------------------------- sums */
 
-/* Rules that are cut by whole rows of the student have their sums in a pass of their own. */
+/* Rules that are cut at a rank have their sums in a pass of their own. */
 static bool takes_part(const struct pass *pass, const struct two_group *rule)
 {
-    return (rule->set == SET_CUT) == (pass->stage == SUM_CUT);
+    return pass->stage != LOOK && (rule->set == SET_CUT) == (pass->stage == SUM_CUT);
+}
+
+static bool watches(const struct pass *pass, const struct two_group *rule)
+{
+    return rule->watching && (pass->stage == SUM || pass->stage == LOOK);
 }
 
 static bool needs_teacher(const struct pass *pass)
@@ -147,7 +152,8 @@ static bool needs_teacher(const struct pass *pass)
     for (int r = 0; r < engine->rule_count; r++) {
         const bool asked = pass->stage == GRADIENT ? (pass->mask >> (1 + r) & 1) != 0
                                                    : takes_part(pass, engine->rules[r]) ||
-                                                         engine->rules[r]->watch != NULL;
+                                                         (watches(pass, engine->rules[r]) &&
+                                                          engine->rules[r]->by_teacher);
         if (asked) {
             return true;
         }
@@ -168,7 +174,7 @@ static void add_sums(const struct pass *pass, const struct chunk *chunk, struct 
             struct two_group *rule = engine->rules[r];
             if (takes_part(pass, rule)) {
                 two_group_add(rule, k, i, chunk, &lane->sums[r * engine->facts.batch + i]);
-            } else if (pass->stage == SUM && rule->watch != NULL) {
+            } else if (watches(pass, rule)) {
                 rule->watch(rule, k, i, chunk, thread);
             }
         }

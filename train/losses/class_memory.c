@@ -27,8 +27,7 @@ static int64_t chunks_within(const struct cask_engine_options *options, double c
     return (int64_t)fmin(floor(keep_mb / chunk_mb), 1e15);
 }
 
-static void set_sizes(struct cask_engine *engine, const struct cask_engine_options *options,
-                      bool whole_rows)
+static void set_sizes(struct cask_engine *engine, const struct cask_engine_options *options)
 {
     const struct cask_engine_facts *facts = &engine->facts;
     const int64_t dim = facts->dim > facts->teacher_dim ? facts->dim : facts->teacher_dim;
@@ -41,7 +40,7 @@ static void set_sizes(struct cask_engine *engine, const struct cask_engine_optio
     *x = (struct cosines){.batch = facts->batch, .classes = facts->classes, .width = width};
     x->chunks = (facts->classes + width - 1) / width;
     engine->y = *x;
-    x->kept = fits < x->chunks && !whole_rows ? fits : x->chunks;
+    x->kept = fits < x->chunks ? fits : x->chunks;
     /* the teacher's as a whole or not at all */
     engine->y.kept =
         engine->rule_count > 0 && facts->centers && fits >= 2 * x->chunks ? x->chunks : 0;
@@ -209,7 +208,6 @@ done:
 enum cask_status class_create(struct cask_engine *engine, const struct cask_engine_options *options,
                               struct cask_error *err)
 {
-    bool selects = false;
     enum cask_status st = CASK_OK;
     engine->has_head = options->head != NULL;
     if (!engine->has_head && engine->rule_count == 0) {
@@ -228,19 +226,15 @@ enum cask_status class_create(struct cask_engine *engine, const struct cask_engi
         CASK_TRY(create_weight(engine, err));
     }
     for (int r = 0; r < engine->rule_count; r++) {
-        selects |= engine->rules[r]->set == SET_CUT && !engine->rules[r]->by_teacher;
+        engine->bytes += engine->rules[r]->bytes;
+        engine->step_bytes += engine->rules[r]->bytes;
     }
-    set_sizes(engine, options, selects);
+    set_sizes(engine, options);
     CASK_TRY(create_rows(engine, err));
     CASK_TRY(create_workspaces(engine, err));
     CASK_TRY(create_lanes(engine, err));
     CASK_TRY(keep(engine, &engine->x, err));
     CASK_TRY(keep_teacher(engine, options, err));
-    if (selects) {
-        CASK_TRY(engine_alloc(
-            engine, (size_t)(engine->facts.threads * rank_scratch(engine->facts.classes)),
-            sizeof *engine->scratch, true, "candidates of the selection", &engine->scratch, err));
-    }
 done:
     return st;
 }
@@ -325,10 +319,10 @@ void class_release(struct cask_engine *engine)
     }
     void *const y_memory = engine->store == NULL ? engine->y.memory : NULL;
     void *const owned[] = {
-        engine->weight,       engine->momentum,       engine->d_weight, engine->labels,
-        engine->column_scale, engine->x.memory,       engine->ce,       y_memory,
-        engine->workspaces,   engine->lanes,          engine->unit16,   engine->teacher_unit16,
-        engine->scratch,      engine->teacher_cosine, engine->margins};
+        engine->weight,         engine->momentum, engine->d_weight, engine->labels,
+        engine->column_scale,   engine->x.memory, engine->ce,       y_memory,
+        engine->workspaces,     engine->lanes,    engine->unit16,   engine->teacher_unit16,
+        engine->teacher_cosine, engine->margins};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) {
         cask_free(owned[i]);
     }

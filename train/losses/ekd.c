@@ -128,9 +128,8 @@ static int64_t collect_negatives(struct state *state, const struct loss_step *st
 static double ranked_score(const struct state *state, int net, const double *gram, int64_t count,
                            int64_t place)
 {
-    const struct ranking ranking = rank_array(state->scores[net], count, state->scratch);
     if (place + 1 < count) {
-        const struct cut cut = rank_top(&ranking, place + 1);
+        const struct cut cut = rank_top(state->scores[net], count, place + 1, state->scratch);
         return gram[state->pair[cut.index]];
     }
     double least = gram[state->pair[0]];
@@ -242,8 +241,7 @@ static int64_t choose_negatives(struct state *state, const struct options *o,
         memcpy(state->pair, drawn, (size_t)o->negatives * sizeof *drawn);
         return o->negatives;
     }
-    const struct ranking ranking = rank_array(state->scores[STUDENT], count, state->scratch);
-    const struct cut cut = rank_top(&ranking, o->negatives);
+    const struct cut cut = rank_top(state->scores[STUDENT], count, o->negatives, state->scratch);
     int64_t kept = 0;
     for (int64_t n = 0; n < count; n++) {
         real s = state->scores[STUDENT][n];

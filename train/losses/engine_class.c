@@ -2,7 +2,7 @@
  *
  *   labels    their cosines in double, margins
  *   SUM       a pass over all classes: both nets' log-sum-exps
- *   select    index sets that whole rows decide, then SUM_CUT, their sums
+ *   select    index sets that ranks decide, with more passes if need be; then SUM_CUT, their sums
  *   finish    values and gradient coefficients, row by row
  *   GRADIENT  a pass: gradient for e, and for W, which may be updated on the spot
  *
@@ -164,14 +164,18 @@ static enum cask_status begin(struct cask_engine *engine, const struct cask_engi
         .head_options = &engine->head_options,
         .cross_entropy = engine->has_head,
         .ce = engine->ce,
-        .x = &engine->x,
-        .scratch = engine->scratch,
+        .logits = input->logits,
     };
     prepare_labels(engine, input);
     for (int r = 0; r < engine->rule_count; r++) {
-        engine->rules[r]->weight = input->weights[engine->rule_term[r]];
+        struct two_group *rule = engine->rules[r];
+        rule->weight = input->weights[engine->rule_term[r]];
+        rule->watching = rule->watch != NULL;
         for (int i = 0; i < input->batch; i++) {
-            two_group_begin(engine->rules[r], &engine->classes, i);
+            two_group_begin(rule, &engine->classes, i);
+        }
+        if (rule->start != NULL) {
+            rule->start(rule, &engine->classes);
         }
     }
     if (!from_logits) {
@@ -225,18 +229,56 @@ static enum cask_status sum_pass(struct cask_engine *engine, const struct cask_e
     return st;
 }
 
+/* True: a rule wants to watch one more pass. */
+static bool select_sets(struct cask_engine *engine)
+{
+    bool more = false;
+    for (int r = 0; r < engine->rule_count; r++) {
+        struct two_group *rule = engine->rules[r];
+        rule->watching = rule->watching && rule->select(rule, &engine->classes);
+        more |= rule->watching;
+    }
+    return more;
+}
+
+static bool settle_sets(struct cask_engine *engine)
+{
+    bool again = false;
+    for (int r = 0; r < engine->rule_count; r++) {
+        struct two_group *rule = engine->rules[r];
+        rule->watching = rule->settle != NULL && rule->settle(rule, &engine->classes);
+        again |= rule->watching;
+    }
+    return again;
+}
+
 static enum cask_status select_and_sum(struct cask_engine *engine,
                                        const struct cask_engine_input *input,
                                        struct cask_error *err)
 {
+    struct pass look = {.engine = engine, .input = input, .stage = LOOK};
     bool any = false;
+    enum cask_status st = CASK_OK;
     for (int r = 0; r < engine->rule_count; r++) {
-        if (engine->rules[r]->set == SET_CUT) {
-            engine->rules[r]->select(engine->rules[r], &engine->classes);
-            any = true;
+        any |= engine->rules[r]->set == SET_CUT;
+    }
+    while (any) {
+        while (select_sets(engine)) {
+            CASK_TRY(class_pass(&look, err));
+        }
+        for (int r = 0; r < engine->rule_count; r++) {
+            for (int i = 0; i < input->batch && engine->rules[r]->set == SET_CUT; i++) {
+                two_group_clear(engine->rules[r], &engine->rules[r]->rows[i].sums);
+            }
+        }
+        CASK_TRY(sum_pass(engine, input, SUM_CUT, err));
+        any = settle_sets(engine);
+        if (any) {
+            CASK_TRY(class_pass(&look, err));
         }
     }
-    return any ? sum_pass(engine, input, SUM_CUT, err) : CASK_OK;
+done:
+    return st;
 }
 
 static void finish(struct cask_engine *engine)

@@ -78,7 +78,6 @@ struct cask_engine {
     void *unit16, *teacher_unit16;
     struct label *labels;
     struct ce_row *ce;
-    struct candidate *scratch;
     double *margins, *teacher_cosine; /* [B]: MarginDistillation */
     struct teacher_rows teacher;
     struct classes classes;
@@ -115,7 +114,8 @@ void class_release(struct cask_engine *engine);
 enum cask_status class_plan(struct cask_engine *engine, int batch, struct cask_error *err);
 
 /* class_chunks.c: one pass over all classes, chunk by chunk.
- *   SUM       cross-entropy, and the rules whose index set needs no look at whole rows
+ *   SUM       cross-entropy, and the rules whose index set is known beforehand; others watch
+ *   LOOK      they watch once more
  *   SUM_CUT   the rules that were cut in between
  *   GRADIENT  gradient of the terms whose bit is set in `mask` (bit 0: cross-entropy) to the lanes'
  *             d_unit and, if `rows`, to the class rows
@@ -123,7 +123,7 @@ enum cask_status class_plan(struct cask_engine *engine, int batch, struct cask_e
 struct pass {
     struct cask_engine *engine;
     const struct cask_engine_input *input;
-    enum stage { SUM, SUM_CUT, GRADIENT } stage;
+    enum stage { SUM, LOOK, SUM_CUT, GRADIENT } stage;
     uint64_t mask;
     bool rows, failed;
 };

@@ -71,7 +71,7 @@ static void watch(struct two_group *rule, const struct classes *classes, int64_t
     const int64_t at = label->known ? (int64_t)label->at - chunk->first : -1;
     for (int64_t j = 0; j < chunk->width; j++) {
         if (j != at && y[j] > REAL_FLOOR && (*count < k || (k > 0 && y[j] >= kept[0].value))) {
-            rank_keep(kept, count, k, (struct candidate){y[j], (uint32_t)(chunk->first + j)});
+            rank_keep(kept, count, k, (struct candidate){y[j], (uint32_t)(chunk->first + j), 0});
         }
     }
 }
@@ -90,7 +90,7 @@ static void gather(const struct state *state, int64_t row, int64_t k)
     }
 }
 
-static void select_all(struct two_group *rule, const struct classes *classes)
+static bool select_all(struct two_group *rule, const struct classes *classes)
 {
     const struct state *state = (const struct state *)rule;
     for (int row = 0; row < classes->batch; row++) {
@@ -101,7 +101,7 @@ static void select_all(struct two_group *rule, const struct classes *classes)
         gather(state, row, state->k - inside);
         if (label->known && !state->force_label) {
             const double phi = two_group_teacher_label(rule, classes, row);
-            const struct candidate own = {(real)phi, label->at};
+            const struct candidate own = {(real)phi, label->at, 0};
             inside = !isnan(phi) && (*count < state->k || rank_before(own, kept[0]));
             if (inside && *count == state->k) {
                 rank_drop(kept, count);
@@ -112,6 +112,7 @@ static void select_all(struct two_group *rule, const struct classes *classes)
                                            .label = inside};
         *count = 0;
     }
+    return false;
 }
 
 static void release(void *state_)
@@ -160,6 +161,7 @@ static enum cask_status create(const void *options, const struct cask_engine_fac
         CASK_TRY(cask_error_memory(err, heaps * (size_t)state->k * sizeof *state->kept,
                                    "primary sets of teacher-ranked GKD"));
     }
+    state->rule.bytes = heaps * (size_t)state->k * sizeof *state->kept;
     state->rule.set = SET_CUT;
     state->rule.by_teacher = true;
     state->rule.watch = watch;

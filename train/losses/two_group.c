@@ -6,6 +6,7 @@ struct sides {
     bool by_teacher;
     real threshold; /* x, or the teacher's y, >= threshold is in Phi ... */
     real floor;     /* ... if the teacher's value is above this */
+    real below;     /* and < below is not; between the two it is undecided */
     real tail;      /* stands for unknown teacher values */
     real fa, fb;    /* scale / T of student and teacher */
     bool search;    /* maxima are not known beforehand */
@@ -83,14 +84,15 @@ static void find_maxima(const struct sides *s, const real *x, const real *y, int
                         struct group_sums *sums)
 {
     real in_a = REAL_NONE, in_b = REAL_NONE, out_a = REAL_NONE, out_b = REAL_NONE;
-    const real threshold = s->threshold, floor = s->floor, tail = s->tail;
+    const real threshold = s->threshold, below = s->below, floor = s->floor, tail = s->tail;
     const real *key = s->by_teacher ? y : x;
     SIMD(reduction(max : in_a) reduction(max : in_b) reduction(max : out_a) reduction(max : out_b))
     for (int j = 0; j < count; j++) {
         real a = x[j], b = y[j] > REAL_FLOOR ? y[j] : tail;
         int in = (key[j] >= threshold) & (y[j] > floor);
-        real for_in_a = in ? a : REAL_NONE, for_out_a = in ? REAL_NONE : a;
-        real for_in_b = in ? b : REAL_NONE, for_out_b = in ? REAL_NONE : b;
+        int out = !in & !((key[j] >= below) & (key[j] < threshold));
+        real for_in_a = in ? a : REAL_NONE, for_out_a = out ? a : REAL_NONE;
+        real for_in_b = in ? b : REAL_NONE, for_out_b = out ? b : REAL_NONE;
         in_a = for_in_a > in_a ? for_in_a : in_a;
         in_b = for_in_b > in_b ? for_in_b : in_b;
         out_a = for_out_a > out_a ? for_out_a : out_a;
@@ -106,7 +108,8 @@ static void add_mixed(const struct sides *s, const real *x, const real *y, int c
     if (s->search) {
         find_maxima(s, x, y, count, sums);
     }
-    const real threshold = s->threshold, floor = s->floor, tail = s->tail, fa = s->fa, fb = s->fb;
+    const real threshold = s->threshold, below = s->below, floor = s->floor;
+    const real tail = s->tail, fa = s->fa, fb = s->fb;
     const real *key = s->by_teacher ? y : x;
     const real in_a = sums->in.max_a, in_b = sums->in.max_b;
     const real out_a = sums->out.max_a, out_b = sums->out.max_b;
@@ -115,16 +118,17 @@ static void add_mixed(const struct sides *s, const real *x, const real *y, int c
     for (int j = 0; j < count; j++) {
         real b = y[j] > REAL_FLOOR ? y[j] : tail;
         int in = (key[j] >= threshold) & (y[j] > floor);
+        int out = !in & !((key[j] >= below) & (key[j] < threshold));
         real ea = real_exp((x[j] - (in ? in_a : out_a)) * fa);
         real eb = real_exp((b - (in ? in_b : out_b)) * fb);
         eb = b > REAL_FLOOR ? eb : 0;
         real cross = eb * (b * fb - x[j] * fa);
         sum_in_a += in ? ea : 0;
-        sum_out_a += in ? 0 : ea;
+        sum_out_a += out ? ea : 0;
         sum_in_b += in ? eb : 0;
-        sum_out_b += in ? 0 : eb;
+        sum_out_b += out ? eb : 0;
         cross_in += in ? cross : 0;
-        cross_out += in ? 0 : cross;
+        cross_out += out ? cross : 0;
     }
     sums->in.sum_a += (double)sum_in_a;
     sums->in.sum_b += (double)sum_in_b;
@@ -132,6 +136,31 @@ static void add_mixed(const struct sides *s, const real *x, const real *y, int c
     sums->out.sum_a += (double)sum_out_a;
     sums->out.sum_b += (double)sum_out_b;
     sums->out.cross += (double)cross_out;
+}
+
+/* Undecided classes of a run. They are few of many: the run is looked through in blocks, and only a
+ * block that has one is searched. Threads share the list, whose order does not matter. */
+static void put_aside(const struct undecided *undecided, const struct sides *s, int64_t row,
+                      const real *x, const real *y, int64_t first, int count)
+{
+    enum { BLOCK = 64 };
+    const real threshold = s->threshold, below = s->below;
+    struct candidate *list = undecided->list + row * (undecided->room + 1);
+    for (int from = 0; from < count; from += BLOCK) {
+        const int end = from + BLOCK < count ? from + BLOCK : count;
+        int found = 0;
+        SIMD(reduction(+ : found))
+        for (int j = from; j < end; j++) {
+            found += (x[j] >= below) & (x[j] < threshold);
+        }
+        int64_t to = found > 0 ? __atomic_fetch_add(&undecided->count[row], found, __ATOMIC_RELAXED)
+                               : undecided->room;
+        for (int j = from; j < end && to < undecided->room; j++) {
+            if ((x[j] >= below) & (x[j] < threshold)) {
+                list[to++] = (struct candidate){x[j], (uint32_t)(first + j), y[j]};
+            }
+        }
+    }
 }
 
 static real next_above(real value)
@@ -217,14 +246,44 @@ void two_group_add(const struct two_group *rule, const struct classes *classes, 
     const enum side side = side_of(rule, &sides);
     struct run runs[4];
     int n = split(rule, classes, row, chunk, runs);
+    const struct undecided *undecided = rule->undecided;
+    const bool open = undecided != NULL && !undecided->windows[row].exact;
     for (int r = 0; r < n; r++) {
         const int from = runs[r].from, count = runs[r].to - from;
         sides.threshold = runs[r].threshold;
+        sides.below = open ? undecided->windows[row].first : sides.threshold;
         if (side == MIXED) {
             add_mixed(&sides, x + from, y + from, count, sums);
         } else {
             add_side(&sides, x + from, y + from, count, side == INSIDE ? &sums->in : &sums->out);
         }
+        if (open) {
+            put_aside(undecided, &sides, row, x + from, y + from, chunk->first + from, count);
+        }
+    }
+}
+
+void two_group_decide(struct two_group *rule, const struct classes *classes, int64_t row)
+{
+    struct row_state *state = &rule->rows[row];
+    struct sides sides = sides_of(rule, classes, row);
+    const int64_t count = rule->undecided->count[row];
+    const struct candidate *list = rule->undecided->list + row * (rule->undecided->room + 1);
+    real x[TILE], y[TILE];
+    for (int64_t first = 0; first < count; first += TILE) {
+        const int n = (int)(count - first < TILE ? count - first : TILE);
+        int in = 0; /* the list is sorted */
+        for (int j = 0; j < n; j++) {
+            const struct candidate *c = &list[first + j];
+            x[j] = c->value;
+            y[j] = c->other;
+            in += c->value > state->cut.value ||
+                  (c->value == state->cut.value && (int64_t)c->index <= state->cut.index);
+        }
+        sides.threshold = sides.below = -REAL_NONE;
+        add_mixed(&sides, x + in, y + in, n - in, &state->sums);
+        sides.threshold = sides.below = REAL_NONE;
+        add_mixed(&sides, x, y, in, &state->sums);
     }
 }
 

@@ -21,6 +21,8 @@
 #include "train/heads/heads.h"
 #include "train/losses/cosines.h"
 #include "train/losses/real.h"
+#include "train/losses/select.h"
+#include "train/losses/window.h"
 
 enum index_set { SET_ALL, SET_LABEL, SET_CUT };
 enum lambda_kind { LAMBDA_VALUE, LAMBDA_P, LAMBDA_ONE_MINUS_P };
@@ -34,14 +36,6 @@ struct lambda {
  * known ones keep their true mass RENORMALISED  p_j = 0, the known ones are scaled up to mass 1
  * (needs no LSE) */
 enum tail_rule { TAIL_ONE_BIN, TAIL_UNIFORM, TAIL_ZERO, TAIL_RENORMALISED };
-
-/* A class with x > value (or the teacher's, see by_teacher), or x = value and a number up to index,
- * is in Phi. The label is decided apart. */
-struct cut {
-    real value;
-    int64_t index;
-    bool label;
-};
 
 /* Streaming sums of one group of one row; maxima are in units of x (cosines). */
 struct group {
@@ -72,6 +66,15 @@ struct chunk {
     int64_t stride;
 };
 
+/* Classes of each row of which it is not known yet whether they are in Phi: the second pass leaves
+ * them out of the sums and puts them aside. */
+struct undecided {
+    struct window *windows; /* [batch] */
+    struct candidate *list; /* [batch][room + 1] */
+    int64_t *count;         /* [batch] */
+    int64_t room;
+};
+
 struct classes;
 struct two_group {
     double temperature;
@@ -80,14 +83,21 @@ struct two_group {
     enum index_set set;
     enum tail_rule tail;
     bool by_teacher; /* SET_CUT: the cut is on the teacher's values, not on the student's */
-    /* Sees every chunk of a row in the first pass, where the teacher's values decide; NULL. */
+    /* SET_CUT: how the cuts are found. `watch` sees every chunk of a row in the first pass and in
+     * passes of its own as long as `select`, called behind each, says so; `select` fills
+     * rows[i].cut. */
+    void (*start)(struct two_group *rule, const struct classes *classes); /* NULL */
     void (*watch)(struct two_group *rule, const struct classes *classes, int64_t row,
                   const struct chunk *chunk, int thread);
-    /* Fills rows[i].cut for SET_CUT, between the first and the second pass. */
-    void (*select)(struct two_group *rule, const struct classes *classes);
+    bool (*select)(struct two_group *rule, const struct classes *classes);
+    /* Decides about what the second pass put aside; true: select once more. NULL: nothing was. */
+    bool (*settle)(struct two_group *rule, const struct classes *classes);
+    struct undecided *undecided; /* NULL */
+    bool watching;
     struct row_state *rows; /* [batch], owned by the loss */
     double weight;          /* of this step */
     real max_a, max_b; /* what maxima of groups begin with: REAL_NONE, or a bound known to do */
+    size_t bytes;      /* of what it holds for the B x C work */
 };
 
 struct label {
@@ -141,9 +151,8 @@ struct classes {
     const struct cask_head_options *head_options;
     double curricular_t;
     bool cross_entropy;
-    struct ce_row *ce;         /* [B] */
-    const struct cosines *x;   /* whole rows of the student, if a rule selects by them */
-    struct candidate *scratch; /* [threads][rank_scratch(C)], likewise */
+    struct ce_row *ce;  /* [B] */
+    const real *logits; /* [B][C] of the student, where they were given; NULL */
 };
 
 /* Student's entry of the label in units of x, and its slope. */
@@ -164,6 +173,7 @@ static inline double two_group_label(const struct two_group *rule, const struct 
 #define two_group_clear NAME(cask_two_group_clear)
 #define two_group_add NAME(cask_two_group_add)
 #define two_group_merge NAME(cask_two_group_merge)
+#define two_group_decide NAME(cask_two_group_decide)
 #define two_group_finish NAME(cask_two_group_finish)
 #define two_group_gradient NAME(cask_two_group_gradient)
 
@@ -179,6 +189,8 @@ void two_group_add(const struct two_group *rule, const struct classes *classes, 
 /* Adds `from` to the row's own sums. */
 void two_group_merge(struct two_group *rule, const struct classes *classes, int64_t row,
                      const struct group_sums *from);
+/* Adds what was put aside for a row, by its cut. */
+void two_group_decide(struct two_group *rule, const struct classes *classes, int64_t row);
 /* Sums to value and gradient coefficients; returns the row's L (with T^2, without weight or 1/B).
  */
 double two_group_finish(struct two_group *rule, const struct classes *classes, int row);
