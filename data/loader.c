@@ -10,10 +10,32 @@
 
 enum { DEFAULT_THREADS = 4, DEFAULT_AHEAD = 4, MOST_THREADS = 256, MOST_AHEAD = 4096 };
 
+/* Batches of a run before `position`; -1: no batch begins there. */
+static int64_t batches_before(const struct cask_loader_options *options, int64_t position)
+{
+    const int64_t length = cask_sampler_epoch_length(&options->sampler),
+                  batches = length / options->batch, within = position % length;
+    if (batches == 0 || within % options->batch != 0 || within / options->batch >= batches) {
+        return -1;
+    }
+    return position / length * batches + within / options->batch;
+}
+
+int64_t cask_loader_position(const struct cask_loader *loader, int64_t number)
+{
+    const struct cask_loader_options *options = &loader->options;
+    if (!options->whole_epochs) {
+        return options->begin + number * options->batch;
+    }
+    const int64_t length = cask_sampler_epoch_length(&options->sampler),
+                  batches = length / options->batch, at = loader->first + number;
+    return at / batches * length + at % batches * options->batch;
+}
+
 int cask_loader_batch_size(const struct cask_loader *loader, int64_t number)
 {
     const struct cask_loader_options *options = &loader->options;
-    int64_t left = options->end - options->begin - number * options->batch;
+    int64_t left = options->end - cask_loader_position(loader, number);
     return left < options->batch ? (int)left : options->batch;
 }
 
@@ -74,7 +96,31 @@ static enum cask_status check_options(const struct cask_loader_options *options,
         return cask_error_set(err, CASK_ERR_RANGE, "loader: images of %d x %d pixels, scale %g",
                               pixels->width, pixels->height, pixels->scale);
     }
-    return check_sampler(options, images, err);
+    enum cask_status st = check_sampler(options, images, err);
+    if (st == CASK_OK && options->whole_epochs &&
+        (batches_before(options, options->begin) < 0 ||
+         batches_before(options, options->end) < 0)) {
+        return cask_error_set(err, CASK_ERR_RANGE,
+                              "loader: no batch of %d of epochs of %lld images begins at %lld or "
+                              "%lld",
+                              options->batch,
+                              (long long)cask_sampler_epoch_length(&options->sampler),
+                              (long long)options->begin, (long long)options->end);
+    }
+    return st;
+}
+
+static void count_batches(struct cask_loader *loader)
+{
+    const struct cask_loader_options *options = &loader->options;
+    const int64_t positions = options->end - options->begin;
+    if (options->whole_epochs) {
+        loader->first = batches_before(options, options->begin);
+        loader->batches = batches_before(options, options->end) - loader->first;
+    } else {
+        loader->batches = positions / options->batch;
+        loader->batches += !options->drop_last && positions % options->batch != 0;
+    }
 }
 
 static enum cask_status create_slots(struct cask_loader *loader, struct cask_error *err)
@@ -160,9 +206,7 @@ enum cask_status cask_loader_start(const struct cask_loader_options *options,
     loader->options = *options;
     loader->pixel_count =
         (size_t)options->preprocess.width * (size_t)options->preprocess.height * 3;
-    int64_t positions = options->end - options->begin;
-    loader->batches = positions / options->batch;
-    loader->batches += !options->drop_last && positions % options->batch != 0;
+    count_batches(loader);
     /* one more than are decoded ahead: the one that is lent */
     loader->slot_count = (options->ahead > 0 ? options->ahead : DEFAULT_AHEAD) + 1;
     if (loader->slot_count > loader->batches + 1) {

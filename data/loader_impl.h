@@ -35,6 +35,7 @@ struct cask_loader {
     struct cask_loader_options options;
     size_t pixel_count; /* floats of one image */
     int64_t batches;    /* in all */
+    int64_t first;      /* whole_epochs: the run's batch that this loader's first one is */
 
     pthread_mutex_t lock; /* guards everything below */
     pthread_cond_t slot_freed, slot_ready;
@@ -57,6 +58,8 @@ struct cask_loader {
 
 void *cask_loader_worker(void *loader);
 
+/* The position where batch `number` begins. */
+int64_t cask_loader_position(const struct cask_loader *loader, int64_t number);
 /* Images in batch `number`: all but the last are full. */
 int cask_loader_batch_size(const struct cask_loader *loader, int64_t number);
 

@@ -90,8 +90,7 @@ static struct slot *take_item(struct cask_loader *loader, int *item)
         if (!begun && slot->state == SLOT_FREE) {
             slot->state = SLOT_FILLING;
             slot->batch.count = cask_loader_batch_size(loader, loader->fill_batch);
-            slot->batch.position =
-                loader->options.begin + loader->fill_batch * loader->options.batch;
+            slot->batch.position = cask_loader_position(loader, loader->fill_batch);
             slot->remaining = slot->batch.count;
             begun = true;
         }

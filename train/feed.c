@@ -180,7 +180,6 @@ static void stop_loader(struct cask_feed *feed)
         if (feed->batch != NULL) {
             cask_loader_give_back(feed->loader, feed->batch);
         }
-        feed->stall_before += cask_loader_stall_seconds(feed->loader);
         cask_loader_stop(feed->loader);
     }
     feed->loader = NULL;
@@ -221,48 +220,46 @@ void cask_feed_seek(struct cask_feed *feed, int64_t step)
     feed->next_step = step;
 }
 
-/* A stretch of batches that one loader reads: steps [next_step, end), sampler positions from
- * `position` on. */
-struct stretch {
-    int64_t end, position;
-};
-
-/* The rest of the epoch that next_step lies in. */
-static struct stretch rest_of_epoch(const struct cask_feed *feed)
+/* Where a step's batch begins in the sampler's positions. */
+static int64_t position_of(const struct cask_feed *feed, int64_t step)
 {
-    const int64_t epoch = feed->next_step / feed->steps_per_epoch,
-                  within = feed->next_step % feed->steps_per_epoch;
-    return (struct stretch){.end = (epoch + 1) * feed->steps_per_epoch,
-                            .position = epoch * cask_sampler_epoch_length(&feed->sampler) +
-                                        within * feed->options->batch};
+    const int64_t batch = feed->options->batch;
+    if (is_mined(feed)) {
+        int64_t first;
+        (void)cask_bag_steps(&feed->bag, &first);
+        return (step - first) * batch;
+    }
+    return step / feed->steps_per_epoch * cask_sampler_epoch_length(&feed->sampler) +
+           step % feed->steps_per_epoch * batch;
 }
 
-/* The rest of the bag in use. */
-static struct stretch rest_of_bag(const struct cask_feed *feed)
+/* The step where the loader's batches end: with the bag in use; with the run, or if that is over,
+ * with the epoch. */
+static int64_t last_of_loader(const struct cask_feed *feed)
 {
-    int64_t first;
-    const int64_t end = cask_bag_steps(&feed->bag, &first);
-    return (struct stretch){.end = end,
-                            .position = (feed->next_step - first) * feed->options->batch};
+    int64_t first, epochs = feed->next_step / feed->steps_per_epoch + 1;
+    if (is_mined(feed)) {
+        return cask_bag_steps(&feed->bag, &first);
+    }
+    epochs = epochs > feed->options->epochs ? epochs : feed->options->epochs;
+    return epochs * feed->steps_per_epoch;
 }
 
 static enum cask_status start_loader(struct cask_feed *feed, struct cask_error *err)
 {
-    const int64_t batch = feed->options->batch;
-    const struct stretch rest = is_mined(feed) ? rest_of_bag(feed) : rest_of_epoch(feed);
+    feed->loader_end = last_of_loader(feed);
     const struct cask_loader_options options = {
         .dataset = feed->dataset,
         .sampler = feed->sampler,
         .preprocess = feed->preprocess,
-        .batch = (int)batch,
-        .begin = rest.position,
-        .end = rest.position + (rest.end - feed->next_step) * batch,
+        .batch = (int)feed->options->batch,
+        .begin = position_of(feed, feed->next_step),
+        .end = position_of(feed, feed->loader_end),
         .drop_last = true,
+        .whole_epochs = !is_mined(feed),
         .threads = (int)feed->options->loader_threads,
     };
-    feed->loader_end = rest.end;
-    feed->position_end = options.end;
-    feed->announced = options.begin;
+    feed->announced = feed->next_step;
     return cask_loader_start(&options, &feed->loader, err);
 }
 
@@ -332,17 +329,18 @@ done:
     return st;
 }
 
-/* Some batches of this epoch ahead of the one at hand, but no more than the cache takes. */
+/* Some batches ahead of the one at hand, but no more than the cache takes. */
 static void announce(struct cask_feed *feed)
 {
     enum { BATCHES = 8 };
-    const int64_t batch = feed->options->batch, after = feed->batch->position + batch;
+    const int64_t batch = feed->options->batch, after = feed->next_step + 1;
     int64_t ahead = CASK_PREFETCH_ROWS / batch - 1;
     ahead = ahead < 1 ? 1 : ahead > BATCHES ? BATCHES : ahead;
-    const int64_t first = feed->announced > after ? feed->announced : after;
-    const int64_t end =
-        after + ahead * batch < feed->position_end ? after + ahead * batch : feed->position_end;
-    cask_teacher_source_ahead(&feed->source, &feed->sampler, first, end);
+    const int64_t end = after + ahead < feed->loader_end ? after + ahead : feed->loader_end;
+    for (int64_t step = feed->announced > after ? feed->announced : after; step < end; step++) {
+        const int64_t first = position_of(feed, step);
+        cask_teacher_source_ahead(&feed->source, &feed->sampler, first, first + batch);
+    }
     feed->announced = end;
 }
 
@@ -350,12 +348,14 @@ enum cask_status cask_feed_next(struct cask_feed *feed, const struct cask_batch 
                                 const struct cask_teacher **teacher, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
+    double begin;
     if (feed->loader != NULL && feed->next_step == feed->loader_end) {
         stop_loader(feed);
     }
     if (is_mined(feed)) {
         CASK_TRY(prepare_bag(feed, err));
     }
+    begin = cask_now();
     if (feed->loader == NULL) {
         CASK_TRY(start_loader(feed, err));
     }
@@ -380,6 +380,7 @@ enum cask_status cask_feed_next(struct cask_feed *feed, const struct cask_batch 
     }
     *batch = feed->batch;
     feed->next_step++;
+    feed->waited += cask_now() - begin;
 done:
     return st;
 }
@@ -402,5 +403,5 @@ enum cask_status cask_feed_coverage(const struct cask_feed *feed, int64_t first,
 
 double cask_feed_stall_seconds(const struct cask_feed *feed)
 {
-    return feed->stall_before + (feed->loader ? cask_loader_stall_seconds(feed->loader) : 0);
+    return feed->waited;
 }

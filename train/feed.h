@@ -37,12 +37,12 @@ struct cask_feed {
     int64_t classes;
     int64_t steps_per_epoch;
     /* running */
-    struct cask_loader *loader;      /* of the current epoch, or bag */
+    struct cask_loader *loader;      /* of the run, or the bag in use */
     struct cask_batch *batch;        /* lent by the loader */
     int64_t next_step, loader_end;   /* the step where the loader's batches end */
-    int64_t position_end, announced; /* of the loader; up to where the cache knows what comes */
+    int64_t announced;               /* the step up to which the cache knows what comes */
     int64_t images_read, bad_images; /* by this process */
-    double stall_before;
+    double waited;                   /* see cask_feed_stall_seconds */
 };
 
 /* Opens cache and dataset, checks that they belong together and that labels are in range. */
@@ -73,6 +73,9 @@ bool cask_feed_counts_draws(const struct cask_feed *feed);
 enum cask_status cask_feed_coverage(const struct cask_feed *feed, int64_t first, int64_t end,
                                     struct cask_coverage *coverage, struct cask_error *err);
 
-double cask_feed_stall_seconds(const struct cask_feed *feed); /* waited for images */
+/* What steps waited for their input, by this process: images not decoded yet, the start of a
+ * loader, rows of the cache. The time in cask_feed_next, but for the student's own work on a bag.
+ */
+double cask_feed_stall_seconds(const struct cask_feed *feed);
 
 #endif

@@ -111,6 +111,8 @@ static void add_times(struct cask_json *root, const struct cask_result *result)
     cask_json_set_real(root, "validation_seconds", validation);
     cask_json_set_real(root, "seconds_per_step",
                        steps > 0 ? (result->seconds - validation) / steps : 0);
+    cask_json_set_real(root, "stall_seconds", result->stall_seconds);
+    cask_json_set_real(root, "stall_share", result->stall_share);
     cask_json_set_real(root, "images_per_second",
                        result->seconds > 0 ? steps * (double)result->batch / result->seconds : 0);
 }

@@ -15,6 +15,8 @@ struct cask_result {
                                by train.max_steps */
     bool stopped_early;     /* by valid.patience */
     double epochs, seconds; /* over all restarts */
+    double stall_seconds;   /* of the last process: what steps waited for their input */
+    double stall_share;     /* and the part of its steps' time that this is */
     int64_t teacher_passes_saved; /* images whose teacher came from the cache and was asked for */
     int64_t bad_images;           /* met by the last process */
     const char *network, *device;
@@ -29,7 +31,8 @@ struct cask_result {
 
 /* Adds the last training line of metrics.jsonl as "final" and this process's peak memory. Of the
  * times, "seconds" is all of the run, "validation_seconds" the part of it that was no training, and
- * "seconds_per_step" the rest by steps. With validation sets:
+ * "seconds_per_step" the rest by steps; "stall_seconds" and "stall_share" are what the last process
+ * waited for images and rows of the cache. With validation sets:
  *
  *   "validation": {"settings", "accuracy", "sets": [{"name", "protocol", "pairs", "accuracy",
  *                  "std"}], "best": {"step", "accuracy", "model"} or null}

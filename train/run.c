@@ -229,17 +229,20 @@ static enum cask_status one_step(struct run *run, int64_t step, struct cask_erro
     enum cask_status st = CASK_OK;
     const struct cask_batch *batch = NULL;
     const struct cask_teacher *teacher = NULL;
-    const double begin = cask_now();
+    const double begin = cask_now(), stalled = cask_feed_stall_seconds(&run->feed);
     int sharers = 0;
     CASK_TRY(cask_feed_next(&run->feed, &batch, &teacher, err));
-    const double waited = cask_now() - begin;
+    struct cask_batch_wait wait = {cask_now() - begin,
+                                   cask_feed_stall_seconds(&run->feed) - stalled};
     for (int i = 0; i < run->count; i++) {
         sharers += takes_part(&run->places[i], step);
     }
+    wait.all /= sharers;
+    wait.input /= sharers;
     for (int i = 0; i < run->count; i++) {
         struct place *place = &run->places[i];
         if (takes_part(place, step)) {
-            st = cask_student_step(&place->student, batch, teacher, waited / sharers, err);
+            st = cask_student_step(&place->student, batch, teacher, wait, err);
             CASK_TRY(settle(run, place, st, err));
         }
     }

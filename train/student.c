@@ -277,7 +277,7 @@ done:
 }
 
 enum cask_status cask_student_step(struct cask_student *student, const struct cask_batch *batch,
-                                   const struct cask_teacher *teacher, double waited,
+                                   const struct cask_teacher *teacher, struct cask_batch_wait wait,
                                    struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
@@ -287,11 +287,12 @@ enum cask_status cask_student_step(struct cask_student *student, const struct ca
     struct cask_step_report report;
     CASK_TRY(cask_trainer_step(student->trainer, step, batch, teacher, due, &report, err));
     CASK_TRY(count_draws(student, step + 1, err));
-    CASK_TRY(cask_metrics_add(&student->metrics, &report, cask_feed_stall_seconds(student->feed),
-                              due, err));
+    student->stalled += wait.input;
+    student->worked += cask_now() - begin;
+    CASK_TRY(cask_metrics_add(&student->metrics, &report, student->stalled, due, err));
     student->steps_done = step + 1;
     st = validate_if_due(student, err);
-    student->seconds += waited + cask_now() - begin;
+    student->seconds += wait.all + cask_now() - begin;
     CASK_TRY(st);
     if (every > 0 && student->steps_done % every == 0) {
         CASK_TRY(cask_student_save(student, err));
@@ -359,6 +360,12 @@ done:
     return st;
 }
 
+static double share_of_input(const struct cask_student *student)
+{
+    const double all = student->stalled + student->worked;
+    return all > 0 ? student->stalled / all : 0;
+}
+
 static enum cask_status write_result(struct cask_student *student, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
@@ -374,6 +381,8 @@ static enum cask_status write_result(struct cask_student *student, struct cask_e
         .stopped_early = student->stopped_early,
         .epochs = (double)student->steps_done / (double)feed->steps_per_epoch,
         .seconds = student->seconds,
+        .stall_seconds = student->stalled,
+        .stall_share = share_of_input(student),
         .teacher_passes_saved =
             asks_teacher ? student->steps_done * student->config->train.batch : 0,
         .bad_images = feed->bad_images,
@@ -391,8 +400,11 @@ static enum cask_status write_result(struct cask_student *student, struct cask_e
         result.coverage = &coverage;
     }
     CASK_TRY(cask_result_write(&student->folder, &result, err));
-    cask_log_info("done: %" PRId64 " steps in %.1f s (%.0f images/s)", result.steps, result.seconds,
-                  (double)(result.steps * result.batch) / result.seconds);
+    cask_log_info("done: %" PRId64 " steps in %.1f s (%.0f images/s); %.2f %% of the time was "
+                  "waiting for images and teacher rows; %.0f MB at most",
+                  result.steps, result.seconds,
+                  (double)(result.steps * result.batch) / result.seconds, 100 * result.stall_share,
+                  (double)cask_mem_peak_bytes() / 1e6);
 done:
     return st;
 }

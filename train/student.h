@@ -30,6 +30,8 @@ struct cask_student {
     int64_t steps_done;
     int64_t stop_step; /* where this call ends: the schedule's end, train.max_steps, patience */
     double seconds;    /* of its own steps and of waiting for batches, over all restarts */
+    /* of this process: what steps waited for input, and what they took without it */
+    double stalled, worked;
     bool stopped_early;
 };
 
@@ -53,9 +55,14 @@ void cask_student_close(struct cask_student *student); /* accepts a zeroed struc
 
 /* True while steps are to be made. */
 bool cask_student_wants(const struct cask_student *student);
-/* Step `steps_done`; `waited`: seconds for this batch. */
+/* Seconds that a batch took before it was there. */
+struct cask_batch_wait {
+    double all;   /* with a student's work on a bag */
+    double input; /* cask_feed_stall_seconds */
+};
+/* Step `steps_done`. */
 enum cask_status cask_student_step(struct cask_student *student, const struct cask_batch *batch,
-                                   const struct cask_teacher *teacher, double waited,
+                                   const struct cask_teacher *teacher, struct cask_batch_wait wait,
                                    struct cask_error *err);
 /* Writes a checkpoint of `steps_done`, unless that is the last one's. */
 enum cask_status cask_student_save(struct cask_student *student, struct cask_error *err);

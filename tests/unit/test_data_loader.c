@@ -115,6 +115,9 @@ static void run(const struct fixture *f, const struct cask_loader_options *optio
             }
         }
         position += batch->count;
+        if (options->whole_epochs && position % IMAGES == IMAGES / BATCH * BATCH) {
+            position += IMAGES % BATCH;
+        }
         *images += batch->count;
         cask_loader_give_back(loader, batch);
     }
@@ -175,6 +178,33 @@ static void a_short_last_batch_or_none(void **state)
     options.batch = 1000;
     run(f, &options, &images, &bad);
     assert_int_equal(images, IMAGES);
+}
+
+/* Batches 3 to 11 of a run whose epochs have five and leave three images over. */
+static void whole_epochs_follow_one_another(void **state)
+{
+    struct cask_error err = {0};
+    const struct fixture *f = *state;
+    struct cask_loader *loader;
+    int64_t images, bad;
+    for (int threads = 1; threads <= 3; threads++) {
+        struct cask_loader_options options = options_of(f, threads);
+        options.whole_epochs = true;
+        options.begin = 3 * BATCH;
+        options.end = 2 * IMAGES + 2 * BATCH;
+        run(f, &options, &images, &bad);
+        assert_int_equal(images, 9 * BATCH);
+        options.end = 2 * IMAGES;
+        run(f, &options, &images, &bad);
+        assert_int_equal(images, 7 * BATCH);
+        options.begin = 5 * BATCH; /* a fifth full batch is the last */
+        assert_refused(CASK_ERR_RANGE, "begins at", cask_loader_start(&options, &loader, &err));
+        options.begin = 2;
+        assert_refused(CASK_ERR_RANGE, "begins at", cask_loader_start(&options, &loader, &err));
+        options.begin = 0;
+        options.batch = IMAGES + 1;
+        assert_refused(CASK_ERR_RANGE, "begins at", cask_loader_start(&options, &loader, &err));
+    }
 }
 
 static void a_subset_is_followed(void **state)
@@ -359,6 +389,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batches_do_not_depend_on_threads),
         cmocka_unit_test(a_short_last_batch_or_none),
+        cmocka_unit_test(whole_epochs_follow_one_another),
         cmocka_unit_test(a_subset_is_followed),
         cmocka_unit_test(stopping_early_joins_promptly),
         cmocka_unit_test(lending_everything_is_an_error_not_a_hang),
