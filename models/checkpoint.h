@@ -43,6 +43,11 @@ struct cask_checkpoint {
 enum cask_status cask_safetensors_read(struct cask_checkpoint *c, struct cask_error *err);
 enum cask_status cask_torch_zip_read(struct cask_checkpoint *c, struct cask_error *err);
 enum cask_status cask_torch_legacy_read(struct cask_checkpoint *c, struct cask_error *err);
+/* How the file's metadata wants its pixels; all of it or nothing, then *known is left alone. */
+enum cask_status cask_checkpoint_pixels(const struct cask_checkpoint *c,
+                                        struct cask_preprocess *preprocess, bool *known,
+                                        struct cask_error *err);
+enum cask_status cask_file_is_onnx(const char *path, bool *onnx, struct cask_error *err);
 bool cask_looks_like_onnx(const uint8_t *data, size_t bytes);
 bool cask_torch_legacy_sniff(const uint8_t *data, size_t bytes);
 

@@ -191,6 +191,7 @@ int main(int argc, char **argv)
     struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
     bool stop = false;
     const char *out = positional_out(&argc, argv);
+    cask_cli_begin();
     CASK_TRY(cask_config_create(&section, 1, &config, err));
     CASK_TRY(cask_cli_parse(config, argc, argv, usage, &stop, err));
     if (stop) {
@@ -204,9 +205,6 @@ int main(int argc, char **argv)
     }
     CASK_TRY(run(&options, out, err));
 done:
-    if (st != CASK_OK) {
-        cask_error_print(err, "export-student");
-    }
     cask_config_free(config);
-    return cask_status_exit_code(st);
+    return cask_cli_end("export-student", st, err);
 }

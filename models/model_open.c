@@ -9,7 +9,7 @@
 #include "models/difference.h"
 #include "models/graph.h"
 
-static enum cask_status is_onnx(const char *path, bool *onnx, struct cask_error *err)
+enum cask_status cask_file_is_onnx(const char *path, bool *onnx, struct cask_error *err)
 {
     struct cask_map map;
     enum cask_status st = cask_map_open(&map, path, err);
@@ -46,9 +46,32 @@ done:
     return st;
 }
 
-/* Pixels as the file's own metadata wants them; all of it or nothing. */
-static enum cask_status read_preprocess(const struct cask_checkpoint *c,
-                                        struct cask_preprocess *preprocess, bool *from_metadata,
+/* As a network of the registry, for as large a picture and embedding as the file's. */
+static enum cask_status open_onnx_as(struct cask_device *device, const char *network,
+                                     const char *path, struct cask_preprocess *preprocess,
+                                     bool *from_metadata, struct cask_model *model,
+                                     struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    struct cask_start start = {.pixels = *preprocess};
+    struct cask_graph *file = NULL;
+    bool normalises = false;
+    CASK_TRY(cask_onnx_load(path, &file, &normalises, err));
+    const struct cask_graph_options options = {.embedding = cask_graph_embedding(file),
+                                               .width = cask_graph_input_width(file),
+                                               .height = cask_graph_input_height(file)};
+    CASK_TRY(cask_graph_build(network, &options, &model->graph, err));
+    CASK_TRY(cask_net_create(model->graph, device, false, &model->net, err));
+    CASK_TRY(cask_net_start(model->net, path, &start, err));
+    *preprocess = start.pixels;
+    *from_metadata = start.knows_pixels;
+done:
+    cask_graph_free(file);
+    return st;
+}
+
+enum cask_status cask_checkpoint_pixels(const struct cask_checkpoint *c,
+                                        struct cask_preprocess *preprocess, bool *known,
                                         struct cask_error *err)
 {
     const char *order = cask_checkpoint_metadata(c, "channel_order");
@@ -64,7 +87,7 @@ static enum cask_status read_preprocess(const struct cask_checkpoint *c,
         cask_error_prefix(err, "%s: metadata channel_order, mean, scale", c->path);
         return st;
     }
-    *from_metadata = true;
+    *known = true;
     return CASK_OK;
 }
 
@@ -127,7 +150,7 @@ static enum cask_status open_checkpoint(struct cask_device *device, const char *
     CASK_TRY(check_eps(model->checkpoint, model->graph, err));
     CASK_TRY(cask_net_create(model->graph, device, false, &model->net, err));
     CASK_TRY(cask_net_load(model->net, model->checkpoint, err));
-    CASK_TRY(read_preprocess(model->checkpoint, preprocess, from_metadata, err));
+    CASK_TRY(cask_checkpoint_pixels(model->checkpoint, preprocess, from_metadata, err));
 done:
     return st;
 }
@@ -141,14 +164,16 @@ enum cask_status cask_model_open(struct cask_device *device, const char *network
     bool wants_onnx = !any && strcmp(network, "onnx") == 0;
     *model = (struct cask_model){0};
     *from_metadata = false;
-    CASK_TRY(is_onnx(path, &onnx, err));
-    if (!any && onnx != wants_onnx) {
+    CASK_TRY(cask_file_is_onnx(path, &onnx, err));
+    if (wants_onnx && !onnx) {
         CASK_TRY(cask_error_set(err, CASK_ERR_USAGE,
-                                "%s: the network was given as \"%s\", but the "
-                                "file is %s; \"auto\" takes either",
-                                path, network, onnx ? "an ONNX graph" : "not ONNX"));
+                                "%s: the network was given as \"onnx\", but the file is not "
+                                "ONNX; \"auto\" takes any",
+                                path));
     }
-    if (onnx) {
+    if (onnx && !any && !wants_onnx) {
+        CASK_TRY(open_onnx_as(device, network, path, preprocess, from_metadata, model, err));
+    } else if (onnx) {
         CASK_TRY(open_onnx(device, path, preprocess, from_metadata, model, err));
     } else {
         CASK_TRY(open_checkpoint(device, any ? NULL : network, path, preprocess, from_metadata,

@@ -202,6 +202,20 @@ enum cask_status cask_file_tensor_to_f32(const struct cask_file_tensor *tensor, 
 enum cask_status cask_net_load(struct cask_net *net, const struct cask_checkpoint *checkpoint,
                                struct cask_error *err);
 
+/* What a file told while a net was filled from it. */
+struct cask_start {
+    bool knows_pixels;             /* its metadata or its own nodes say how it wants them: */
+    struct cask_preprocess pixels; /* order, mean and scale; the size is left alone */
+    int folded; /* ONNX: batch norms that were in their convolutions' weights. Each starts with
+                   gamma 1, mean 0, variance 1 - eps and the bias as beta: the same network in eval,
+                   but training measures its statistics anew */
+};
+/* Fills the net from a file of any kind. A checkpoint maps by name (cask_net_load); an ONNX graph,
+ * whose names are its exporter's, by what its layers compute. CASK_ERR_MISMATCH names the first
+ * layer that does not fit and the network that would. *start may come with the caller's pixels. */
+enum cask_status cask_net_start(struct cask_net *net, const char *path, struct cask_start *start,
+                                struct cask_error *err);
+
 /* The classifier in a checkpoint, if there is one ("head.weight", "weight", "kernel" [D,C], ...):
  * *classes = 0 if none. centers: caller frees with cask_free; [classes][D] float32, raw rows. */
 enum cask_status cask_checkpoint_classifier(const struct cask_checkpoint *checkpoint, int embedding,
@@ -261,7 +275,8 @@ enum cask_status cask_net_fingerprint(struct cask_net *net, char *hex, struct ca
 void cask_graph_fingerprint(const struct cask_graph *graph, char *hex);
 
 /* One call for programs: opens FILE of any kind as an eval network. `network` may be NULL or "onnx"
- * or "auto" (detected from metadata or the key set) or a registry name (then it must fit).
+ * or "auto" (detected from metadata or the key set) or a registry name (then it must fit; an ONNX
+ * file becomes that network, with names and a state_dict, by cask_net_start).
  * Preprocessing comes from the file's metadata if there is any, else *preprocess is left as the
  * caller set it and *from_metadata is false. An ONNX file that normalises its pixels by itself
  * gives mean 0 and scale 1 with the caller's channel order, and counts as metadata. Width and

@@ -37,8 +37,8 @@ static const struct cask_config_row student_rows[] = {
     {"embedding", CASK_CONFIG_INT, AT(embedding), "0", 0, 65536, NULL, "N",
      "numbers in an embedding; 0: the network's own"},
     {"init", CASK_CONFIG_TEXT, AT(init), "", 0, 0, NULL, "FILE",
-     "trained weights of the same network to start from, in any container but ONNX; default: "
-     "random from train.seed"},
+     "trained weights of the same network to start from: .safetensors, .pth, .pt, .ckpt or .onnx; "
+     "default: random from train.seed"},
     {"input", CASK_CONFIG_INT, AT(input), "0", 0, 1024, NULL, "PIXELS",
      "side of the input; 0: the teacher's as the cache says, 112 without a cache"},
     {"preprocess", CASK_CONFIG_TEXT, AT(preprocess), "rgb:127.5:127.5", 0, 0, NULL,

@@ -25,24 +25,43 @@ static void set_schedule(struct cask_trainer *trainer, int64_t steps_per_epoch)
     };
 }
 
-static enum cask_status fill_network(struct cask_trainer *trainer, struct cask_error *err)
+/* What the user should know about the weights that the student starts from. */
+static void tell_start(const struct cask_trainer *trainer, const struct cask_preprocess *own,
+                       const struct cask_start *start)
 {
-    enum cask_status st = CASK_OK;
-    struct cask_checkpoint *file = NULL;
+    char file[64], student[64];
+    cask_log_info("student starts from %s", trainer->config->student.init);
+    cask_preprocess_format(&start->pixels, file);
+    cask_preprocess_format(own, student);
+    if (start->knows_pixels && strcmp(file, student) != 0) {
+        cask_log_warn("its weights were made for pixels %s, this student gets %s: set "
+                      "student.preprocess",
+                      file, student);
+    }
+    if (start->folded > 0) {
+        cask_log_warn("%d batch norms of this ONNX file are folded into convolutions: each starts "
+                      "with gamma 1 and the bias as beta, and training measures its statistics "
+                      "anew; a .pth, a .safetensors or an ONNX file with its batch norms starts "
+                      "where it was",
+                      start->folded);
+    }
+}
+
+static enum cask_status fill_network(struct cask_trainer *trainer,
+                                     const struct cask_preprocess *pixels, struct cask_error *err)
+{
+    struct cask_start start = {.pixels = *pixels};
     const char *init = trainer->config->student.init;
     if (init[0] == '\0') {
         return cask_net_init(trainer->net, (uint64_t)trainer->config->train.seed, err);
     }
-    CASK_TRY(cask_checkpoint_open(init, &file, err));
-    st = cask_net_load(trainer->net, file, err);
+    const enum cask_status st = cask_net_start(trainer->net, init, &start, err);
     if (st != CASK_OK) {
-        cask_error_prefix(err, "student.init: %s", init);
-        goto done;
+        cask_error_prefix(err, "student.init");
+        return st;
     }
-    cask_log_info("student starts from %s", init);
-done:
-    cask_checkpoint_close(file);
-    return st;
+    tell_start(trainer, pixels, &start);
+    return CASK_OK;
 }
 
 static enum cask_status create_network(struct cask_trainer *trainer,
@@ -59,7 +78,7 @@ static enum cask_status create_network(struct cask_trainer *trainer,
     trainer->dim = cask_graph_embedding(trainer->graph);
     CASK_TRY(cask_net_create(trainer->graph, trainer->device, true, &trainer->net, err));
     CASK_TRY(cask_optimizer_freeze(trainer->net, &trainer->config->train, &frozen, err));
-    CASK_TRY(fill_network(trainer, err));
+    CASK_TRY(fill_network(trainer, &setting->preprocess, err));
     if (frozen > 0) {
         cask_log_info("student: %d parameters are frozen; batch norms below them still normalise "
                       "with the batch, and their statistics follow it",

@@ -1,4 +1,4 @@
-# student.init takes weights from every container and says what does not fit; train.freeze keeps them as they are.
+# student.init takes weights from every container and from ONNX, and says what does not fit; train.freeze keeps them as they are.
 set -eu
 bin=${CASK_BIN:?}
 . "${CASK_SOURCE:?}/tests/support/refused.sh"
@@ -20,14 +20,17 @@ train --out "$work/first" --set student.embedding=64 || fail "the first run"
 first=$work/first/student.safetensors
 "$bin/export-student" --model "$first" "$work/first.pth" >"$work/log" 2>&1 || fail "export to .pth"
 "$bin/export-student" --model "$first" "$work/first.onnx" >"$work/log" 2>&1 || fail "export to .onnx"
+"$bin/export-student" --model "$first" --bn keep "$work/keep.onnx" >"$work/log" 2>&1 || fail "export to .onnx with its batch norms"
 
-# --- the same start in two containers, all parameters frozen: nothing but running statistics moves
-for container in "$first" "$work/first.pth"; do
+# --- the same start in three containers, all parameters frozen: nothing but running statistics moves
+for container in "$first" "$work/first.pth" "$work/keep.onnx"; do
     train --out "$work/from.${container##*.}" --set student.embedding=64 --set "student.init=$container" \
         --set "train.freeze=[backbone]" --set train.lr=0.5 || fail "from $container"
     grep -q "parameters are frozen" "$work/log" || fail "freezing is not told"
+    ! grep -q "batch norms of this ONNX" "$work/log" || fail "nothing is folded here"
 done
-/usr/bin/python3 - "$first" "$work/from.safetensors/student.safetensors" "$work/from.pth/student.safetensors" <<'PYTHON' || fail "weights"
+/usr/bin/python3 - "$first" "$work/from.safetensors/student.safetensors" "$work/from.pth/student.safetensors" \
+    "$work/from.onnx/student.safetensors" <<'PYTHON' || fail "weights"
 import json
 import struct
 import sys
@@ -41,8 +44,10 @@ def tensors(path):
             for name, t in header.items() if name != "__metadata__"}
 
 
-first, one, two = map(tensors, sys.argv[1:])
+first, one, two, three = map(tensors, sys.argv[1:])
 assert one == two, "two containers gave two students"
+weights = [n for n in one if "running_" not in n and "num_batches" not in n]
+assert all(one[n] == three[n] for n in weights), "an ONNX file with its batch norms gave other weights"
 moved = {name for name in first if first[name] != one[name]}
 assert moved and all("running_" in n or "num_batches" in n for n in moved), sorted(moved)[:5]
 print("ok: frozen weights stay, %d statistics follow the images" % len(moved))
@@ -55,9 +60,15 @@ refused 3 "student.init|output_layer.linear.weight (expected 128x512, found 64x5
 refused 3 "these are not weights of ir18|missing: conv1.weight|unknown: conv1.conv.weight|looks like \"mobilefacenet\"" \
     "$bin/train-student" --data "$work/faces" --out "$work/y" --set student.input=32 --set student.net=ir18 \
     --set "student.init=$work/first.pth" --set train.batch=16
-refused 2 "this is an ONNX graph|cannot be trained" \
-    "$bin/train-student" --data "$work/faces" --out "$work/z" --set student.input=32 --set "student.init=$work/first.onnx" \
-    --set train.batch=16
+refused 3 "student.init|first.onnx: this ONNX graph is not a mbf|found conv conv1.conv|is a \"mobilefacenet\" with embedding 64" \
+    "$bin/train-student" --data "$work/faces" --out "$work/z" --set student.input=32 --set student.net=mbf \
+    --set "student.init=$work/first.onnx" --set train.batch=16
+
+# --- folded batch norms start over, and pixels of another kind are told
+train --out "$work/from.folded" --set student.embedding=64 --set "student.init=$work/first.onnx" \
+    --set student.preprocess=bgr:127.5:128 || fail "from folded ONNX"
+grep -q "50 batch norms of this ONNX file are folded" "$work/log" || fail "folding is not told"
+grep -q "made for pixels rgb:127.5:127.5, this student gets bgr:127.5:128" "$work/log" || fail "pixels are not told"
 refused 2 "\"layer9.*\" names no trained parameter of mobilefacenet" \
     "$bin/train-student" --data "$work/faces" --out "$work/w" --set student.input=32 --set "train.freeze=[layer9.*]" \
     --set train.batch=16
