@@ -1,6 +1,9 @@
 /* Command-line flags are the config rows whose key has no dot, plus --set, --help and --version. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/config_internal.h"
 #include "common/thread.h"
@@ -124,14 +127,34 @@ done:
     return st;
 }
 
+void cask_cli_begin(void)
+{
+    int fd;
+    do { /* read-only: what is written there fails as it did before */
+        fd = open("/dev/null", O_RDONLY);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
+int cask_cli_end(const char *program, enum cask_status st, struct cask_error *err)
+{
+    errno = 0;
+    if ((fflush(stdout) != 0 || ferror(stdout)) && st == CASK_OK) {
+        st = cask_error_errno(err, errno != 0 ? errno : EIO, "standard output: writing");
+    }
+    if (st != CASK_OK) {
+        cask_error_print(err, program);
+    }
+    return cask_status_exit_code(st);
+}
+
 int cask_cli_main(const char *program, const struct cask_cli_command *command, int argc,
                   char **argv)
 {
     struct cask_error error = {0};
+    cask_cli_begin();
     cask_interrupt_install();
-    enum cask_status st = cask_cli_run(command, argc, argv, &error);
-    if (st != CASK_OK) {
-        cask_error_print(&error, program);
-    }
-    return cask_status_exit_code(st);
+    return cask_cli_end(program, cask_cli_run(command, argc, argv, &error), &error);
 }

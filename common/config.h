@@ -109,8 +109,13 @@ struct cask_cli_command {
 };
 enum cask_status cask_cli_run(const struct cask_cli_command *command, int argc, char **argv,
                               struct cask_error *err);
-/* The same for a whole program: installs the interrupt flag, prints the error, returns the exit
- * code. Call it first in main. */
+/* First in main. A program may be started with its standard streams closed: their numbers are
+ * taken, so that no file that is opened later gets one of them and what was meant for a reader. */
+void cask_cli_begin(void);
+/* Last in main: prints the error, or finds out that what was printed did not arrive (a full disk, a
+ * closed stream: CASK_ERR_IO). The exit code. */
+int cask_cli_end(const char *program, enum cask_status st, struct cask_error *err);
+/* All of it for a plain program, with the interrupt flag of common/thread.h. */
 int cask_cli_main(const char *program, const struct cask_cli_command *command, int argc,
                   char **argv);
 

@@ -46,6 +46,7 @@ int main(int argc, char **argv)
     struct cask_error error = {0}, *err = &error;
     const struct command *command = &commands[0];
     bool named = argc > 1 && argv[1][0] != '-';
+    cask_cli_begin();
     cask_interrupt_install();
     if (named) {
         CASK_TRY(find_command(argv[1], &command, err));
@@ -54,8 +55,5 @@ int main(int argc, char **argv)
     }
     CASK_TRY(command->run(argc - named, argv + named, err));
 done:
-    if (st != CASK_OK) {
-        cask_error_print(err, "evaluate");
-    }
-    return cask_status_exit_code(st);
+    return cask_cli_end("evaluate", st, err);
 }

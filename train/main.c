@@ -13,8 +13,10 @@ static const char usage[] =
     "usage: train-student --cache DIR [--data PATH] [--config FILE] [--set KEY=VALUE ...] --out "
     "RUN\n"
     "       train-student --data PATH [--config FILE] [--set KEY=VALUE ...] --out RUN\n"
-    "       train-student --cache DIR --sweep FILE [--jobs N] [--only ROW ...] [--list] --out "
+    "       train-student --cache DIR --sweep FILE [--jobs N] [--together N] [--only ROW ...] "
+    "--out "
     "RUNS\n"
+    "       train-student --sweep FILE --list\n"
     "       train-student --report RUN | --report RUNS\n"
     "\n"
     "Trains a face recognition network. With --cache it learns from what a teacher said about the\n"
@@ -93,6 +95,7 @@ int main(int argc, char **argv)
     struct cask_train_config *config = NULL;
     bool stop = false;
     char *help = cask_graph_network_help(usage);
+    cask_cli_begin();
     if (help == NULL) {
         CASK_TRY(cask_error_memory(err, sizeof usage, "the help text"));
     }
@@ -112,10 +115,7 @@ int main(int argc, char **argv)
         CASK_TRY(train(config, err));
     }
 done:
-    if (st != CASK_OK) {
-        cask_error_print(err, "train-student");
-    }
     cask_train_config_free(config);
     cask_free(help);
-    return cask_status_exit_code(st);
+    return cask_cli_end("train-student", st, err);
 }

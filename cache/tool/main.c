@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cache/tool/tool.h"
+#include "common/config.h"
 
 static const struct {
     const char *name;
@@ -72,14 +73,17 @@ static enum cask_status parse(int argc, char **argv, struct tool_arguments *argu
 {
     for (int i = 2; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        const char *flag = argv[i], *expected = NULL; /* of a value that is not understood */
         bool good = true;
         if (strcmp(argv[i], "--json") == 0) {
             arguments->json = true;
         } else if (strcmp(argv[i], "--sample") == 0 && value != NULL) {
             good = arguments->has_sample = parse_u64(value, &arguments->sample);
+            expected = "a sample id, a number from 0";
             i++;
         } else if (strcmp(argv[i], "--rows") == 0 && value != NULL) {
             good = parse_rows(value, arguments);
+            expected = "FIRST:END, as 0:10 for the first ten";
             i++;
         } else if (strcmp(argv[i], "--npz") == 0 && value != NULL) {
             arguments->npz = value;
@@ -91,6 +95,10 @@ static enum cask_status parse(int argc, char **argv, struct tool_arguments *argu
             arguments->positional[arguments->count++] = argv[i];
         } else {
             good = false;
+        }
+        if (!good && expected != NULL) {
+            return cask_error_set(err, CASK_ERR_USAGE, "%s: expected %s, found \"%s\"", flag,
+                                  expected, argv[i]);
         }
         if (!good) {
             return cask_error_set(err, CASK_ERR_USAGE,
@@ -144,26 +152,32 @@ done:
     return st;
 }
 
+/* retopk has a help text of its own. */
+static bool asks_help(int argc, char **argv)
+{
+    bool asked = false;
+    for (int i = 1; i < argc && strcmp(argv[1], "retopk") != 0; i++) {
+        asked = asked || strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0;
+    }
+    return asked;
+}
+
 int main(int argc, char **argv)
 {
+    enum cask_status st = CASK_OK;
     struct cask_error err = {0};
     int exit_code = 0;
-    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-        print_help(argc < 2 ? stderr : stdout);
-        return argc < 2 ? 2 : 0;
-    }
-    if (strcmp(argv[1], "--version") == 0) {
+    cask_cli_begin();
+    if (argc < 2) {
+        print_help(stderr);
+        exit_code = cask_status_exit_code(CASK_ERR_USAGE);
+    } else if (asks_help(argc, argv)) {
+        print_help(stdout);
+    } else if (strcmp(argv[1], "--version") == 0) {
         printf("cachetool %s, format %d.%d\n", CASK_VERSION, CASK_CACHE_MAJOR, CASK_CACHE_MINOR);
-        return 0;
+    } else {
+        st = run(argc, argv, &exit_code, &err);
     }
-    enum cask_status st = run(argc, argv, &exit_code, &err);
-    if (st != CASK_OK) {
-        cask_error_print(&err, "cachetool");
-        return cask_status_exit_code(st);
-    }
-    if (fflush(stdout) != 0) {
-        fprintf(stderr, "cachetool: error: cannot write to stdout\n");
-        return 3;
-    }
-    return exit_code;
+    const int failed = cask_cli_end("cachetool", st, &err);
+    return failed != 0 ? failed : exit_code;
 }

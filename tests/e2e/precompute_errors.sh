@@ -139,4 +139,10 @@ fi
 ) || exit 1
 build --out "$work/limited" 2>"$work/log" || { cat "$work/log"; fail "going on after the disk was full"; }
 "$bin/cachetool" verify "$work/limited" >/dev/null || fail "cachetool verify after a full disk"
+
+# started without standard streams: no file gets their numbers, and with them the log's lines
+build --out "$work/closed" --shard-images 64 <&- >&- 2>&- || fail "a build without standard streams"
+"$bin/cachetool" verify "$work/closed" >/dev/null || fail "cachetool verify of a build without standard streams"
+"$bin/cachetool" info "$work/closed" >&- 2>"$work/log" && fail "a closed stdout was no error"
+grep -q "standard output" "$work/log" || fail "a closed stdout: $(cat "$work/log")"
 echo "ok: every refusal names what is wrong"
