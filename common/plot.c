@@ -70,18 +70,23 @@ static bool ends_with(const char *text, const char *end)
     return length >= tail && strcmp(text + length - tail, end) == 0;
 }
 
+enum cask_status cask_plot_check_name(const char *path, struct cask_error *err)
+{
+    if (path[0] == '\0' || ends_with(path, ".svg") || ends_with(path, ".png")) {
+        return CASK_OK;
+    }
+    return cask_error_set(err, CASK_ERR_USAGE, "%s: expected a name that ends in .svg or .png",
+                          path);
+}
+
 enum cask_status cask_plot_write(const struct cask_plot *plot, const char *path,
                                  struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     char name[NAME_BYTES];
     struct cask_text picture = {0};
-    const bool svg = ends_with(path, ".svg"), png = ends_with(path, ".png");
-    if (!svg && !png) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_USAGE,
-                                "%s: expected a name that ends in .svg or .png", path));
-    }
-    CASK_TRY(draw(plot, svg ? PLOT_SVG : PLOT_PNG, name, &picture, err));
+    CASK_TRY(cask_plot_check_name(path, err));
+    CASK_TRY(draw(plot, ends_with(path, ".svg") ? PLOT_SVG : PLOT_PNG, name, &picture, err));
     CASK_TRY(cask_file_write_all(path, picture.data, picture.length, err));
 done:
     cask_text_release(&picture);

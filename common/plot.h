@@ -56,5 +56,7 @@ enum cask_status cask_plot_svg(const struct cask_plot *plot, char **svg, struct 
 /* The picture as a file, by its name's end: .svg or .png (white background). Whole or absent. */
 enum cask_status cask_plot_write(const struct cask_plot *plot, const char *path,
                                  struct cask_error *err);
+/* Is that a name cask_plot_write takes? For a program to ask before its work. "" is one. */
+enum cask_status cask_plot_check_name(const char *path, struct cask_error *err);
 
 #endif

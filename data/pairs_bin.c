@@ -13,7 +13,7 @@
 #include "data/dataset_impl.h"
 #include "data/pairs_impl.h"
 
-enum { FOLDS = 10 };
+enum { FOLDS = 10, PROTO = 0x80 }; /* the opcode that a pickle of our time begins with */
 #define LARGEST_FILE ((size_t)1 << 31)
 
 enum { RECONSTRUCT, FROM_BUFFER, SCALAR, NDARRAY, DTYPE };
@@ -231,6 +231,13 @@ enum cask_status cask_pairs_open_bin(const char *path, struct cask_pairs **out,
     CASK_TRY(cask_file_read_all(path, LARGEST_FILE, &pairs->file, &bytes, err));
     st =
         cask_pickle_parse((const uint8_t *)pairs->file, bytes, &options, &pairs->pickle, NULL, err);
+    if (st != CASK_OK && (uint8_t)pairs->file[0] != PROTO) {
+        CASK_TRY(
+            cask_error_set(err, st,
+                           "%s: expected an insightface .bin (a pickle of protocol 2 to 5: its "
+                           "first byte is 0x%02x), found %zu bytes, the first 0x%02x",
+                           path, PROTO, bytes, (uint8_t)pairs->file[0]));
+    }
     if (st != CASK_OK) {
         cask_error_prefix(err, "%s", path);
         CASK_TRY(st);

@@ -5,14 +5,15 @@
 #include "common/hash.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/plot.h"
 #include "eval/embeddings.h"
 #include "eval/ijb_draws.h"
 #include "eval/ijb_report.h"
 #include "eval/resample.h"
 
 static const char usage[] =
-    "usage: evaluate ijb --meta DIR --set ijbc --images DIR --model FILE --work DIR [options]\n"
-    "       evaluate ijb --meta DIR --set ijbc --embeddings FILE.npy [options]\n"
+    "usage: evaluate ijb --meta DIR --name ijbc --images DIR --model FILE --work DIR [options]\n"
+    "       evaluate ijb --meta DIR --name ijbc --embeddings FILE.npy [options]\n"
     "\n"
     "Aligns every image by its five points, embeds it and its mirror, pools templates, and prints\n"
     "TPR at FPR over all pairs; with --gallery and --probe also ranks and TPIR at FPIR.\n"
@@ -33,8 +34,9 @@ struct options {
 #define ROW(field) offsetof(struct options, field)
 static const struct cask_config_row rows[] = {
     {"meta", CASK_CONFIG_TEXT, ROW(meta), "", 0, 0, NULL, "DIR",
-     "folder of SET_face_tid_mid.txt, SET_name_5pts_score.txt, SET_template_pair_label.txt"},
-    {"set", CASK_CONFIG_TEXT, ROW(set), "ijbc", 0, 0, NULL, "NAME", "ijbb or ijbc"},
+     "folder of NAME_face_tid_mid.txt, NAME_name_5pts_score.txt, NAME_template_pair_label.txt"},
+    {"name", CASK_CONFIG_TEXT, ROW(set), "ijbc", 0, 0, NULL, "NAME",
+     "ijbb or ijbc: the beginning of the files' names in --meta"},
     {"tid_mid", CASK_CONFIG_TEXT, ROW(tid_mid), "", 0, 0, NULL, "FILE",
      "instead of the one in --meta"},
     {"points", CASK_CONFIG_TEXT, ROW(points), "", 0, 0, NULL, "FILE",
@@ -143,7 +145,8 @@ static enum cask_status check_options(const struct options *o, struct cask_error
                               "%d and %d",
                               IJB_GALLERIES, o->galleries.count, o->probes.count);
     }
-    return CASK_OK;
+    enum cask_status st = cask_plot_check_name(o->roc, err);
+    return st == CASK_OK ? cask_plot_check_name(o->histogram, err) : st;
 }
 
 static enum cask_status parse_switches(const struct options *o, struct ijb_result *result,

@@ -3,6 +3,7 @@
 
 #include "common/file.h"
 #include "common/mem.h"
+#include "common/plot.h"
 #include "eval/command_verify.h"
 
 static const char usage[] =
@@ -102,7 +103,8 @@ static enum cask_status check_options(const struct verify_command *c, struct cas
         return cask_error_set(err, CASK_ERR_IO, "--cache: expected the folder of a cask, found %s",
                               c->cache);
     }
-    return CASK_OK;
+    enum cask_status st = cask_plot_check_name(c->roc, err);
+    return st == CASK_OK ? cask_plot_check_name(c->histogram, err) : st;
 }
 
 static enum cask_status open_sources(struct verify_command *c, struct cask_error *err)

@@ -103,6 +103,12 @@ refused 3 "id_0003/id_0003_0002.jpg" evaluate --pairs "$work/pairs.txt" --images
 refused 3 "id_00|48|32" evaluate --pairs "$work/pairs.txt" --images "$work/large"
 refused 3 "nowhere/a.json" evaluate --pairs "$work/pairs.txt" --images "$work/faces" --json "$work/nowhere/a.json"
 grep -q "protocol:" "$work/log" || fail "the table was lost with the JSON"
+refused 2 "roc.pdf|.svg or .png" evaluate --pairs "$work/pairs.txt" --images "$work/faces" --roc "$work/roc.pdf"
+if [ -w /dev/full ]; then
+    code=0
+    evaluate --pairs "$work/pairs.txt" --images "$work/faces" >/dev/full 2>"$work/log" || code=$?
+    [ $code -eq 3 ] && grep -q "standard output" "$work/log" || fail "results that were lost gave $code, expected 3"
+fi
 if [ -n "$python" ]; then
     "$python" - "$model" "$work/nan.safetensors" <<'PYTHON'
 import json, struct, sys

@@ -98,7 +98,9 @@ grep -q "note: 1 templates without a usable image" "$work/table" || fail "the em
 
 refused 3 "short.npy|expected 420 rows|found 419" "$bin/evaluate" ijb $meta --embeddings "$work/short.npy"
 refused 3 "34.jpg|finite" "$bin/evaluate" ijb $meta --embeddings "$work/nan.npy"
+ijb --name ijbb --bootstrap 0 2>/dev/null | grep -q 'protocol: ijbb 1:1 N' || fail "--name ijbb"
 refused 2 "N0D0F0" ijb --switches N1D2F1
+refused 2 "roc.pdf|.svg or .png" ijb --roc "$work/roc.pdf"
 refused 2 "--views 2" ijb --views 1
 refused 2 "--probe" ijb --gallery "$work/ijb/gallery_G1.csv"
 refused 2 "--work" "$bin/evaluate" ijb $meta

@@ -325,7 +325,7 @@ static void refusals_name_what_was_found(void **state)
     }
     char path[600];
     snprintf(path, sizeof path, "%s/tests/golden/bins/bytes_bool_p0.bin", getenv("CASK_SOURCE"));
-    assert_refused(CASK_ERR_UNSUPPORTED, "bytes_bool_p0.bin",
+    assert_refused(CASK_ERR_UNSUPPORTED, "bytes_bool_p0.bin: expected an insightface .bin",
                    cask_pairs_open_bin(path, &pairs, &err));
     assert_refused(CASK_ERR_IO, "missing.bin",
                    cask_pairs_open_bin("/nowhere/missing.bin", &pairs, &err));
