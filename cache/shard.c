@@ -56,7 +56,8 @@ enum cask_status cask_shard_open(struct cask_shard *shard, const char *stem,
     if (shard->map.bytes != shard->sidecar.file_bytes || shard->map.bytes != record->bytes) {
         CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT,
                                 "%s: %zu bytes, expected %" PRIu64
-                                ": cut short or not the file that was published",
+                                ": cut short or not the file that was published; run `cachetool "
+                                "verify`, then build this shard again",
                                 shard->path, shard->map.bytes, record->bytes));
     }
     /* Without this the kernel reads 8 MiB ahead of every random row: measured 100 times slower

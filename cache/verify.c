@@ -130,6 +130,12 @@ enum cask_status cask_verify_folder(const char *folder, cask_verify_report repor
     if (path == NULL) {
         CASK_TRY(cask_error_memory(err, strlen(folder), "file name"));
     }
+    if (!cask_path_exists(path)) {
+        CASK_TRY(cask_error_set(err, CASK_ERR_IO,
+                                "%s: no manifest.json there: not a cache (build one with "
+                                "precompute)",
+                                folder));
+    }
     CASK_TRY(cask_manifest_read(path, &file, err));
     if (!file.complete) {
         CASK_TRY(cask_error_set(

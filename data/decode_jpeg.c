@@ -1,6 +1,7 @@
 /* data/decode_jpeg.c - JPEG through TurboJPEG, with the settings of OpenCV, PIL and MXNet: accurate
  * integer DCT, fancy upsampling. EXIF rotation is not applied. */
 #include <limits.h>
+#include <string.h>
 #include <turbojpeg.h>
 
 #include "common/mem.h"
@@ -37,8 +38,9 @@ void cask_jpeg_decoder_free(struct cask_jpeg_decoder *jpeg)
 static enum cask_status refuse(struct cask_jpeg_decoder *jpeg, size_t bytes, const char *what,
                                struct cask_error *err)
 {
+    const char *said = tjGetErrorStr2(jpeg->handle);
     cask_error_set(err, CASK_ERR_FORMAT, "JPEG of %zu bytes: %s: %s", bytes, what,
-                   tjGetErrorStr2(jpeg->handle));
+                   strcmp(said, "No error") != 0 ? said : "there is no picture in it");
     tjDestroy(jpeg->handle);
     jpeg->handle = NULL;
     return CASK_ERR_FORMAT;

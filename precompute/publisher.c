@@ -32,13 +32,13 @@ static enum cask_status start(struct publisher *p, int64_t shard, int64_t images
 enum cask_status publisher_settle(struct publisher *p, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    double before = cask_now();
     if (p->running) {
+        double before = cask_now();
         pthread_join(p->thread, NULL);
+        p->waited += cask_now() - before;
         p->running = false;
         st = p->status;
     }
-    p->waited += cask_now() - before;
     cask_cache_writer_settle(p->writer, p->sealed);
     cask_lease_drop(p->lease);
     p->sealed = NULL;

@@ -1,4 +1,5 @@
 /* One run of precompute from its options to its report. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -163,10 +164,10 @@ static void report(const struct build *b)
                       (long long)(2 * b->fresh), b->teacher_seconds,
                       2.0 * (double)b->fresh / b->teacher_seconds);
     }
-    cask_log_info("time: forward %.1f s, waiting for images %.1f s, top-k %.1f s; compressing and "
-                  "writing %.1f s beside them, of which %.1f s were waited for",
+    cask_log_info("time: forward %.1f s, waiting for images %.1f s, top-k %.1f s, waiting for the "
+                  "disk %.1f s; writing took %.1f s beside the rest",
                   b->teacher_seconds - b->image_seconds, b->image_seconds, b->topk_seconds,
-                  b->publisher.took, b->publisher.waited);
+                  b->publisher.waited, fmax(b->publisher.took - b->publisher.waited, 0));
 }
 
 /* A part is done; how it becomes a cache. */
