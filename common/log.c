@@ -5,11 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
 static pthread_mutex_t sink_lock = PTHREAD_MUTEX_INITIALIZER;
-static bool bar_on_screen; /* a progress bar occupies the last line of the terminal */
+enum { WIDE_ENOUGH = 110 }; /* columns for a gauge beside the numbers */
+static bool bar_on_screen;  /* a progress bar occupies the last line of the terminal */
 
 enum cask_log_level cask_log_level(void)
 {
@@ -65,6 +67,13 @@ static void format_duration(double seconds, char *buffer, size_t bytes)
     }
 }
 
+/* 0: not known. */
+static int terminal_columns(void)
+{
+    struct winsize size;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
 static void draw(struct cask_progress *bar, bool final)
 {
     double elapsed = cask_now() - bar->start;
@@ -79,12 +88,19 @@ static void draw(struct cask_progress *bar, bool final)
         gauge[i] = share * 20 >= i + 1 ? '#' : '.';
     }
     gauge[20] = 0;
+    const int columns = bar->terminal && !final ? terminal_columns() : 0;
+    const bool with_gauge = bar->terminal && (columns == 0 || columns >= WIDE_ENOUGH);
+    char line[512];
+    snprintf(line, sizeof line, "%s %s%s%s%lld/%lld %s  %.*f/s  %s %s%s%s", bar->title,
+             with_gauge ? "[" : "", with_gauge ? gauge : "", with_gauge ? "] " : "",
+             (long long)bar->done, (long long)bar->total, bar->unit, rate < 10 ? 2 : 0, rate,
+             final ? "took" : "ETA", left, bar->note[0] ? "  " : "", bar->note);
+    if (columns > 0 && columns < (int)sizeof line) {
+        line[columns - 1] = 0; /* the last column would begin a new line on some terminals */
+    }
     pthread_mutex_lock(&sink_lock);
-    fprintf(stderr, "%s%s %s%s%s%lld/%lld %s  %.*f/s  %s %s%s%s%s", bar->terminal ? "\r\033[K" : "",
-            bar->title, bar->terminal ? "[" : "", bar->terminal ? gauge : "",
-            bar->terminal ? "] " : "", (long long)bar->done, (long long)bar->total, bar->unit,
-            rate < 10 ? 2 : 0, rate, final ? "took" : "ETA", left, bar->note[0] ? "  " : "",
-            bar->note, bar->terminal && !final ? "" : "\n");
+    fprintf(stderr, "%s%s%s", bar->terminal ? "\r\033[K" : "", line,
+            bar->terminal && !final ? "" : "\n");
     bar_on_screen = bar->terminal && !final;
     fflush(stderr);
     pthread_mutex_unlock(&sink_lock);
@@ -107,14 +123,14 @@ void cask_progress_update(struct cask_progress *bar, int64_t done, const char *f
 {
     bar->done = done;
     double now = cask_now();
+    va_list args; /* formatted every time: the last one stays on the final line */
+    va_start(args, format);
+    vsnprintf(bar->note, sizeof bar->note, format, args);
+    va_end(args);
     if (now - bar->last < (bar->terminal ? 0.2 : 10.0) || cask_log_level() < CASK_LOG_INFO) {
         return;
     }
     bar->last = now;
-    va_list args;
-    va_start(args, format);
-    vsnprintf(bar->note, sizeof bar->note, format, args);
-    va_end(args);
     draw(bar, false);
 }
 

@@ -23,8 +23,9 @@ enum cask_log_level cask_log_level(void);
  *     cask_progress_begin(&bar, "teacher", "images", total);
  *     cask_progress_update(&bar, done, "loss %.3f", loss);       -- any rate of calls
  *     cask_progress_end(&bar);
- * Shows done/total, units per second and ETA. One bar at a time; one thread. `initial` is what was
- * already done before this process (resume), so that the rate is honest. */
+ * Shows done/total, units per second and ETA. On a narrow terminal first the gauge goes, then the
+ * end of the line, so that a line stays a line. One bar at a time; one thread. `initial` is what
+ * was already done before this process (resume), so that the rate is honest. */
 struct cask_progress {
     const char *title, *unit;
     int64_t total, initial, done;

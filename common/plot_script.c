@@ -11,7 +11,8 @@
  */
 static const char *const palette[] = {"#0072B2", "#D55E00", "#009E73", "#CC79A7",
                                       "#E69F00", "#56B4E9", "#666666"};
-enum { COLOURS = sizeof palette / sizeof palette[0], KEY_ABOVE_MAX = 6, LABEL_MAX = 200 };
+enum { COLOURS = sizeof palette / sizeof palette[0], KEY_ABOVE_MAX = 6 };
+enum { LABEL_MAX = 200, LETTER_PIXELS = 8, LINE_PIXELS = 20 };
 static const char ink[] = "#444444", pale[] = "#E4E6E9", frame[] = "#9AA0A6";
 
 int plot_width(const struct cask_plot *plot)
@@ -25,25 +26,55 @@ int plot_height(const struct cask_plot *plot)
     return plot->height > 0 ? plot->height : natural;
 }
 
-/* 'text', cut to LABEL_MAX bytes; control characters and broken UTF-8 become '?', the apostrophe
- * becomes U+2019. */
-static void quoted(struct cask_text *script, const char *text)
+/* Bytes to the next letter, whatever stands here. */
+static size_t letter(const char *text)
 {
-    const char *begin = text;
+    const size_t length = cask_utf8_length(text);
+    return length > 0 ? length : 1;
+}
+
+/* Control characters and broken UTF-8 become '?', the apostrophe becomes U+2019. */
+static void put_letter(struct cask_text *script, const char *text)
+{
+    const unsigned char c = (unsigned char)*text;
+    if (cask_utf8_length(text) == 0 || c < 0x20 || c == 0x7F) {
+        cask_text_put(script, c == '\n' || c == '\t' ? " " : "?");
+    } else if (c == '\'') {
+        cask_text_put(script, "\xE2\x80\x99");
+    } else {
+        cask_text_add(script, text, letter(text));
+    }
+}
+
+/* 'text'. Of more than `most` letters the middle is left out: names of rows often differ at their
+ * ends. */
+static void quoted(struct cask_text *script, const char *text, int most)
+{
+    int letters = 0, at = 0;
+    for (const char *c = text; *c != 0; c += letter(c)) {
+        letters++;
+    }
+    const int tail = letters > most ? (most - 1) * 2 / 5 : 0,
+              head = letters > most ? most - 1 - tail : letters;
     cask_text_put(script, "'");
-    while (*text != 0 && text - begin < LABEL_MAX) {
-        const size_t length = cask_utf8_length(text);
-        const unsigned char c = (unsigned char)*text;
-        if (length == 0 || c < 0x20 || c == 0x7F) {
-            cask_text_put(script, c == '\n' || c == '\t' ? " " : "?");
-        } else if (c == '\'') {
-            cask_text_put(script, "\xE2\x80\x99");
-        } else {
-            cask_text_add(script, text, length);
+    for (; *text != 0; text += letter(text), at++) {
+        if (at < head || at >= letters - tail) {
+            put_letter(script, text);
+        } else if (at == head) {
+            cask_text_put(script, "\xE2\x80\xA6");
         }
-        text += length > 0 ? length : 1;
     }
     cask_text_put(script, "'");
+}
+
+/* Letters that a name may have in the key: it stands at the right, in one or two columns, or above
+ * the picture, two names in a row. */
+static int key_letters(const struct cask_plot *plot)
+{
+    const bool beside = plot->series_count > KEY_ABOVE_MAX;
+    const int columns = beside && plot->series_count * LINE_PIXELS > plot_height(plot) ? 2 : 1,
+              room = plot_width(plot) / (beside ? 4 * columns : 2) / LETTER_PIXELS;
+    return room > 12 ? room : 12;
 }
 
 static bool given(const char *text)
@@ -55,7 +86,7 @@ static void put_label(struct cask_text *script, const char *command, const char 
 {
     if (given(text)) {
         cask_text_format(script, "set %s ", command);
-        quoted(script, text);
+        quoted(script, text, LABEL_MAX);
         cask_text_format(script, " textcolor rgb '%s'%s\n", ink,
                          strcmp(command, "xlabel") == 0 ? " offset 0,0.4" : "");
     }
@@ -160,7 +191,8 @@ static void put_names(const struct cask_plot *plot, struct cask_text *script)
                      (plot->name_count > 0 ? plot->name_count : 1) - 0.5);
     for (int i = 0; i < plot->name_count; i++) {
         cask_text_put(script, i > 0 ? ", " : "");
-        quoted(script, plot->names[i] != NULL ? plot->names[i] : "");
+        quoted(script, plot->names[i] != NULL ? plot->names[i] : "",
+               plot_width(plot) / 3 / LETTER_PIXELS);
         cask_text_format(script, " %d", i);
     }
     cask_text_put(script, ")\nset offsets graph 0.03, graph 0.03, 0, 0\n");
@@ -243,7 +275,7 @@ static void put_series(const struct cask_plot *plot, int index, struct cask_text
     }
     if (given(series->name)) {
         cask_text_put(script, "title ");
-        quoted(script, series->name);
+        quoted(script, series->name, key_letters(plot));
     } else {
         cask_text_put(script, "notitle");
     }

@@ -36,4 +36,12 @@ enum cask_status report_figure_scores(struct report_page *page, const struct cas
 struct cask_plot_series report_series(const struct report_table *table, const char *name,
                                       const char *column, enum cask_plot_style style);
 
+/* Pixels of a picture with so many series: at least `least`, and enough for one line of the key for
+ * each. */
+static inline int report_figure_height(int least, int series)
+{
+    const int key = 60 + 21 * series;
+    return key > least ? key : least;
+}
+
 #endif

@@ -80,7 +80,8 @@ static void tiles(struct report_page *page, const struct report_data *run)
     char text[64], below[120] = "";
     const double steps = isfinite(report_data_number(run->result, "steps"))
                              ? report_data_number(run->result, "steps")
-                             : report_table_last(&run->training, "step"),
+                         : run->failure != NULL ? report_data_number(run->failure, "step")
+                                                : report_table_last(&run->training, "step"),
                  saved = report_data_number(run->result, "teacher_passes_saved");
     report_page_open(page, "tiles");
     validation_tile(page, run);
@@ -155,12 +156,12 @@ enum cask_status cask_run_report(const char *folder, struct cask_error *err)
     CASK_TRY(report_data_open(&run, folder, err));
     begin(&page, &run);
     tiles(&page, &run);
-    if (run.training.rows > 0) {
+    if (run.training.rows > 1) { /* one point is no curve; the tiles have its numbers */
         CASK_TRY(glance(&page, &run, err));
     }
     CASK_TRY(report_section_verification(&page, &run, err));
     report_section_time(&page, &run);
-    if (run.training.rows > 0) {
+    if (run.training.rows > 1) {
         CASK_TRY(details(&page, &run, err));
     }
     CASK_TRY(report_section_facts(&page, &run, err));

@@ -63,7 +63,7 @@ enum cask_status report_figure_roc(struct report_page *page, const char *heading
                                    .x_min = lowest_rate(series, used),
                                    .x_max = 1,
                                    .width = used > NARROW_MAX ? REPORT_WIDE : WIDTH,
-                                   .height = HEIGHT,
+                                   .height = report_figure_height(HEIGHT, used),
                                    .series = series,
                                    .series_count = used};
     if (drawn > 0) {
@@ -108,13 +108,15 @@ enum cask_status report_figure_scores(struct report_page *page, const struct cas
     }
     to_shares(bars[0], counts[0]);
     to_shares(bars[1], counts[1]);
-    size_t first = 0, last = counts[0] - 1; /* with values, and two empty bars beside them */
-    while (first + 2 < last && !(bars[0][first + 2] > 0 || bars[1][first + 2] > 0)) {
+    size_t first = 0, last = counts[0] - 1;
+    while (first < last && !(bars[0][first] > 0 || bars[1][first] > 0)) {
         first++;
     }
-    while (last > first + 2 && !(bars[0][last - 2] > 0 || bars[1][last - 2] > 0)) {
+    while (last > first && !(bars[0][last] > 0 || bars[1][last] > 0)) {
         last--;
     }
+    first -= first < 2 ? first : 2; /* two empty bars at either side, where there are any */
+    last += counts[0] - 1 - last < 2 ? counts[0] - 1 - last : 2;
     const struct cask_plot_series series[2] = {
         {"genuine pairs", edge + first, bars[0] + first, last - first + 1, CASK_PLOT_BARS, false,
          NULL, NULL},

@@ -114,7 +114,7 @@ static enum cask_status curves_figure(struct report_page *page, const struct rep
                                    .log_y =
                                        strcmp(column, "total") == 0 && low > 0 && high / low > 30,
                                    .width = count > NARROW_MAX ? REPORT_WIDE : WIDTH,
-                                   .height = HEIGHT,
+                                   .height = report_figure_height(HEIGHT, count),
                                    .series = series,
                                    .series_count = count};
     return count > 0 ? report_page_figure(page, heading, &plot, err) : CASK_OK;

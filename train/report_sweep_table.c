@@ -226,7 +226,7 @@ void report_sweep_settings(struct report_page *page, const struct report_sweep *
     }
     report_page_section(page, "settings", "Settings in which the rows differ");
     report_page_open(page, "card");
-    report_page_put(page, "<table><thead><tr><th></th>");
+    report_page_put(page, "<table class=\"across\"><thead><tr><th></th>");
     for (int i = 0; i < sweep->count; i++) {
         report_page_put(page, "<th>");
         report_page_text(page, sweep->rows[i].name);

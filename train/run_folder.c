@@ -17,12 +17,14 @@ struct difference_list {
     char text[1200];
     size_t length;
     int count;
+    bool place; /* a folder that the run was told of */
 };
 
 static void list_difference(const char *key, const char *before, const char *now, void *user)
 {
     enum { SHOWN = 8 };
     struct difference_list *list = user;
+    list->place = list->place || strcmp(key, "cache") == 0 || strcmp(key, "data") == 0;
     if (list->count++ < SHOWN && list->length < sizeof list->text) {
         list->length += (size_t)snprintf(
             list->text + list->length, sizeof list->text - list->length,
@@ -37,8 +39,8 @@ static enum cask_status refuse_difference(const char *path, const char *there, c
     cask_settings_compare(there, here, list_difference, &list);
     return cask_error_set(
         err, CASK_ERR_MISMATCH,
-        "%s holds a run with other settings; use another --out or the same settings:%s", path,
-        list.text);
+        "%s holds a run with other settings; use another --out or the same settings%s:%s", path,
+        list.place ? " (of a folder that was moved, a link at its old place)" : "", list.text);
 }
 
 /* A folder without config.yaml may be empty or not there, but may not hold someone's files. */

@@ -46,10 +46,32 @@ static void add_difference(const char *key, const char *before, const char *now,
     }
 }
 
+/* A list needs no --cache: where none is given, a run that was begun knows its own. */
+static void take_places(const struct cask_sweep_run *run)
+{
+    static const char *const keys[] = {"cache", "data"};
+    struct cask_error ignored;
+    struct cask_train_config *there = NULL;
+    char *path = cask_format("%s/config.yaml", run->config->out);
+    if (path != NULL && cask_path_exists(path) &&
+        cask_train_config_create(&there, &ignored) == CASK_OK &&
+        cask_config_load_file(there->rows, path, &ignored) == CASK_OK) {
+        const char *values[] = {there->cache, there->data};
+        for (int i = 0; i < 2; i++) {
+            if (!cask_config_given(run->config->rows, keys[i])) {
+                (void)cask_config_set_value(run->config->rows, keys[i], values[i], path, &ignored);
+            }
+        }
+    }
+    cask_train_config_free(there);
+    cask_free(path);
+}
+
 /* What would be done with a run, as far as its folder tells. */
 static const char *state_of(const struct cask_sweep_run *run)
 {
     struct cask_error ignored;
+    take_places(run);
     char *identity = NULL, *result = cask_format("%s/result.json", run->config->out);
     bool there = false;
     enum cask_status st = cask_run_folder_compare(run->config, &there, &identity, &ignored);
@@ -109,6 +131,31 @@ static enum cask_status refuse_changed(const struct state *state, struct cask_er
     return st;
 }
 
+/* A row may have been taken out of the file, or renamed, since it was trained. */
+static void tell_left_over(const struct state *state)
+{
+    struct cask_error ignored;
+    char **names = NULL;
+    size_t count = 0;
+    if (state->call->call.only.count > 0 ||
+        cask_folder_list(state->call->out, &names, &count, &ignored) != CASK_OK) {
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        char *settings = cask_format("%s/%s/config.yaml", state->call->out, names[i]);
+        bool known = settings == NULL || !cask_path_exists(settings);
+        for (int r = 0; r < state->sweep.run_count && !known; r++) {
+            known = strcmp(names[i], state->sweep.runs[r].folder) == 0;
+        }
+        if (!known) {
+            cask_log_warn("%s/%s belongs to no row of %s: it is left alone and not in the table",
+                          state->call->out, names[i], state->call->call.sweep);
+        }
+        cask_free(settings);
+    }
+    cask_folder_list_free(names, count);
+}
+
 /* What a job is told lies in a file, so that an edit of the sweep file changes nothing on the way.
  */
 static enum cask_status write_settings(const struct state *state, int run, char **path,
@@ -143,6 +190,7 @@ static enum cask_status prepare(struct state *state, struct cask_error *err)
     CASK_TRY(cask_folder_sweep_temporaries(state->call->out, err));
     CASK_TRY(cask_folder_sweep_temporaries(settings, err));
     CASK_TRY(refuse_changed(state, err));
+    tell_left_over(state);
 done:
     cask_free(settings);
     cask_free(logs);

@@ -137,20 +137,48 @@ cmp "$work/a" "$work/b" || fail "together: another table"
 refused 3 "cannot be trained together|train.seed is 1 in one and 2 in the other" "$bin/train-student" \
     --config "$work/whole/plain/config.yaml" --also "$work/whole/plain.seed-2/config.yaml"
 
-# SIGTERM to the sweep: its run writes a checkpoint
-$sweep --out "$work/term" >/dev/null 2>"$work/log" &
+# SIGTERM to a sweep of two at a time: both write a checkpoint; meanwhile nobody else may work there
+$sweep --out "$work/term" --jobs 2 >/dev/null 2>"$work/term.log" &
 pid=$!
-until [ -e "$work/term/plain/metrics.jsonl" ]; do sleep 0.02; done
+until [ -e "$work/term/plain/metrics.jsonl" ] && [ -e "$work/term/plain.seed-2/metrics.jsonl" ]; do sleep 0.02; done
 kill -TERM $pid
 code=0
 wait $pid || code=$?
-[ $code -eq 130 ] || { cat "$work/log"; fail "SIGTERM gave $code"; }
-ls "$work/term"/*/checkpoints/*.safetensors >/dev/null || fail "no checkpoint after SIGTERM"
+[ $code -eq 130 ] || { cat "$work/term.log"; fail "SIGTERM gave $code"; }
+for run in plain plain.seed-2; do
+    ls "$work/term/$run"/checkpoints/*.safetensors >/dev/null || fail "$run: no checkpoint after SIGTERM"
+    [ -e "$work/term/$run/result.json" ] || grep -q "interrupted after step" "$work/term/logs/$run.log" || fail "$run: its log does not say that it was stopped"
+done
+grep -q "goes on with the sweep" "$work/term.log" || fail "the sweep does not say what to do"
+$sweep --out "$work/term" --only plain >/dev/null 2>&1 || fail "going on after SIGTERM"
+cmp "$work/whole/plain/student.safetensors" "$work/term/plain/student.safetensors" || fail "after SIGTERM: other bits"
+$sweep --out "$work/busy" >/dev/null 2>&1 &
+pid=$!
+until [ -e "$work/busy/plain/metrics.jsonl" ]; do sleep 0.02; done
+refused 3 "$work/busy: another train-student is at work there" $sweep --out "$work/busy"
+kill -9 $pid 2>/dev/null || true
+wait $pid 2>/dev/null || true
+
+# a row that was renamed is a new one, and what the old one left is told; the cache at another place
+cp -r "$work/one" "$work/renamed"
+sed 's/name: KD/name: KD 4/' "$work/sweep.yaml" >"$work/renamed.yaml"
+"$bin/train-student" --sweep "$work/renamed.yaml" --out "$work/renamed" --list | grep -q "^KD_4  *new" || fail "--list does not show the new row"
+sed -n '/^rows/,$d; /./p' "$work/sweep.yaml" >"$work/added.yaml"
+printf 'rows:\n  - name: KD 4\n    loss: {kd: {weight: 1}}\n' >>"$work/added.yaml"
+"$bin/train-student" --cache "$work/cache" --sweep "$work/added.yaml" --out "$work/renamed" >/dev/null 2>"$work/log" || { cat "$work/log"; fail "a new row"; }
+grep -q "renamed/KD belongs to no row of .*added.yaml: it is left alone" "$work/log" || fail "what a renamed row left is not told: $(cat "$work/log")"
+cmp "$work/whole/KD/student.safetensors" "$work/renamed/KD_4/student.safetensors" || fail "another name gives other bits"
+mv "$work/cache" "$work/elsewhere"
+refused 3 "of a folder that was moved, a link at its old place|cache is \"$work/cache\" there, \"$work/elsewhere\" now" \
+    "$bin/train-student" --cache "$work/elsewhere" --sweep "$work/added.yaml" --out "$work/renamed"
+ln -s "$work/elsewhere" "$work/cache"
+"$bin/train-student" --cache "$work/cache" --sweep "$work/added.yaml" --out "$work/renamed" >/dev/null 2>&1 || fail "a link to a cache that was moved"
 
 # what is refused
 sed -i 's/lr: 0.05/lr: 0.06/' "$work/sweep.yaml"
 refused 3 'row "plain"|train.lr is 0.05 there, 0.06 now' $sweep --out "$work/whole"
 "$bin/train-student" --sweep "$work/sweep.yaml" --out "$work/whole" --list | grep -q "^plain  *changed" || fail "--list does not show a changed row"
+"$bin/train-student" --sweep "$work/added.yaml" --out "$work/renamed" --list | grep -q "^KD_4  *ended" || fail "--list without --cache takes a row for changed"
 refused 2 "no such row" $sweep --out "$work/x" --only nobody
 refused 2 "names its base itself" $sweep --out "$work/x" --config "$work/base.yaml"
 refused 2 "give one of them" $sweep --out "$work/x" --set train.seed=3

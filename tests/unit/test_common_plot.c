@@ -91,6 +91,44 @@ static void no_label_is_a_command(void **state)
     test_remove_folder(folder);
 }
 
+/* Names of rows can be longer than a picture is wide. Of many lines each has its name in the key,
+ * inside the picture, with both its ends. */
+static void long_names_stay_inside(void **state)
+{
+    (void)state;
+    have_gnuplot();
+    enum { MANY = 15, WIDTH = 1120, HEIGHT = 400 };
+    char names[MANY][128], *svg = NULL;
+    const double x[] = {0, 1}, y[] = {1, 2};
+    struct cask_plot_series series[MANY];
+    for (int i = 0; i < MANY; i++) {
+        snprintf(names[i], sizeof names[i],
+                 "begin%02d \xc3\xb6 a name of a row that is very long and says everything twice, "
+                 "really end%02d",
+                 i, i);
+        series[i] = (struct cask_plot_series){names[i], x, y, 2, CASK_PLOT_LINE, false, NULL, NULL};
+    }
+    const struct cask_plot plot = {
+        .width = WIDTH, .height = HEIGHT, .series = series, .series_count = MANY};
+    assert_ok(cask_plot_svg(&plot, &svg, &err));
+    assert_xml(svg);
+    for (int i = 0; i < MANY; i++) {
+        char begin[16], end[16];
+        snprintf(begin, sizeof begin, ">begin%02d \xc3\xb6", i);
+        snprintf(end, sizeof end, "end%02d<", i);
+        const char *at = strstr(svg, begin), *tail = at != NULL ? strstr(at, end) : NULL;
+        if (at == NULL || tail == NULL || tail - at > 60 || strstr(at, "\xe2\x80\xa6") > tail) {
+            fail_msg("%s is not in the key", names[i]);
+        }
+    }
+    for (const char *at = svg; (at = strstr(at, "translate(")) != NULL; at++) {
+        double left = NAN, top = NAN;
+        assert_int_equal(sscanf(at, "translate(%lf,%lf)", &left, &top), 2);
+        assert_true(left >= 0 && left <= WIDTH && top >= 0 && top <= HEIGHT);
+    }
+    cask_free(svg);
+}
+
 /* Three points with known ranges: their places in the picture, read back from the path. */
 static void draws_to_scale(void **state)
 {
@@ -272,6 +310,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(escapes),
         cmocka_unit_test(no_label_is_a_command),
+        cmocka_unit_test(long_names_stay_inside),
         cmocka_unit_test(draws_to_scale),
         cmocka_unit_test(thins_long_lines),
         cmocka_unit_test(leaves_out_what_cannot_be_drawn),
