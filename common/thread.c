@@ -9,17 +9,21 @@
 #include "common/mem.h"
 
 struct cask_pool {
+    int threads, started; /* the caller's included; besides the caller's */
+    pthread_t *handles;
+    void (*begin)(void);
     pthread_mutex_t lock;
     pthread_cond_t work, idle;
-    pthread_t *threads;
-    int thread_count; /* the caller's included */
-    int started;
+    /* One run. Written under the lock while no thread is inside. */
     cask_task task;
     void *user;
-    int64_t next, count;
-    atomic_int busy;        /* workers inside the current run */
-    atomic_uint generation; /* counts runs */
-    atomic_bool stop;
+    int64_t count, turn;
+    bool open;
+    int sleeping;
+    bool stop;
+    atomic_uint_fast64_t run; /* number of the current run */
+    atomic_int_fast64_t next; /* first index nobody has taken */
+    atomic_int inside;        /* threads besides the caller */
 };
 
 struct worker_start {
@@ -28,25 +32,42 @@ struct worker_start {
 };
 
 /* Kernels follow one another within microseconds, and a sleeping thread wakes in tens of them: so a
- * thread looks a short while before it sleeps. Short, because on a shared machine a spinning thread
- * takes the CPU from the one it waits for. */
-enum { SPINS = 2000 };
+ * thread looks about 50 of them before it sleeps. Not longer, because on a shared machine a looking
+ * thread takes the CPU from the one it waits for. */
+enum { LOOKS = 1500 };
 
-static void pause_briefly(void)
+static void look(void)
 {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #endif
 }
 
-/* Takes indices until none is left. The lock is held on entry and on return. */
-static void drain(struct cask_pool *pool, int worker)
+static void work(struct cask_pool *pool, int worker)
 {
-    while (pool->next < pool->count) {
-        int64_t index = pool->next++;
-        pthread_mutex_unlock(&pool->lock);
-        pool->task(pool->user, index, worker);
-        pthread_mutex_lock(&pool->lock);
+    for (;;) {
+        int64_t begin = atomic_fetch_add(&pool->next, pool->turn);
+        int64_t end = begin + pool->turn < pool->count ? begin + pool->turn : pool->count;
+        if (begin >= pool->count) {
+            return;
+        }
+        for (int64_t index = begin; index < end; index++) {
+            pool->task(pool->user, index, worker);
+        }
+    }
+}
+
+/* Returns with the lock held, when a run other than `seen` was called or the pool stops. */
+static void wait_for_run(struct cask_pool *pool, uint64_t seen)
+{
+    for (int i = 0; i < LOOKS && atomic_load(&pool->run) == seen; i++) {
+        look();
+    }
+    pthread_mutex_lock(&pool->lock);
+    while (atomic_load(&pool->run) == seen && !pool->stop) {
+        pool->sleeping++;
+        pthread_cond_wait(&pool->work, &pool->lock);
+        pool->sleeping--;
     }
 }
 
@@ -54,25 +75,26 @@ static void *worker_main(void *argument)
 {
     struct worker_start start = *(struct worker_start *)argument;
     struct cask_pool *pool = start.pool;
+    uint64_t seen = 0;
     cask_free(argument);
-    unsigned seen = 0;
+    if (pool->begin != NULL) {
+        pool->begin();
+    }
     for (;;) {
-        for (int i = 0;
-             i < SPINS && atomic_load(&pool->generation) == seen && !atomic_load(&pool->stop);
-             i++) {
-            pause_briefly();
-        }
-        pthread_mutex_lock(&pool->lock);
-        while (!pool->stop && pool->generation == seen) {
-            pthread_cond_wait(&pool->work, &pool->lock);
-        }
+        wait_for_run(pool, seen);
         if (pool->stop) {
             break;
         }
-        seen = pool->generation;
-        pool->busy++;
-        drain(pool, start.worker);
-        if (--pool->busy == 0) {
+        seen = atomic_load(&pool->run);
+        if (!pool->open) { /* came too late */
+            pthread_mutex_unlock(&pool->lock);
+            continue;
+        }
+        atomic_fetch_add(&pool->inside, 1);
+        pthread_mutex_unlock(&pool->lock);
+        work(pool, start.worker);
+        pthread_mutex_lock(&pool->lock);
+        if (atomic_fetch_sub(&pool->inside, 1) == 1) {
             pthread_cond_signal(&pool->idle);
         }
         pthread_mutex_unlock(&pool->lock);
@@ -81,34 +103,42 @@ static void *worker_main(void *argument)
     return NULL;
 }
 
-enum cask_status cask_pool_create(int threads, struct cask_pool **out, struct cask_error *err)
+static enum cask_status start_threads(struct cask_pool *pool, struct cask_error *err)
+{
+    for (int i = 1; i < pool->threads; i++) {
+        struct worker_start *start = cask_alloc(1, sizeof *start);
+        if (start == NULL) {
+            return cask_error_memory(err, sizeof *start, "thread start");
+        }
+        *start = (struct worker_start){pool, i};
+        int failed = pthread_create(&pool->handles[i], NULL, worker_main, start);
+        if (failed != 0) {
+            cask_free(start);
+            return cask_error_errno(err, failed, "starting thread %d of %d", i + 1, pool->threads);
+        }
+        pool->started++;
+    }
+    return CASK_OK;
+}
+
+enum cask_status cask_pool_create_with(int threads, void (*begin)(void), struct cask_pool **out,
+                                       struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_pool *pool = cask_alloc(1, sizeof *pool);
     if (pool == NULL) {
         return cask_error_memory(err, sizeof *pool, "thread pool");
     }
-    pthread_mutex_init(&pool->lock, NULL);
-    pthread_cond_init(&pool->work, NULL);
-    pthread_cond_init(&pool->idle, NULL);
-    pool->thread_count = threads > 1 ? threads : 1;
-    pool->threads = cask_alloc((size_t)pool->thread_count, sizeof *pool->threads);
-    if (pool->threads == NULL) {
-        CASK_TRY(cask_error_memory(err, sizeof(pthread_t), "thread pool"));
+    (void)pthread_mutex_init(&pool->lock, NULL);
+    (void)pthread_cond_init(&pool->work, NULL);
+    (void)pthread_cond_init(&pool->idle, NULL);
+    pool->threads = threads > 1 ? threads : 1;
+    pool->begin = begin;
+    pool->handles = cask_alloc((size_t)pool->threads, sizeof *pool->handles);
+    if (pool->handles == NULL) {
+        CASK_TRY(cask_error_memory(err, (size_t)threads * sizeof *pool->handles, "thread pool"));
     }
-    for (int i = 1; i < pool->thread_count; i++) {
-        struct worker_start *start = cask_alloc(1, sizeof *start);
-        if (start == NULL) {
-            CASK_TRY(cask_error_memory(err, sizeof *start, "thread start"));
-        }
-        *start = (struct worker_start){pool, i};
-        int failed = pthread_create(&pool->threads[i], NULL, worker_main, start);
-        if (failed != 0) {
-            cask_free(start);
-            CASK_TRY(cask_error_errno(err, failed, "starting thread %d of %d", i + 1, threads));
-        }
-        pool->started++;
-    }
+    CASK_TRY(start_threads(pool, err));
     *out = pool;
     pool = NULL;
 done:
@@ -116,34 +146,63 @@ done:
     return st;
 }
 
-void cask_pool_run(struct cask_pool *pool, int64_t count, cask_task task, void *user)
+enum cask_status cask_pool_create(int threads, struct cask_pool **pool, struct cask_error *err)
 {
-    if (count <= 0) {
-        return;
-    }
+    return cask_pool_create_with(threads, NULL, pool, err);
+}
+
+static void begin_run(struct cask_pool *pool, int64_t count, int64_t turn, cask_task task,
+                      void *user)
+{
     pthread_mutex_lock(&pool->lock);
     pool->task = task;
     pool->user = user;
-    pool->next = 0;
     pool->count = count;
-    pool->generation++;
-    pthread_cond_broadcast(&pool->work);
-    drain(pool, 0);
+    pool->turn = turn;
+    pool->open = true;
+    atomic_store(&pool->next, 0);
+    atomic_fetch_add(&pool->run, 1);
+    if (pool->sleeping > 0) {
+        pthread_cond_broadcast(&pool->work);
+    }
     pthread_mutex_unlock(&pool->lock);
-    for (int i = 0; i < SPINS && atomic_load(&pool->busy) > 0; i++) {
-        pause_briefly();
+}
+
+static void end_run(struct cask_pool *pool)
+{
+    for (int i = 0; i < LOOKS && atomic_load(&pool->inside) > 0; i++) {
+        look();
     }
     pthread_mutex_lock(&pool->lock);
-    while (pool->busy > 0) {
+    pool->open = false;
+    while (atomic_load(&pool->inside) > 0) {
         pthread_cond_wait(&pool->idle, &pool->lock);
     }
-    pool->count = pool->next = 0;
     pthread_mutex_unlock(&pool->lock);
+}
+
+void cask_pool_run_turns(struct cask_pool *pool, int64_t count, int64_t turn, cask_task task,
+                         void *user)
+{
+    if (pool->threads > 1 && count > turn) {
+        begin_run(pool, count, turn, task, user);
+        work(pool, 0);
+        end_run(pool);
+        return;
+    }
+    for (int64_t index = 0; index < count; index++) {
+        task(user, index, 0);
+    }
+}
+
+void cask_pool_run(struct cask_pool *pool, int64_t count, cask_task task, void *user)
+{
+    cask_pool_run_turns(pool, count, 1, task, user);
 }
 
 int cask_pool_threads(const struct cask_pool *pool)
 {
-    return pool->thread_count;
+    return pool->threads;
 }
 
 void cask_pool_free(struct cask_pool *pool)
@@ -153,15 +212,16 @@ void cask_pool_free(struct cask_pool *pool)
     }
     pthread_mutex_lock(&pool->lock);
     pool->stop = true;
+    atomic_fetch_add(&pool->run, 1); /* also for those who look */
     pthread_cond_broadcast(&pool->work);
     pthread_mutex_unlock(&pool->lock);
     for (int i = 1; i <= pool->started; i++) {
-        pthread_join(pool->threads[i], NULL);
+        pthread_join(pool->handles[i], NULL);
     }
-    pthread_cond_destroy(&pool->work);
-    pthread_cond_destroy(&pool->idle);
-    pthread_mutex_destroy(&pool->lock);
-    cask_free(pool->threads);
+    (void)pthread_cond_destroy(&pool->work);
+    (void)pthread_cond_destroy(&pool->idle);
+    (void)pthread_mutex_destroy(&pool->lock);
+    cask_free(pool->handles);
     cask_free(pool);
 }
 

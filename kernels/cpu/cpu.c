@@ -1,11 +1,11 @@
 /* kernels/cpu/cpu.c - opening the cpu backend, and its table of ops. */
 #include "kernels/cpu/cpu.h"
 
+#include <omp.h>
 #include <stdio.h>
 
 #include "common/mem.h"
 #include "kernels/cpu/onednn.h"
-#include "kernels/cpu/team.h"
 
 static enum cask_status choose_dtype(enum cask_precision precision, enum cask_isa isa,
                                      enum cask_dtype *dtype, struct cask_error *err)
@@ -39,7 +39,7 @@ static void cpu_close(struct cask_device *device)
     if (cpu == NULL) {
         return;
     }
-    cask_team_free(cpu->team);
+    cask_pool_free(cpu->pool);
     cask_gemm_cache_free(cpu->gemms);
     cask_dnnl_close(cpu->dnnl);
     free_scratch(cpu->primitive_scratch, cpu->threads);
@@ -52,6 +52,11 @@ static void cpu_close(struct cask_device *device)
     cask_free(cpu->norm_sums.data);
     cask_free(cpu);
     device->state = NULL;
+}
+
+static void no_threads_below(void)
+{
+    omp_set_num_threads(1); /* oneDNN shall not start threads under one of ours */
 }
 
 static enum cask_status cpu_open(const struct cask_device_options *options,
@@ -76,7 +81,7 @@ static enum cask_status cpu_open(const struct cask_device_options *options,
         CASK_TRY(cask_error_memory(err, (size_t)cpu->threads * sizeof *cpu->block_scratch,
                                    "scratch of threads"));
     }
-    CASK_TRY(cask_team_create(cpu->threads, &cpu->team, err));
+    CASK_TRY(cask_pool_create_with(cpu->threads, no_threads_below, &cpu->pool, err));
     CASK_TRY(cask_dnnl_open(cpu, err));
     device->threads = cpu->threads;
     device->activation_dtype = cpu->dtype;

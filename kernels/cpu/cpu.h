@@ -29,11 +29,10 @@ void *cask_scratch_take(struct cask_scratch *scratch, size_t bytes);
 
 struct cask_dnnl;
 struct cask_gemm_cache;
-struct cask_team;
 
 struct cask_cpu {
     int threads;
-    struct cask_team *team;
+    struct cask_pool *pool;
     enum cask_isa isa;
     enum cask_dtype dtype; /* of activations */
     struct cask_dnnl *dnnl;

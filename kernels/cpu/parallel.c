@@ -1,14 +1,18 @@
 /* kernels/cpu/parallel.c - how an op is cut into blocks, and its scratch memory. */
+#include <omp.h>
+
 #include "common/mem.h"
 #include "kernels/cpu/cpu.h"
-#include "kernels/cpu/team.h"
 
 void cask_cpu_for(const struct cask_cpu *cpu, int64_t count, cask_task task, void *user)
 {
     /* A few indices at a time: cores differ in speed, so halves fixed in advance would end
      * unevenly. */
     int64_t turn = count / ((int64_t)cpu->threads * 16);
-    cask_team_run(cpu->team, count, turn > 1 ? turn : 1, task, user);
+    const int outer = omp_get_max_threads();
+    omp_set_num_threads(1); /* as in the pool's own threads (cpu.c) */
+    cask_pool_run_turns(cpu->pool, count, turn > 1 ? turn : 1, task, user);
+    omp_set_num_threads(outer);
 }
 
 void cask_cpu_parallel(struct cask_device *device, int64_t count, cask_task task, void *user)

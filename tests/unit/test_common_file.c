@@ -154,6 +154,13 @@ static void hit(void *user, int64_t index, int worker)
     tally->hits[index]++;
 }
 
+static atomic_int begun;
+
+static void begin(void)
+{
+    begun++;
+}
+
 static void pool_runs_each_index_once(void **state)
 {
     (void)state;
@@ -162,14 +169,24 @@ static void pool_runs_each_index_once(void **state)
         struct cask_pool *pool = NULL;
         static struct tally tally;
         memset(&tally, 0, sizeof tally);
-        assert_ok(cask_pool_create(threads, &pool, &err));
-        for (int round = 0; round < 50; round++) {
+        begun = 0;
+        assert_ok(cask_pool_create_with(threads, begin, &pool, &err));
+        assert_int_equal(cask_pool_threads(pool), threads);
+        for (int round = 1; round <= 50; round++) {
+            const int64_t turn = round % 7 + 1; /* more than there are, too */
             cask_pool_run(pool, 20 * round, hit, &tally);
-        }
-        for (int i = 0; i < 1000; i++) {
-            assert_int_equal(tally.hits[i], i < 980 ? 49 - i / 20 : 0);
+            cask_pool_run_turns(pool, 20 * round - 13, turn, hit, &tally);
+            cask_pool_run_turns(pool, round % 3, turn, hit, &tally);
         }
         cask_pool_free(pool);
+        assert_int_equal(begun, threads - 1);
+        for (int i = 0; i < 1000; i++) {
+            int want = 0;
+            for (int round = 1; round <= 50; round++) {
+                want += (i < 20 * round) + (i < 20 * round - 13) + (i < round % 3);
+            }
+            assert_int_equal(tally.hits[i], want);
+        }
     }
 }
 
