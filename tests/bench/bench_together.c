@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/config.h"
+#include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "tests/bench/cache_for_data.h"
@@ -90,7 +91,29 @@ done:
 
 struct measure {
     double seconds, peak_mb;
+    double steps; /* seconds of them that were steps, by the runs' own clocks */
 };
+
+static enum cask_status add_steps(const struct options *options, const char *folder, int run,
+                                  double *seconds, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    char path[128], *text = NULL;
+    size_t bytes = 0;
+    double each = NAN;
+    struct cask_json *result = NULL;
+    snprintf(path, sizeof path, "%s/%d/result.json", folder, run);
+    CASK_TRY(cask_file_read_all(path, 1 << 20, &text, &bytes, err));
+    CASK_TRY(cask_json_parse(text, bytes, &result, err));
+    if (!cask_json_as_real(cask_json_get(result, "seconds_per_step"), &each)) {
+        CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT, "%s: no seconds_per_step", path));
+    }
+    *seconds += each * (double)options->steps;
+done:
+    cask_json_free(result);
+    cask_free(text);
+    return st;
+}
 
 static enum cask_status remove_folder(const char *folder, struct cask_error *err)
 {
@@ -123,7 +146,19 @@ static enum cask_status in_child(const struct options *options, int first, int e
     }
     measure->seconds += cask_now() - begin;
     measure->peak_mb = fmax(measure->peak_mb, (double)usage.ru_maxrss / 1000);
+    for (int i = first; i < end; i++) {
+        enum cask_status st = add_steps(options, folder, i, &measure->steps, err);
+        if (st != CASK_OK) {
+            return st;
+        }
+    }
     return remove_folder(folder, err);
+}
+
+static void tell(const char *way, double images, const struct measure *m)
+{
+    printf("%-12s %9.2f %15.2f %28.1f %10.1f %27.0f\n", way, m->seconds, m->steps,
+           images / m->seconds, images / m->steps, m->peak_mb);
 }
 
 static enum cask_status compare(const struct options *options, struct cask_error *err)
@@ -142,11 +177,14 @@ static enum cask_status compare(const struct options *options, struct cask_error
         joined = j.seconds < joined.seconds ? j : joined;
     }
     const double images = (double)(options->students * options->steps * options->batch);
-    printf("%d students     seconds   images/s x students   MB of the largest process\n", students);
-    printf("one by one   %9.2f   %19.1f   %25.0f\n", apart.seconds, images / apart.seconds,
-           apart.peak_mb);
-    printf("together     %9.2f   %19.1f   %25.0f   %.3f times as fast\n", joined.seconds,
-           images / joined.seconds, joined.peak_mb, apart.seconds / joined.seconds);
+    printf(
+        "%d students     seconds   of them steps   images/s x students, whole   in steps   MB of "
+        "the largest process\n",
+        students);
+    tell("one by one", images, &apart);
+    tell("together", images, &joined);
+    printf("together is %.3f times as fast, its steps %.3f times\n", apart.seconds / joined.seconds,
+           apart.steps / joined.steps);
 done:
     return st;
 }
