@@ -91,8 +91,8 @@ static bool all_start_with(const struct cask_tensor_list *list, const char *pref
     bool some = false;
     for (int i = 0; i < list->count; i++) {
         const char *name = list->items[i].name;
-        /* FaceX-Zoo keeps its classifier beside the backbone. */
-        if (strcmp(prefix, "backbone.") == 0 && starts_with(name, "head.")) {
+        /* FaceX-Zoo and AdaFace keep their classifier beside the network. */
+        if (starts_with(name, "head.")) {
             continue;
         }
         if (!starts_with(name, prefix)) {
@@ -101,6 +101,41 @@ static bool all_start_with(const struct cask_tensor_list *list, const char *pref
         some = true;
     }
     return some;
+}
+
+static void strip(struct cask_tensor_list *list, const char *prefix)
+{
+    for (int t = 0; t < list->count; t++) {
+        if (starts_with(list->items[t].name, prefix)) {
+            list->items[t].name += strlen(prefix);
+        }
+    }
+}
+
+/* What stands before the first tensor of a network, "student.encoder." or the like, and before all
+ * others. */
+static void strip_before_stem(struct cask_tensor_list *list)
+{
+    static const char *const stems[] = {"conv1.weight", "conv1.conv.weight", "input_layer.0.weight",
+                                        "layers.0.layers.0.weight", "features.0.0.weight"};
+    char prefix[200];
+    for (int t = 0; t < list->count; t++) {
+        const char *name = list->items[t].name;
+        for (size_t i = 0; i < sizeof stems / sizeof *stems; i++) {
+            const size_t n = strlen(name), m = strlen(stems[i]);
+            const size_t before = n > m ? n - m : 0;
+            if (before < 2 || before >= sizeof prefix || name[before - 1] != '.' ||
+                strcmp(name + before, stems[i]) != 0) {
+                continue;
+            }
+            memcpy(prefix, name, before);
+            prefix[before] = '\0';
+            if (all_start_with(list, prefix)) {
+                strip(list, prefix);
+                return;
+            }
+        }
+    }
 }
 
 /* DataParallel, Lightning and training wrappers put their attribute's name before every key. No
@@ -113,11 +148,7 @@ static void strip_prefixes(struct cask_tensor_list *list)
         if (!all_start_with(list, prefixes[i])) {
             continue;
         }
-        for (int t = 0; t < list->count; t++) {
-            if (starts_with(list->items[t].name, prefixes[i])) {
-                list->items[t].name += strlen(prefixes[i]);
-            }
-        }
+        strip(list, prefixes[i]);
         i = -1; /* "module.backbone.": look again from the start */
     }
 }
@@ -217,6 +248,7 @@ static enum cask_status fill(struct cask_checkpoint *c, struct cask_error *err)
     CASK_TRY(read_container(c, err));
     if (!c->own) {
         strip_prefixes(&c->tensors);
+        strip_before_stem(&c->tensors);
     }
     CASK_TRY(sort_names(c, err));
 done:

@@ -12,7 +12,7 @@
 static const char *const names[] = {
     "head.weight",      "head.kernel",      "classifier.weight", "arcface.weight",
     "margin.weight",    "metric_fc.weight", "fc7.weight",        "weight",
-    "weight_activated", "kernel",
+    "weight_activated", "kernel",           "arcface.kernel",    "margin.kernel",
 };
 /* Beside them, of no use without the training run. */
 static const char *const companions[] = {

@@ -59,6 +59,48 @@ static void append_list(char *text, size_t bytes, const struct key_list *list)
     }
 }
 
+static bool is_unknown(const struct cask_graph *graph, const char *name)
+{
+    return cask_graph_find_param(graph, name) < 0 && !cask_is_classifier_name(name);
+}
+
+/* The only unknown tensor of the parameter's shape; NULL: none, or several. */
+static const struct cask_file_tensor *namesake(const struct cask_graph *graph,
+                                               const struct cask_checkpoint *c,
+                                               const struct cask_param_info *want)
+{
+    const struct cask_file_tensor *only = NULL;
+    for (int i = 0; i < c->tensors.count; i++) {
+        const struct cask_file_tensor *have = &c->tensors.items[i];
+        if (is_unknown(graph, have->name) && same_shape(want, have)) {
+            if (only != NULL) {
+                return NULL;
+            }
+            only = have;
+        }
+    }
+    return only;
+}
+
+/* A layer under another name: the first missing tensor whose shape one unknown tensor has. */
+static void append_renamed(const struct cask_graph *graph, const struct cask_checkpoint *c,
+                           char *text, size_t bytes)
+{
+    for (int i = 0; i < graph->param_count; i++) {
+        const struct cask_param_info *want = &graph->params[i];
+        if (want->role == CASK_PARAM_BN_COUNT || cask_checkpoint_find(c, want->name) != NULL) {
+            continue;
+        }
+        const struct cask_file_tensor *other = namesake(graph, c, want);
+        if (other != NULL) {
+            const size_t used = strlen(text);
+            snprintf(text + used, bytes - used, "; %.80s has the shape of %.80s (renamed?)",
+                     other->name, want->name);
+        }
+        return;
+    }
+}
+
 bool cask_key_difference(const struct cask_graph *graph, const struct cask_checkpoint *c,
                          char *text, size_t bytes)
 {
@@ -78,7 +120,7 @@ bool cask_key_difference(const struct cask_graph *graph, const struct cask_check
     }
     for (int i = 0; i < c->tensors.count; i++) {
         const char *name = c->tensors.items[i].name;
-        if (cask_graph_find_param(graph, name) < 0 && !cask_is_classifier_name(name)) {
+        if (is_unknown(graph, name)) {
             note(&unknown, "%.80s", name);
         }
     }
@@ -86,6 +128,7 @@ bool cask_key_difference(const struct cask_graph *graph, const struct cask_check
     append_list(text, bytes, &missing);
     append_list(text, bytes, &unknown);
     append_list(text, bytes, &wrong);
+    append_renamed(graph, c, text, bytes);
     return missing.count + unknown.count + wrong.count > 0;
 }
 

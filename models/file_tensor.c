@@ -88,7 +88,7 @@ enum cask_status cask_file_tensor_to_f32(const struct cask_file_tensor *tensor, 
     if (tensor->dtype > CASK_FILE_F64) {
         return cask_error_set(err, CASK_ERR_UNSUPPORTED,
                               "tensor \"%s\": expected F32, F16, BF16 or F64, found %s; quantised "
-                              "or integer weights are not read",
+                              "and integer weights are not read: save the float network",
                               tensor->name, cask_file_dtype_name(tensor->dtype));
     }
     convert(tensor, out);

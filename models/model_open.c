@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "models/checkpoint.h"
+#include "models/classifier.h"
 #include "models/detect.h"
 #include "models/difference.h"
 #include "models/graph.h"
@@ -105,6 +106,24 @@ static enum cask_status check_eps(const struct cask_checkpoint *c, const struct 
     return CASK_OK;
 }
 
+static bool only_classifiers(const struct cask_checkpoint *c)
+{
+    for (int i = 0; i < c->tensors.count; i++) {
+        if (!cask_is_classifier_name(c->tensors.items[i].name)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* torchvision's own weights. Files of Cask say what they are. */
+static bool looks_like_imagenet(const struct cask_checkpoint *c, const struct cask_detected *d)
+{
+    const bool torchvision =
+        strncmp(d->network, "resnet", 6) == 0 || strncmp(d->network, "torchvision_", 12) == 0;
+    return torchvision && d->embedding == 1000 && cask_checkpoint_metadata(c, "net") == NULL;
+}
+
 static enum cask_status choose_network(const struct cask_checkpoint *c, const char *asked,
                                        struct cask_detected *detected, struct cask_error *err)
 {
@@ -116,6 +135,22 @@ static enum cask_status choose_network(const struct cask_checkpoint *c, const ch
         }
         snprintf(detected->network, sizeof detected->network, "%s", asked);
         return CASK_OK;
+    }
+    if (c->tensors.count > 0 && only_classifiers(c)) {
+        const struct cask_file_tensor *t = &c->tensors.items[0];
+        char shape[80];
+        cask_shape_format(t->shape, t->rank, shape, sizeof shape);
+        return cask_error_set(err, CASK_ERR_UNSUPPORTED,
+                              "%s: holds a classifier, %s (%.60s), and no network; the network's "
+                              "weights are in another file",
+                              c->path, t->name, shape);
+    }
+    if (looks_like_imagenet(c, detected)) {
+        return cask_error_set(err, CASK_ERR_UNSUPPORTED,
+                              "%s: a %s whose last layer has 1000 outputs is a classifier of "
+                              "ImageNet; expected an embedding. If these are one, name the "
+                              "network",
+                              c->path, detected->network);
     }
     if (detected->network[0] == '\0') {
         const char *first = c->tensors.count > 0 ? c->tensors.items[0].name : "nothing";

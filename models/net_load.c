@@ -8,7 +8,14 @@
 #include "models/difference.h"
 #include "models/graph.h"
 
-/* What the file is, when it is something else. */
+static bool of_another_size(const struct cask_graph *graph, const struct cask_detected *d)
+{
+    return (d->embedding > 0 && d->embedding != cask_graph_embedding(graph)) ||
+           (d->width > 0 && d->width != cask_graph_input_width(graph)) ||
+           (d->height > 0 && d->height != cask_graph_input_height(graph));
+}
+
+/* What the file is, when it is something else, and what to do. */
 static void append_hint(char *text, size_t bytes, const struct cask_graph *graph,
                         const struct cask_checkpoint *c)
 {
@@ -18,13 +25,16 @@ static void append_hint(char *text, size_t bytes, const struct cask_graph *graph
     if (d.network[0] != '\0' && strcmp(d.network, graph->name) != 0) {
         snprintf(text + used, bytes - used, ". The file looks like \"%s\": name that network",
                  d.network);
-    } else if (d.network[0] != '\0' && d.embedding > 0) {
+    } else if (d.network[0] != '\0' && of_another_size(graph, &d)) {
         char size[64] = "";
         if (d.width > 0) {
             snprintf(size, sizeof size, " for pictures of %d x %d", d.width, d.height);
         }
-        snprintf(text + used, bytes - used, ". The file is a \"%s\" with embedding %d%s", d.network,
-                 d.embedding, size);
+        snprintf(text + used, bytes - used, ". The file is a \"%s\" with embedding %d%s: set these",
+                 d.network, d.embedding, size);
+    } else if (d.network[0] != '\0') {
+        snprintf(text + used, bytes - used,
+                 ". Save the state_dict of a %s, with all its tensors and no others", d.network);
     } else if (d.network[0] == '\0' && d.family != NULL) {
         snprintf(text + used, bytes - used,
                  ". The file looks like %s, which is not in the registry: export it to ONNX and "
@@ -80,7 +90,11 @@ enum cask_status cask_net_load(struct cask_net *net, const struct cask_checkpoin
         if (tensor != NULL && info->role == CASK_PARAM_BN_COUNT) {
             count_to_float(tensor, values);
         } else if (tensor != NULL) {
-            CASK_TRY(cask_file_tensor_to_f32(tensor, values, err));
+            st = cask_file_tensor_to_f32(tensor, values, err);
+            if (st != CASK_OK) {
+                cask_error_prefix(err, "%.200s", checkpoint->path);
+                goto done;
+            }
         }
         CASK_TRY(cask_net_set(net, i, values, err));
     }

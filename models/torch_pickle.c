@@ -95,10 +95,11 @@ static enum cask_status read_storage(const struct cask_pickle_value *persistent,
         storage->dtype = (enum cask_file_dtype)(meaning - STORAGE);
     } else {
         bool named = type != NULL && type->kind == CASK_PICKLE_GLOBAL;
-        return cask_error_set(err, CASK_ERR_UNSUPPORTED,
-                              "pickle opcode BINPERSID at byte %zu: storage type %s.%s is not read",
-                              persistent->offset, named ? type->global.module : "?",
-                              named ? type->global.name : "?");
+        return cask_error_set(
+            err, CASK_ERR_UNSUPPORTED,
+            "pickle opcode BINPERSID at byte %zu: storage type %s.%s is not read; "
+            "save the float network",
+            persistent->offset, named ? type->global.module : "?", named ? type->global.name : "?");
     }
     int64_t limit = 0;
     if (__builtin_mul_overflow(storage->numel, (int64_t)8, &limit)) {
