@@ -17,6 +17,10 @@ static bool limited(const struct cask_config_row *row)
 static enum cask_status wrong(const struct config_entry *entry, const char *text,
                               const char *origin, const char *expected, struct cask_error *err)
 {
+    if (strncmp(origin, "--", 2) == 0 && strcmp(origin + 2, entry->key) == 0) {
+        return cask_error_set(err, CASK_ERR_USAGE, "%s: expected %s, found '%.100s'", origin,
+                              expected, text);
+    }
     return cask_error_set(err, CASK_ERR_USAGE, "%s: %s: expected %s, found '%.100s'", origin,
                           entry->key, expected, text);
 }
@@ -145,7 +149,9 @@ enum cask_status config_bind(struct cask_config *config, struct config_entry *en
     if (type == CASK_CONFIG_REALS || type == CASK_CONFIG_TEXTS) {
         CASK_TRY(bind_list(config, entry, texts, count, append, origin, err));
     } else if (count != 1) {
-        CASK_TRY(wrong(entry, "a list", origin, "one value", err));
+        CASK_TRY(cask_error_set(err, CASK_ERR_USAGE,
+                                "%s: %s: expected one value, found a list of %d", origin,
+                                entry->key, count));
     } else if (type == CASK_CONFIG_BOOL) {
         CASK_TRY(parse_bool(entry, texts[0], origin, err));
     } else if (type == CASK_CONFIG_INT) {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/config_internal.h"
+#include "common/file.h"
 #include "common/yaml.h"
 
 enum { MAX_EXTENDS = 8, MAX_FILES = 256, MAX_KEY = 128 };
@@ -116,6 +117,10 @@ static enum cask_status extend_one(const struct reader *reader, const struct cas
     if (snprintf(path, sizeof path, "%.*s%s", folder, reader->file->path, name->text) >=
         (int)sizeof path) {
         return cask_yaml_complain(reader->file, name, "extends: the path is too long", err);
+    }
+    if (!cask_path_exists(path)) {
+        return cask_error_set(err, CASK_ERR_USAGE, "%s:%d: extends: there is no file %s",
+                              reader->file->path, name->line, path);
     }
     return load(reader->config, path, reader->chain, err);
 }

@@ -38,9 +38,11 @@ static enum cask_status next(struct reader *reader, struct cask_error *err)
 {
     yaml_event_delete(&reader->event);
     if (!yaml_parser_parse(&reader->parser, &reader->event)) {
-        return cask_error_set(err, CASK_ERR_USAGE, "%s:%zu: not YAML: %s", reader->file->path,
-                              reader->parser.problem_mark.line + 1,
-                              reader->parser.problem != NULL ? reader->parser.problem : "?");
+        const char *problem = reader->parser.problem != NULL ? reader->parser.problem : "?";
+        const bool tab = strstr(problem, "cannot start any token") != NULL;
+        return cask_error_set(err, CASK_ERR_USAGE, "%s:%zu: not YAML: %s%s", reader->file->path,
+                              reader->parser.problem_mark.line + 1, problem,
+                              tab ? " (YAML indents with blanks, never with tabs)" : "");
     }
     const yaml_event_t *event = &reader->event;
     bool anchored =

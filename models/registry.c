@@ -116,8 +116,14 @@ enum cask_status cask_graph_build(const char *network, const struct cask_graph_o
 char *cask_graph_network_help(const char *usage)
 {
     char *text = cask_strdup(usage);
+    int widest = 0;
+    for (int i = 0; i < NETWORKS; i++) {
+        const int width = (int)strlen(networks[i].name);
+        widest = width > widest ? width : widest;
+    }
     for (int i = 0; i < NETWORKS && text != NULL; i++) {
-        char *longer = cask_format("%s  %-25s %s\n", text, networks[i].name, networks[i].about);
+        char *longer =
+            cask_format("%s  %-*s %s\n", text, widest + 1, networks[i].name, networks[i].about);
         cask_free(text);
         text = longer;
     }

@@ -39,6 +39,10 @@ static enum cask_status add_row(struct planner *planner, const struct cask_yaml_
         CASK_TRY(read_seed(planner, planner->seeds, &seed, err));
         CASK_TRY(sweep_add_run(planner, at, &seed, err));
     } else {
+        if (planner->seeds->first == NULL) {
+            CASK_TRY(cask_yaml_complain(&planner->file, planner->seeds,
+                                        "seeds: expected at least one", err));
+        }
         for (const struct cask_yaml_node *node = planner->seeds->first; node != NULL;
              node = node->next) {
             int64_t seed;
@@ -146,6 +150,10 @@ static enum cask_status add_list(struct planner *planner, const struct cask_yaml
                                  struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
+    if (rows->kind != CASK_YAML_LIST || rows->first == NULL) {
+        CASK_TRY(cask_yaml_complain(&planner->file, rows,
+                                    "rows: expected a list of maps, each with a name", err));
+    }
     for (const struct cask_yaml_node *row = rows->first; row != NULL; row = row->next) {
         const struct cask_yaml_node *name =
             row->kind == CASK_YAML_MAP ? cask_yaml_find(row, "name") : NULL;
@@ -161,6 +169,19 @@ static enum cask_status add_list(struct planner *planner, const struct cask_yaml
     }
 done:
     return st;
+}
+
+/* A name that was given must be a row's; of a part of the rows it may be another one. */
+static enum cask_status check_baseline(const struct planner *planner, struct cask_error *err)
+{
+    const struct cask_sweep *sweep = planner->sweep;
+    const struct cask_yaml_node *node = cask_yaml_find(planner->file.root, "baseline");
+    bool found = node == NULL || planner->call->call.only.count > 0;
+    for (int r = 0; r < sweep->row_count && !found; r++) {
+        found = strcmp(sweep->rows[r].name, sweep->baseline) == 0;
+    }
+    return found ? CASK_OK
+                 : cask_yaml_complain(&planner->file, node, "baseline: no row has this name", err);
 }
 
 static enum cask_status check_found(const struct planner *planner, struct cask_error *err)
@@ -184,7 +205,7 @@ static enum cask_status check_found(const struct planner *planner, struct cask_e
         return cask_error_set(err, CASK_ERR_USAGE, "%s: expected rows or a grid",
                               planner->file.path);
     }
-    return CASK_OK;
+    return check_baseline(planner, err);
 }
 
 static enum cask_status read_baseline(struct planner *planner, struct cask_error *err)

@@ -190,6 +190,12 @@ bad() { # TEXT CONTENT
 }
 bad "bad.yaml:3: unknown key" 'rows:\n  - name: a\n    loss.kd.wieght: 1\n'
 bad "expected rows or a grid" 'train.lr: 1\n'
+bad "bad.yaml:1: rows: expected a list of maps" 'rows: 3\n'
+bad "bad.yaml:1: seeds: expected at least one" 'seeds: []\nrows:\n  - name: a\n'
+bad "bad.yaml:1: baseline: no row has this name" 'baseline: nobody\nrows:\n  - name: a\n'
+bad "bad.yaml:3: extends: there is no file" 'rows:\n  - name: a\n    extends: nothing.yaml\n'
+bad "bad.yaml:2: not YAML|never with tabs" 'train:\n\tlr: 1\n'
+bad "train.lr: expected one value, found a list of 2" 'rows:\n  - name: a\n    train.lr: [1, 2]\n'
 bad "with a name" 'rows:\n  - loss.kd.weight: 1\n'
 bad "both be folder" 'rows:\n  - name: a b\n  - name: a_b\n'
 bad "which is taken" 'rows:\n  - name: settings\n'

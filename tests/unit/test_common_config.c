@@ -224,7 +224,7 @@ static void refusals_name_place_and_way_out(void **state)
         {"batch: 3\n---\nbatch: 4\n", "one YAML document"},
         {"steps: [1, [2]]\n", "plain values"},
         {"extends: bad.yaml\n", "extend one another"},
-        {"extends: missing.yaml\n", "missing.yaml: opening"},
+        {"extends: missing.yaml\n", "bad.yaml:1: extends: there is no file"},
         {"batch: 3\nextends: x.yaml\n", "before every other key"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
