@@ -7,15 +7,6 @@
 #include "kernels/cpu/norm.h"
 #include "kernels/shapes.h"
 
-static const struct cask_conv_kind *choose_kind(const struct cask_conv_desc *desc)
-{
-    if (desc->groups == 1) {
-        return &cask_conv_matmul;
-    }
-    return desc->groups == desc->in_c && desc->in_c == desc->out_c ? &cask_conv_depthwise
-                                                                   : &cask_conv_grouped;
-}
-
 CASK_OP(conv_open)
 (struct cask_device *device, const struct cask_conv_desc *desc, struct cask_conv **result,
  struct cask_error *err)
@@ -32,7 +23,7 @@ CASK_OP(conv_open)
     conv->desc = *desc;
     conv->out_h = cask_conv_out_h(desc);
     conv->out_w = cask_conv_out_w(desc);
-    conv->kind = choose_kind(desc);
+    conv->kind = desc->groups == 1 ? &cask_conv_matmul : &cask_conv_depthwise;
     CASK_TRY(conv->kind->open(conv, err));
     if (desc->border) {
         CASK_TRY(cask_border_open(conv, err));

@@ -1,97 +1,149 @@
-/* kernels/cpu/conv_depthwise.c - depthwise convolution over a batch; any kernel, also as large as
- * the input. */
+/* kernels/cpu/conv_depthwise.c - grouped convolution planned: lines, orders of channels, weights.
+ */
+#include "kernels/cpu/conv_depthwise.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #include "common/mem.h"
-#include "kernels/cpu/conv_finish.h"
-#include "kernels/cpu/depthwise.h"
-#include "kernels/cpu/norm.h"
 
-/* An image is worked on in bands of output rows, small enough that what is read and written stays
- * in the L2 cache. */
-enum { BAND_BYTES = 160 * 1024, LEAST_ROWS = 4, GROUPS = 16 };
+/* Groups of images have their own dW; bands are for batches too small to keep threads busy. */
+enum { IMAGES = 16, LEAST_TASKS = 16, LEAST_ROWS = 4 };
+/* Of a block's lines, and of its rows of a type of two bytes. */
+enum { BLOCK_BYTES = 32 * 1024, LEAST_CHANNELS = 32, TURN_PIXELS = 128 };
 
-struct depthwise_conv {
-    struct cask_depthwise shape, transposed;
-    float *weight, *flipped; /* [tap][c] */
-    float *bias;             /* NULL: none */
-    void *zeros;
-    int groups;      /* of images, for backward */
-    int bands, rows; /* of an image, output rows in a band */
-};
-
-/* Rows [begin, end) of an image. */
-struct stretch {
-    int begin, end;
-};
-
-static struct stretch within(int begin, int end, int size)
+static int at_least_0(int value)
 {
-    return (struct stretch){begin < 0 ? 0 : begin, end > size ? size : end};
+    return value > 0 ? value : 0;
 }
 
-/* The band's output rows, and the input rows whose gradient it makes: all of them, over all bands.
- */
-static struct stretch output_rows(const struct depthwise_conv *dw, int band)
+/* ------------------------------------------------------------------- shapes */
+
+static int larger(int a, int b)
 {
-    return within(band * dw->rows, (band + 1) * dw->rows, dw->shape.out_h);
+    return a > b ? a : b;
 }
 
-static struct stretch input_rows(const struct depthwise_conv *dw, int band)
+/* Whole vectors of inputs and of outputs, as far as there are so many groups. */
+static void choose_blocks(const struct cask_conv *conv, struct cask_depthwise *dw)
 {
-    int step = dw->rows * dw->shape.stride;
-    int end = band == dw->bands - 1 ? dw->shape.h : (band + 1) * step;
-    return within(band * step, end, dw->shape.h);
+    const struct cask_conv_desc *d = &conv->desc;
+    const int most = larger(dw->inputs, dw->outputs);
+    const int64_t line = (int64_t)d->kernel_h * (d->w + d->kernel_w) * (int64_t)sizeof(float);
+    int channels = LEAST_CHANNELS;
+    while (2 * channels * line <= BLOCK_BYTES) {
+        channels *= 2;
+    }
+    dw->block_groups = larger(channels / most / 16 * 16, 16);
+    dw->block_groups = dw->block_groups < d->groups ? dw->block_groups : d->groups;
+    dw->blocks = (d->groups + dw->block_groups - 1) / dw->block_groups;
+    dw->turn = larger((TURN_PIXELS + conv->out_w - 1) / conv->out_w, LEAST_ROWS);
 }
 
-/* Input rows that output rows see. */
-static struct stretch rows_seen(const struct depthwise_conv *dw, struct stretch out)
+static void set_phases(const struct cask_conv *conv, struct cask_depthwise *dw)
 {
-    const struct cask_depthwise *s = &dw->shape;
-    return within(out.begin * s->stride - s->top, (out.end - 1) * s->stride - s->top + s->kernel_h,
-                  s->h);
+    const struct cask_conv_desc *d = &conv->desc;
+    const int s = d->stride;
+    int before = 0;
+    for (int i = 0; i < s; i++) {
+        struct cask_phase *phase = &dw->phases[i];
+        phase->first = ((i - d->pad_left) % s + s) % s;
+        phase->count = phase->first < d->w ? (d->w - phase->first + s - 1) / s : 0;
+        phase->taps = i < d->kernel_w ? (d->kernel_w - 1 - i) / s + 1 : 0;
+        phase->before = before;
+        phase->column = (phase->first + d->pad_left - i) / s - (phase->taps - 1);
+        before += phase->taps;
+    }
 }
 
-/* Output rows that the gradient of input rows is made of, and `out`, those of the band. */
-static struct stretch rows_behind(const struct depthwise_conv *dw, struct stretch in,
-                                  struct stretch out)
+/* order[round][j] for channel from * (j / to) + (j mod to + round) mod from; a block begins with a
+ * whole group */
+static int *make_order(const struct cask_line_shape *shape, int from, int to)
 {
-    const struct cask_depthwise *s = &dw->shape;
-    int low = in.begin + s->top - s->kernel_h + 1, high = in.end - 1 + s->top;
-    int begin = low <= 0 ? 0 : (low + s->stride - 1) / s->stride, end = high / s->stride + 1;
-    return within(begin < out.begin ? begin : out.begin, end > out.end ? end : out.end, s->out_h);
+    int *order = cask_alloc((size_t)from * (size_t)shape->filled, sizeof *order);
+    for (int i = 0; order != NULL && i < from * shape->filled; i++) {
+        int j = i % shape->filled, round = i / shape->filled;
+        int channel = j / to * from + (j % to + round) % from;
+        order[i] =
+            channel / CASK_LINE_PIXEL * (int)cask_line_vector(shape) + channel % CASK_LINE_PIXEL;
+    }
+    return order;
 }
 
-static void choose_bands(struct depthwise_conv *dw)
+/* false: no memory */
+static bool set_lines(const struct cask_conv *conv, struct cask_depthwise *dw)
 {
-    const struct cask_depthwise *s = &dw->shape;
-    int64_t line = (int64_t)s->stride * s->w * s->c * (int64_t)cask_dtype_size(s->dtype);
-    int64_t rows = BAND_BYTES / (line > 0 ? line : 1);
-    rows = rows < LEAST_ROWS ? LEAST_ROWS : rows;
-    dw->bands = (int)((s->out_h + rows - 1) / rows);
-    dw->rows = (s->out_h + dw->bands - 1) / dw->bands;
-    dw->bands = (s->out_h + dw->rows - 1) / dw->rows;
+    const struct cask_conv_desc *d = &conv->desc;
+    int left = 0, right = 0;
+    set_phases(conv, dw);
+    choose_blocks(conv, dw);
+    const int filled = cask_filled(dw->block_groups * larger(dw->inputs, dw->outputs));
+    dw->x = (struct cask_line_shape){
+        .h = d->h,
+        .w = d->w,
+        .c = d->in_c,
+        .left = d->pad_left,
+        .right = at_least_0((conv->out_w - 1) * d->stride - d->pad_left + d->kernel_w - d->w),
+        .depth = d->kernel_h,
+        .filled = filled,
+        .rounds = dw->inputs};
+    for (int i = 0; i < d->stride; i++) {
+        const struct cask_phase *phase = &dw->phases[i];
+        int end = phase->column + phase->count + phase->taps - 1;
+        left = phase->column < -left ? -phase->column : left;
+        right = end - conv->out_w > right ? end - conv->out_w : right;
+    }
+    dw->dy = (struct cask_line_shape){.h = conv->out_h,
+                                      .w = conv->out_w,
+                                      .c = d->out_c,
+                                      .left = left,
+                                      .right = right,
+                                      .depth = d->kernel_h,
+                                      .filled = filled,
+                                      .rounds = dw->outputs};
+    if (dw->inputs == 1 && dw->outputs == 1) {
+        return true;
+    }
+    dw->x.order = dw->x_order = make_order(&dw->x, dw->inputs, dw->outputs);
+    dw->dy.order = dw->dy_order = make_order(&dw->dy, dw->outputs, dw->inputs);
+    return dw->x_order != NULL && dw->dy_order != NULL;
 }
 
-/* The longest stretches that any band makes for itself. */
-static enum cask_status reserve(struct cask_conv *conv, const struct depthwise_conv *dw,
-                                struct cask_error *err)
+static void choose_bands(const struct cask_conv *conv, struct cask_depthwise *dw)
+{
+    const int n = conv->desc.n, most = conv->out_h / LEAST_ROWS;
+    int bands = (LEAST_TASKS + n - 1) / n;
+    bands = bands < most ? bands : most;
+    bands = bands > 1 ? bands : 1;
+    dw->rows = (conv->out_h + bands - 1) / bands;
+    dw->bands = (conv->out_h + dw->rows - 1) / dw->rows;
+    dw->images = n < IMAGES ? n : IMAGES;
+}
+
+/* --------------------------------------------------------------------- open */
+
+static enum cask_status reserve(struct cask_conv *conv, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    const struct cask_depthwise *s = &dw->shape;
+    const struct cask_conv_desc *d = &conv->desc;
+    const struct cask_depthwise *dw = conv->state;
     struct cask_cpu *cpu = conv->cpu;
-    size_t pixel = (size_t)s->c * cask_dtype_size(s->dtype);
-    int seen = 0, behind = 0;
-    for (int band = 0; band < dw->bands; band++) {
-        struct stretch out = output_rows(dw, band), x = rows_seen(dw, out);
-        struct stretch dy = rows_behind(dw, input_rows(dw, band), out);
-        seen = x.end - x.begin > seen ? x.end - x.begin : seen;
-        behind = dy.end - dy.begin > behind ? dy.end - dy.begin : behind;
+    const size_t blocks = (size_t)dw->blocks;
+    const size_t rows = (size_t)larger(dw->inputs, dw->outputs) * (size_t)d->kernel_h;
+    CASK_TRY(cask_cpu_reserve(
+        cpu, cpu->block_scratch,
+        rows * sizeof(struct cask_depthwise_row) + 2 * blocks * sizeof(struct cask_lines), err));
+    CASK_TRY(cask_cpu_reserve(cpu, cpu->read_scratch,
+                              blocks * (size_t)cask_lines_floats(&dw->x) * sizeof(float), err));
+    if (!d->inference) {
+        size_t partials = (size_t)dw->images * (size_t)cask_depthwise_weights(conv) * sizeof(float);
+        CASK_TRY(cask_cpu_reserve(cpu, cpu->gradient_scratch,
+                                  blocks * (size_t)cask_lines_floats(&dw->dy) * sizeof(float),
+                                  err));
+        if (cask_scratch_take(&cpu->shared, partials) == NULL) {
+            CASK_TRY(cask_error_memory(err, partials, "gradients of weights"));
+        }
     }
-    CASK_TRY(cask_cpu_reserve(cpu, cpu->read_scratch, (size_t)seen * (size_t)s->w * pixel, err));
-    CASK_TRY(cask_cpu_reserve(cpu, cpu->gradient_scratch, (size_t)behind * (size_t)s->out_w * pixel,
-                              err));
 done:
     return st;
 }
@@ -100,232 +152,141 @@ static enum cask_status depthwise_open(struct cask_conv *conv, struct cask_error
 {
     enum cask_status st = CASK_OK;
     const struct cask_conv_desc *d = &conv->desc;
-    struct cask_cpu *cpu = conv->cpu;
-    size_t count = (size_t)d->kernel_h * (size_t)d->kernel_w * (size_t)d->in_c;
-    struct depthwise_conv *dw = cask_alloc(1, sizeof *dw);
+    struct cask_depthwise *dw = cask_alloc(1, sizeof *dw);
     conv->state = dw;
     if (dw == NULL) {
-        CASK_TRY(cask_error_memory(err, sizeof *dw, "depthwise convolution"));
+        CASK_TRY(cask_error_memory(err, sizeof *dw, "grouped convolution"));
     }
-    dw->shape = (struct cask_depthwise){cask_cpu_kernels_of(cpu, cpu->dtype),
-                                        cpu->dtype,
-                                        d->h,
-                                        d->w,
-                                        d->in_c,
-                                        d->kernel_h,
-                                        d->kernel_w,
-                                        d->stride,
-                                        d->pad_top,
-                                        d->pad_left,
-                                        conv->out_h,
-                                        conv->out_w,
-                                        NULL};
-    dw->groups = d->n < GROUPS ? d->n : GROUPS;
-    choose_bands(dw);
-    dw->weight = cask_alloc(count, sizeof(float));
-    dw->flipped = cask_alloc(count, sizeof(float));
-    dw->bias = cask_alloc((size_t)d->in_c, sizeof(float));
-    dw->transposed = cask_depthwise_transposed(&dw->shape);
-    int64_t zeros = cask_depthwise_zeros(&dw->shape),
-            zeros_back = cask_depthwise_zeros(&dw->transposed);
-    dw->zeros =
-        cask_alloc((size_t)(zeros > zeros_back ? zeros : zeros_back), cask_dtype_size(cpu->dtype));
-    dw->shape.zeros = dw->transposed.zeros = dw->zeros;
-    size_t partials = d->inference ? 64 : (size_t)dw->groups * count * sizeof(float);
-    if (dw->weight == NULL || dw->flipped == NULL || dw->bias == NULL || dw->zeros == NULL ||
-        cask_scratch_take(&cpu->shared, partials) == NULL) {
-        CASK_TRY(cask_error_memory(err, partials, "depthwise weights"));
+    const size_t taps = (size_t)d->kernel_h * (size_t)d->kernel_w;
+    dw->inputs = d->in_c / d->groups;
+    dw->outputs = d->out_c / d->groups;
+    dw->weight = cask_alloc((size_t)cask_depthwise_weights(conv), sizeof(float));
+    dw->transposed =
+        cask_alloc((size_t)dw->outputs * taps * (size_t)cask_filled(d->in_c), sizeof(float));
+    dw->bias = cask_alloc((size_t)cask_filled(d->out_c), sizeof(float));
+    dw->phases = cask_alloc((size_t)d->stride, sizeof *dw->phases);
+    if (dw->weight == NULL || dw->transposed == NULL || dw->bias == NULL || dw->phases == NULL ||
+        !set_lines(conv, dw)) {
+        CASK_TRY(cask_error_memory(err, taps * (size_t)d->out_c, "grouped weights"));
     }
-    CASK_TRY(reserve(conv, dw, err));
-    (void)snprintf(conv->description, sizeof conv->description, "depthwise %s", cask_cpu_isa());
+    choose_bands(conv, dw);
+    CASK_TRY(reserve(conv, err));
+    (void)snprintf(conv->description, sizeof conv->description, "%s %s",
+                   dw->x_order == NULL ? "depthwise" : "grouped as depthwise", cask_cpu_isa());
 done:
     return st;
 }
 
 static void depthwise_close(struct cask_conv *conv)
 {
-    struct depthwise_conv *dw = conv->state;
+    struct cask_depthwise *dw = conv->state;
     if (dw != NULL) {
+        cask_free(dw->x_order);
+        cask_free(dw->dy_order);
         cask_free(dw->weight);
-        cask_free(dw->flipped);
+        cask_free(dw->transposed);
         cask_free(dw->bias);
-        cask_free(dw->zeros);
+        cask_free(dw->phases);
         cask_free(dw);
+    }
+}
+
+/* ------------------------------------------------------------------ weights */
+
+/* Where PyTorch's weight [out][I][tap] keeps what output `out` does to its input of `round`. */
+static int64_t weight_at(const struct cask_conv *conv, int round, int64_t tap, int out)
+{
+    const struct cask_depthwise *dw = conv->state;
+    const int64_t taps = (int64_t)conv->desc.kernel_h * conv->desc.kernel_w;
+    return ((int64_t)out * dw->inputs + (out % dw->outputs + round) % dw->inputs) * taps + tap;
+}
+
+static void pack_forward(const struct cask_conv *conv, const float *weight)
+{
+    const struct cask_depthwise *dw = conv->state;
+    const int taps = conv->desc.kernel_h * conv->desc.kernel_w;
+    float *to = dw->weight;
+    for (int i = 0; i < dw->inputs * taps; i++, to += cask_filled(conv->desc.out_c)) {
+        for (int out = 0; out < conv->desc.out_c; out++) {
+            to[out] = weight[weight_at(conv, i / taps, i % taps, out)];
+        }
+    }
+}
+
+/* One row of a kernel for the way back: phase by phase, taps from right to left. */
+static void pack_row(const struct cask_conv *conv, const float *weight, int round, int kh)
+{
+    const struct cask_conv_desc *d = &conv->desc;
+    const struct cask_depthwise *dw = conv->state;
+    const int64_t filled = cask_filled(d->in_c);
+    float *row = dw->transposed + ((int64_t)round * d->kernel_h + kh) * d->kernel_w * filled;
+    for (int phase = 0; phase < d->stride; phase++) {
+        for (int i = 0; i < dw->phases[phase].taps; i++, row += filled) {
+            int kw = phase + (dw->phases[phase].taps - 1 - i) * d->stride;
+            for (int in = 0; in < d->in_c; in++) {
+                int64_t out =
+                    in / dw->inputs * dw->outputs + (in % dw->inputs + round) % dw->outputs;
+                row[in] =
+                    weight[((out * dw->inputs + in % dw->inputs) * d->kernel_h + kh) * d->kernel_w +
+                           kw];
+            }
+        }
     }
 }
 
 static enum cask_status depthwise_set_weights(struct cask_conv *conv, const float *weight,
                                               const float *bias, struct cask_error *err)
 {
-    struct depthwise_conv *dw = conv->state;
+    struct cask_depthwise *dw = conv->state;
     (void)err;
-    cask_depthwise_pack(&dw->shape, weight, false, dw->weight);
-    cask_depthwise_pack(&dw->shape, weight, true, dw->flipped);
+    pack_forward(conv, weight);
+    for (int i = 0; i < dw->outputs * conv->desc.kernel_h; i++) {
+        pack_row(conv, weight, i / conv->desc.kernel_h, i % conv->desc.kernel_h);
+    }
     if (bias != NULL) {
         memcpy(dw->bias, bias, (size_t)conv->desc.out_c * sizeof *bias);
     }
     return CASK_OK;
 }
 
-/* ---------------------------------------------------------------- forward */
-
-/* Rows of one image of a source: as they lie, or made in `room`. */
-static struct cask_lines lines_of(const struct cask_source *source, int64_t image, int h, int w,
-                                  struct stretch rows, void *room)
-{
-    return (struct cask_lines){cask_source_rows(source, (image * h + rows.begin) * w,
-                                                (int64_t)(rows.end - rows.begin) * w, room),
-                               rows.begin};
-}
-
-struct forward_run {
+struct weight_sum {
     const struct cask_conv *conv;
-    const struct cask_source *x;
-    const float *bias;
-    void *y;
-    const struct cask_sink *sink;
-    const struct cask_finish *finish; /* NULL: nothing */
+    const float *partials;
+    float *dweight;
 };
 
-static void forward_band(void *user, int64_t index, int thread)
+/* One tap of one round. */
+static void sum_tap(void *user, int64_t index, int thread)
 {
-    const struct forward_run *run = user;
-    const struct depthwise_conv *dw = run->conv->state;
-    const struct cask_depthwise *s = &dw->shape;
-    int64_t image = index / dw->bands;
-    struct stretch out = output_rows(dw, (int)(index % dw->bands));
-    struct cask_lines x = lines_of(run->x, image, s->h, s->w, rows_seen(dw, out),
-                                   run->conv->cpu->read_scratch[thread].data);
-    void *y = cask_at(run->y, s->dtype, image * s->out_h * s->out_w * s->c);
-    int64_t first = (image * s->out_h + out.begin) * s->out_w;
-    const void *rows = cask_at(run->y, s->dtype, first * s->c);
-    cask_depthwise_forward(s, dw->weight, run->bias, x, out.begin, out.end - out.begin, y, false);
-    if (run->finish != NULL) {
-        cask_finish_rows(run->finish, run->y, first, (int64_t)(out.end - out.begin) * s->out_w, 0,
-                         s->c);
-    }
-    cask_sink_begin(run->sink, index, thread, rows);
-    cask_sink_rows(run->sink, index, thread, rows, first,
-                   (int64_t)(out.end - out.begin) * s->out_w);
-    cask_sink_end(run->sink, index, thread);
-}
-
-static enum cask_status depthwise_forward(struct cask_conv *conv, const struct cask_source *x,
-                                          void *y, struct cask_sink *sink,
-                                          const struct cask_finish *finish, struct cask_error *err)
-{
-    enum cask_status st = CASK_OK;
-    const struct depthwise_conv *dw = conv->state;
-    int64_t bands = (int64_t)conv->desc.n * dw->bands;
-    struct forward_run run = {conv, x, conv->desc.bias ? dw->bias : NULL, y, sink, finish};
-    CASK_TRY(cask_sink_open(sink, bands, err));
-    cask_cpu_for(conv->cpu, bands, forward_band, &run);
-    cask_sink_finish(sink);
-done:
-    return st;
-}
-
-/* --------------------------------------------------------------- backward */
-
-struct backward_run {
-    const struct cask_conv *conv;
-    const struct cask_conv_gradient *what;
-    float *partials;
-};
-
-static void give_band(const struct backward_run *run, int64_t group, int thread, int64_t image,
-                      struct stretch in, struct cask_lines dy)
-{
-    const struct depthwise_conv *dw = run->conv->state;
-    const struct cask_depthwise *s = &dw->shape;
-    const struct cask_conv_gradient *what = run->what;
-    void *dx = cask_at(what->dx, s->dtype, image * s->h * s->w * s->c);
-    int64_t first = (image * s->h + in.begin) * s->w;
-    if (s->stride == 1) {
-        cask_depthwise_forward(&dw->transposed, dw->flipped, NULL, dy, in.begin, in.end - in.begin,
-                               dx, what->accumulate);
-    } else {
-        cask_depthwise_data(s, dw->weight, dy, in.begin, in.end - in.begin, dx, what->accumulate);
-    }
-    cask_sink_rows(what->sink, group, thread, cask_at(what->dx, s->dtype, first * s->c), first,
-                   (int64_t)(in.end - in.begin) * s->w);
-}
-
-static void backward_band(const struct backward_run *run, int64_t group, int thread, int64_t image,
-                          int band)
-{
-    const struct depthwise_conv *dw = run->conv->state;
-    const struct cask_depthwise *s = &dw->shape;
-    const struct cask_conv_gradient *what = run->what;
-    const struct cask_cpu *cpu = run->conv->cpu;
-    struct stretch out = output_rows(dw, band), in = input_rows(dw, band);
-    struct cask_lines dy = lines_of(what->dy, image, s->out_h, s->out_w,
-                                    what->dx != NULL ? rows_behind(dw, in, out) : out,
-                                    cpu->gradient_scratch[thread].data);
-    if (what->dweight != NULL) {
-        struct cask_lines x = lines_of(what->x, image, s->h, s->w, rows_seen(dw, out),
-                                       cpu->read_scratch[thread].data);
-        cask_depthwise_weights(s, x, dy, out.begin, out.end - out.begin,
-                               run->partials + group * s->kernel_h * s->kernel_w * s->c);
-    }
-    if (what->dx != NULL) {
-        give_band(run, group, thread, image, in, dy);
-    }
-}
-
-static void backward_group(void *user, int64_t group, int thread)
-{
-    const struct backward_run *run = user;
-    const struct depthwise_conv *dw = run->conv->state;
-    const struct cask_depthwise *s = &dw->shape;
-    int64_t count = (int64_t)s->kernel_h * s->kernel_w * s->c, n = run->conv->desc.n;
-    memset(run->partials + group * count, 0, (size_t)count * sizeof(float));
-    if (run->what->dx != NULL) {
-        cask_sink_begin(run->what->sink, group, thread, NULL);
-    }
-    for (int64_t image = group * n / dw->groups; image < (group + 1) * n / dw->groups; image++) {
-        for (int band = 0; band < dw->bands; band++) {
-            backward_band(run, group, thread, image, band);
-        }
-    }
-}
-
-static void add_groups(void *user, int64_t tap, int thread)
-{
-    const struct backward_run *run = user;
-    const struct depthwise_conv *dw = run->conv->state;
-    const struct cask_depthwise *s = &dw->shape;
-    int64_t taps = (int64_t)s->kernel_h * s->kernel_w;
+    enum { SOME = 64 };
+    const struct weight_sum *run = user;
+    const struct cask_depthwise *dw = run->conv->state;
+    const struct cask_conv_desc *d = &run->conv->desc;
+    const int64_t filled = cask_filled(d->out_c), taps = (int64_t)d->kernel_h * d->kernel_w;
     (void)thread;
-    for (int c = 0; c < s->c; c++) {
-        double sum = 0;
-        for (int group = 0; group < dw->groups; group++) {
-            sum += (double)run->partials[(group * taps + tap) * s->c + c];
+    for (int first = 0; first < d->out_c; first += SOME) {
+        double sum[SOME] = {0};
+        const int count = d->out_c - first < SOME ? d->out_c - first : SOME;
+        for (int group = 0; group < dw->images; group++) {
+            const float *partial =
+                run->partials + group * cask_depthwise_weights(run->conv) + index * filled + first;
+            for (int i = 0; i < count; i++) {
+                sum[i] += (double)partial[i];
+            }
         }
-        run->what->dweight[c * taps + tap] += (float)sum;
+        for (int i = 0; i < count; i++) {
+            run->dweight[weight_at(run->conv, (int)(index / taps), index % taps, first + i)] +=
+                (float)sum[i];
+        }
     }
 }
 
-static enum cask_status depthwise_backward(struct cask_conv *conv,
-                                           const struct cask_conv_gradient *what,
-                                           struct cask_error *err)
+void cask_depthwise_add_weights(const struct cask_conv *conv, const float *partials, float *dweight)
 {
-    enum cask_status st = CASK_OK;
-    const struct depthwise_conv *dw = conv->state;
-    struct backward_run run = {conv, what, conv->cpu->shared.data};
-    if (what->dx != NULL) {
-        CASK_TRY(cask_sink_open(what->sink, dw->groups, err));
-    }
-    cask_cpu_for(conv->cpu, dw->groups, backward_group, &run);
-    if (what->dweight != NULL) {
-        cask_cpu_for(conv->cpu, (int64_t)conv->desc.kernel_h * conv->desc.kernel_w, add_groups,
-                     &run);
-    }
-    if (what->dx != NULL) {
-        cask_sink_finish(what->sink);
-    }
-done:
-    return st;
+    const struct cask_depthwise *dw = conv->state;
+    struct weight_sum run = {conv, partials, dweight};
+    cask_cpu_for(conv->cpu, (int64_t)dw->inputs * conv->desc.kernel_h * conv->desc.kernel_w,
+                 sum_tap, &run);
 }
 
 const struct cask_conv_kind cask_conv_depthwise = {
@@ -333,6 +294,6 @@ const struct cask_conv_kind cask_conv_depthwise = {
     .open = depthwise_open,
     .close = depthwise_close,
     .set_weights = depthwise_set_weights,
-    .forward = depthwise_forward,
-    .backward = depthwise_backward,
+    .forward = cask_depthwise_forward,
+    .backward = cask_depthwise_backward,
 };

@@ -134,7 +134,7 @@ struct cask_conv {
     char description[96];
 };
 
-extern const struct cask_conv_kind cask_conv_matmul, cask_conv_depthwise, cask_conv_grouped;
+extern const struct cask_conv_kind cask_conv_matmul, cask_conv_depthwise;
 
 /* ------------------------------------------------------------------------ ops */
 

@@ -44,31 +44,48 @@ struct cask_activation_kernels {
                      int64_t rows, int c);
 };
 
-struct cask_depthwise_tap {
-    const void *source;  /* pixel [c] */
-    const float *weight; /* [c] */
+/* A row of pixels as floats (lines.h): vectors of 16 channels, `vector` floats from one to the
+ * next, in each of them pixel after pixel; channels are filled up with zeros. What it is made from
+ * lies `step` elements from pixel to pixel, and what will be read next lies `ahead` bytes behind.
+ */
+struct cask_line {
+    float *to;
+    int64_t vector, step, ahead;
+    int pixels, c;
+};
+
+struct cask_line_kernels {
+    void (*widen)(const void *x, const struct cask_line *line);
+    void (*apply)(const struct cask_bn_block *bn, const void *x, const struct cask_line *line);
+    void (*gradient)(const struct cask_bn_block *bn, const void *x, const void *dy,
+                     const struct cask_line *line);
+    /* Channel j of a pixel is that of `from` which lies order[j] floats behind the pixel's first.
+     */
+    void (*reorder)(const float *from, const int *order, const struct cask_line *line);
+};
+
+/* One row of a kernel on the line it meets. */
+struct cask_depthwise_row {
+    const float *line;   /* from the first column that the first output sees */
+    const float *weight; /* of each column; channels are filled up */
+    float *dweight;      /* products() only, added to */
+};
+
+struct cask_depthwise_block {
+    const struct cask_depthwise_row *rows;
+    int row_count, columns, step; /* step: pixels from an output's window to the next one's */
+    int64_t vector, weight_step;  /* floats from vector to vector; from column to column */
+    int count, c;                 /* outputs */
 };
 
 struct cask_depthwise_kernels {
-    void (*pixel)(const struct cask_depthwise_tap *taps, int count, int c, const float *bias,
-                  void *out, bool accumulate);
-    /* Four neighbouring outputs of a 3x3 kernel; rows: three input rows from the leftmost tap on;
-     * stride 1 or 2. Only the first c / 16 * 16 channels; the caller does the others. */
-    void (*quad)(int stride, const void *const *rows, int c, const float *weight, const float *bias,
-                 void *y, bool accumulate);
-    /* dw [9][c] += x * dy over `count` pixels; steps in elements; first c / 16 * 16 channels */
-    void (*weight_nine)(const void *const *rows, int64_t x_step, const void *dy, int64_t dy_step,
-                        int count, int c, float *dw);
-    /* one tap, channels from `first` on */
-    void (*weight_one)(const void *x, int64_t x_step, const void *dy, int64_t dy_step, int count,
-                       int first, int c, float *dw);
+    /* y (+)= bias + sum over rows and columns of line * weight; outputs lie y_step elements apart,
+     * those of the next call `ahead` bytes behind */
+    void (*correlate)(const struct cask_depthwise_block *block, const float *bias, void *y,
+                      int64_t y_step, int64_t ahead, bool accumulate);
+    /* dweight += sum over outputs of line * dy, a line too */
+    void (*products)(const struct cask_depthwise_block *block, const float *dy, int64_t dy_vector);
     void (*bias)(const void *dy, int64_t rows, int c, float *sum_dbias);
-    /* to[row][j] = from[row][index[j]], j < to_c */
-    void (*gather)(const void *from, int from_c, const int *index, float *to, int to_c,
-                   int64_t rows);
-    /* sum[row][index[j]] += from[row][j], j < from_c */
-    void (*scatter)(const void *from, int from_c, const int *index, float *sum, int to_c,
-                    int64_t rows);
 };
 
 struct cask_elementwise_kernels {
@@ -116,6 +133,7 @@ struct cask_outer_kernels {
 struct cask_cpu_kernels {
     const struct cask_batchnorm_kernels *batchnorm;
     const struct cask_activation_kernels *activation;
+    const struct cask_line_kernels *lines;
     const struct cask_depthwise_kernels *depthwise;
     const struct cask_elementwise_kernels *elementwise;
     const struct cask_row_kernels *rows;

@@ -10,6 +10,7 @@
  * last full vector are done one by one with the same formulas.
  */
 #include "kernels/cpu/kernel_table.h"
+#include "kernels/cpu/vector/activate.h"
 #include "kernels/cpu/vector/vector.h"
 
 enum { ROWS = 4 };
@@ -57,19 +58,12 @@ static void sums(const void *source, int64_t rows, int c, const float *origin, f
 
 /* -------------------------------------------------------------------- apply */
 
-/* What an activation needs of a channel. A comparison with a NaN fails, so a NaN passes. */
+/* activate.h, for one channel */
 INLINE float activate(enum cask_activation activation, float z, float slope)
 {
     float low = z * slope;
     return activation == CASK_ACT_RELU    ? (z <= 0 ? 0 : z)
            : activation == CASK_ACT_PRELU ? (z > 0 ? z : low)
-                                          : z;
-}
-
-INLINE vec activate_vec(enum cask_activation activation, vec z, vec slope)
-{
-    return activation == CASK_ACT_RELU    ? vec_select(z <= 0, (vec){0}, z)
-           : activation == CASK_ACT_PRELU ? vec_select(z > 0, z, z * slope)
                                           : z;
 }
 
@@ -109,20 +103,11 @@ static void apply(const struct cask_bn_block *bn, const void *x, void *y, int64_
 
 /* ------------------------------------------------------------------- reduce */
 
-/* dz: the gradient before the activation. A product with 0, not a 0: what is NaN stays NaN. */
 INLINE float through(enum cask_activation activation, float z, float dy, float slope)
 {
     float low = dy * slope;
     return activation == CASK_ACT_RELU    ? dy * (z <= 0 ? 0.0F : 1.0F)
            : activation == CASK_ACT_PRELU ? (z > 0 ? dy : low)
-                                          : dy;
-}
-
-INLINE vec through_vec(enum cask_activation activation, vec z, vec dy, vec slope)
-{
-    const vec zero = {0}, one = zero + 1;
-    return activation == CASK_ACT_RELU    ? dy * vec_select(z <= 0, zero, one)
-           : activation == CASK_ACT_PRELU ? vec_select(z > 0, dy, dy * slope)
                                           : dy;
 }
 

@@ -1,127 +1,239 @@
-/* kernels/cpu/vector/depthwise.c - one channel in, one channel out.
+/* kernels/cpu/vector/depthwise.c - one channel in, one channel out, on lines of floats.
  *
- * Weights lie as [tap][channel], so that a vector of channels meets a vector of weights. The border
- * is the caller's: it lists the taps that fall inside, or passes rows of zeros.
+ * A vector of channels meets a vector of weights. Lines hold zeros where padding is and whole
+ * vectors of channels, so nothing here knows of borders; rows outside the image are not listed.
  */
 #include "kernels/cpu/kernel_table.h"
-#include "kernels/cpu/vector/vector.h"
+#include "kernels/cpu/vector/some.h"
 
-/* One output pixel from a list of (input pixel, weight row) pairs. */
-static void pixel(const struct cask_depthwise_tap *taps, int count, int c, const float *bias,
-                  void *out, bool accumulate)
+/* ---------------------------------------------------------------- correlate */
+
+struct result {
+    const float *bias;
+    element *y;
+    int64_t y_step, ahead;
+    bool accumulate;
+};
+
+/* Out of line: rare, and it would cost the common way its registers. */
+static __attribute__((noinline)) void put(element *y, vec value, int left, bool accumulate)
 {
-    element *y = out;
-    int j = 0;
-    for (; j + LANES <= c; j += LANES) {
-        vec sum = {0};
-        if (bias != NULL) {
-            sum = vec_load_f32(bias + j);
-        }
-        for (int t = 0; t < count; t++) {
-            sum += vec_load((const element *)taps[t].source + j) * vec_load_f32(taps[t].weight + j);
-        }
-        vec_store(y + j, accumulate ? vec_load(y + j) + sum : sum);
-    }
-    for (; j < c; j++) {
-        float sum = bias != NULL ? bias[j] : 0;
-        for (int t = 0; t < count; t++) {
-            sum += element_get(((const element *)taps[t].source)[j]) * taps[t].weight[j];
-        }
-        y[j] = element_put(accumulate ? element_get(y[j]) + sum : sum);
-    }
+    store_some(y, accumulate ? load_some(y, left) + value : value, left);
 }
 
-enum { QUAD = 4 };
-
-/* Four neighbouring outputs of a 3x3 kernel with compile-time stride: each loaded input vector
- * serves up to three of them. Channels beyond the last full vector are left to pixel(). */
-static inline __attribute__((always_inline)) void quad_as(int stride, const void *const *rows,
-                                                          int c, const float *weight,
-                                                          const float *bias, element *y,
-                                                          bool accumulate)
+/* sum[q] += columns of one kernel row on a line, for `many` outputs whose windows are `step` pixels
+ * apart. A pixel is loaded once for all windows it is in. */
+INLINE void add_columns(int many, int columns, int step, const float *line, const vec *w, vec *sum)
 {
-    for (int j = 0; j + LANES <= c; j += LANES) {
-        vec sum[QUAD] = {{0}};
-        for (int kh = 0; kh < 3; kh++) {
-            const element *x = (const element *)rows[kh] + j;
-            vec w0 = vec_load_f32(weight + (int64_t)(kh * 3) * c + j);
-            vec w1 = vec_load_f32(weight + (int64_t)(kh * 3 + 1) * c + j);
-            vec w2 = vec_load_f32(weight + (int64_t)(kh * 3 + 2) * c + j);
-#pragma GCC unroll 9
-            for (int i = 0; i < (QUAD - 1) * stride + 3; i++) {
-                vec in = vec_load(x + (int64_t)i * c);
-#pragma GCC unroll 4
-                for (int q = 0; q < QUAD; q++) {
-                    int kw = i - q * stride;
-                    if (kw >= 0 && kw < 3) {
-                        sum[q] += in * (kw == 0 ? w0 : kw == 1 ? w1 : w2);
-                    }
-                }
+#pragma GCC unroll 20
+    for (int i = 0; i < (many - 1) * step + columns; i++) {
+        const vec x = vec_load_f32(line + (int64_t)i * LANES);
+#pragma GCC unroll 8
+        for (int q = 0; q < many; q++) {
+            const int k = i - q * step;
+            if (k >= 0 && k < columns) {
+                sum[q] += x * w[k];
             }
-        }
-#pragma GCC unroll 4
-        for (int q = 0; q < QUAD; q++) {
-            element *out = y + (int64_t)q * c + j;
-            vec value = sum[q];
-            if (bias != NULL) {
-                value += vec_load_f32(bias + j);
-            }
-            if (accumulate) {
-                value += vec_load(out);
-            }
-            vec_store(out, value);
         }
     }
 }
 
-static void quad(int stride, const void *const *rows, int c, const float *weight, const float *bias,
-                 void *y, bool accumulate)
+/* The compiler would keep a register, or a place on the stack, for each of many addresses that are
+ * a constant apart. */
+#define HIDE(pointer) __asm__("" : "+r"(pointer))
+
+INLINE void store(int many, const struct cask_depthwise_block *b, const struct result *to,
+                  int first, int j, const vec *sum)
 {
-    if (stride == 1) {
-        quad_as(1, rows, c, weight, bias, y, accumulate);
-    } else {
-        quad_as(2, rows, c, weight, bias, y, accumulate);
+    element *y = to->y + first * to->y_step + j;
+    const bool simple = !to->accumulate && b->c - j >= LANES;
+#pragma GCC unroll 8
+    for (int q = 0; q < many; q++, y += to->y_step) {
+        HIDE(y);
+        if (simple) {
+            vec_store(y, sum[q]);
+        } else {
+            put(y, sum[q], b->c - j, to->accumulate);
+        }
+        __builtin_prefetch((const char *)y + to->ahead, 1);
     }
 }
 
-/* dw[tap] += sum over `count` pixels of x[tap] * dy for the nine taps of a 3x3 kernel. */
-static void weight_nine(const void *const *rows, int64_t x_step, const void *gradient,
-                        int64_t dy_step, int count, int c, float *dw)
+/* So many chains of additions keep the multipliers busy; rows are multiples of 7 pixels long where
+ * images are 112 pixels wide. */
+enum { MANY = 7 };
+
+/* `many` outputs from `first` on; all weights in registers. */
+INLINE void few_taps(int many, int rows, int columns, int step,
+                     const struct cask_depthwise_block *b, const struct result *to, int first,
+                     int j, const vec *w)
 {
-    for (int j = 0; j + LANES <= c; j += LANES) {
-        vec sum[9];
-#pragma GCC unroll 9
-        for (int t = 0; t < 9; t++) {
-            sum[t] = vec_load_f32(dw + (int64_t)t * c + j);
-        }
-        const element *dy = (const element *)gradient + j;
-        const element *r0 = (const element *)rows[0] + j, *r1 = (const element *)rows[1] + j;
-        const element *r2 = (const element *)rows[2] + j;
-        for (int i = 0; i < count; i++, dy += dy_step, r0 += x_step, r1 += x_step, r2 += x_step) {
-            vec g = vec_load(dy);
+    const vec start = to->bias != NULL ? vec_load_f32(to->bias + j) : (vec){0};
+    const int64_t offset = j / LANES * b->vector + (int64_t)first * step * LANES;
+    vec sum[MANY];
+#pragma GCC unroll 8
+    for (int q = 0; q < many; q++) {
+        sum[q] = start;
+    }
 #pragma GCC unroll 3
-            for (int k = 0; k < 3; k++) {
-                sum[k] += vec_load(r0 + (int64_t)k * c) * g;
-                sum[3 + k] += vec_load(r1 + (int64_t)k * c) * g;
-                sum[6 + k] += vec_load(r2 + (int64_t)k * c) * g;
-            }
-        }
+    for (int r = 0; r < rows; r++) {
+        const float *line = b->rows[r].line + offset;
+        HIDE(line);
+        add_columns(many, columns, step, line, w + r * columns, sum);
+    }
+    store(many, b, to, first, j, sum);
+}
+
+INLINE void correlate_few(int rows, int columns, int step, const struct cask_depthwise_block *b,
+                          const struct result *to)
+{
+    enum { MOST = 9 };
+    for (int j = 0; j < b->c; j += LANES) {
+        vec w[MOST];
+        int first = 0;
 #pragma GCC unroll 9
-        for (int t = 0; t < 9; t++) {
-            vec_store_f32(dw + (int64_t)t * c + j, sum[t]);
+        for (int t = 0; t < rows * columns; t++) {
+            w[t] = vec_load_f32(b->rows[t / columns].weight + t % columns * b->weight_step + j);
+        }
+        for (; first + MANY <= b->count; first += MANY) {
+            few_taps(MANY, rows, columns, step, b, to, first, j, w);
+        }
+        for (; first < b->count; first++) {
+            few_taps(1, rows, columns, step, b, to, first, j, w);
         }
     }
 }
 
-/* dw[c] += sum over `count` pixels of x * dy, channels from `first` on. */
-static void weight_one(const void *source, int64_t x_step, const void *gradient, int64_t dy_step,
-                       int count, int first, int c, float *restrict dw)
+/* The same for any kernel: a weight is loaded for each few outputs. */
+INLINE void any_taps(int many, const struct cask_depthwise_block *b, const struct result *to,
+                     int first, int j)
 {
-    const element *x = source, *dy = gradient;
-    for (int i = 0; i < count; i++, x += x_step, dy += dy_step) {
-#pragma omp simd
-        for (int j = first; j < c; j++) {
-            dw[j] += element_get(x[j]) * element_get(dy[j]);
+    const vec start = to->bias != NULL ? vec_load_f32(to->bias + j) : (vec){0};
+    const int64_t window = (int64_t)b->step * LANES;
+    const int64_t offset = j / LANES * b->vector + first * window;
+    vec sum[MANY];
+#pragma GCC unroll 8
+    for (int q = 0; q < many; q++) {
+        sum[q] = start;
+    }
+    for (int r = 0; r < b->row_count; r++) {
+        const float *line = b->rows[r].line + offset, *weight = b->rows[r].weight + j;
+        for (int k = 0; k < b->columns; k++, line += LANES, weight += b->weight_step) {
+            const vec w = vec_load_f32(weight);
+#pragma GCC unroll 8
+            for (int q = 0; q < many; q++) {
+                sum[q] += vec_load_f32(line + q * window) * w;
+            }
+        }
+    }
+    store(many, b, to, first, j, sum);
+}
+
+static void correlate_any(const struct cask_depthwise_block *b, const struct result *to)
+{
+    for (int j = 0; j < b->c; j += LANES) {
+        int first = 0;
+        for (; first + MANY <= b->count; first += MANY) {
+            any_taps(MANY, b, to, first, j);
+        }
+        for (; first < b->count; first++) {
+            any_taps(1, b, to, first, j);
+        }
+    }
+}
+
+static void correlate(const struct cask_depthwise_block *b, const float *bias, void *y,
+                      int64_t y_step, int64_t ahead, bool accumulate)
+{
+    const struct result to = {bias, y, y_step, ahead, accumulate};
+    const int kind = 100 * b->row_count + 10 * b->columns + b->step;
+    switch (kind) { /* rows, columns, step */
+    case 331:
+        correlate_few(3, 3, 1, b, &to);
+        return;
+    case 231:
+        correlate_few(2, 3, 1, b, &to);
+        return;
+    case 332:
+        correlate_few(3, 3, 2, b, &to);
+        return;
+    case 232:
+        correlate_few(2, 3, 2, b, &to);
+        return;
+    case 221: /* from here on: dx for stride 2 */
+        correlate_few(2, 2, 1, b, &to);
+        return;
+    case 211:
+        correlate_few(2, 1, 1, b, &to);
+        return;
+    case 121:
+        correlate_few(1, 2, 1, b, &to);
+        return;
+    case 111:
+        correlate_few(1, 1, 1, b, &to);
+        return;
+    default:
+        correlate_any(b, &to);
+    }
+}
+
+/* ----------------------------------------------------------------- products */
+
+/* `rows` rows from `row` on and `columns` columns from `column` on; all of their sums in registers
+ * for all outputs. */
+INLINE void products_of(int rows, int columns, const struct cask_depthwise_block *b,
+                        const float *gradient, int64_t dy_vector, int row, int column)
+{
+    enum { MOST = 9 };
+    const int64_t window = (int64_t)b->step * LANES;
+    for (int j = 0; j < b->c; j += LANES) {
+        vec sum[MOST];
+        const float *line[MOST], *dy = gradient + j / LANES * dy_vector;
+#pragma GCC unroll 9
+        for (int t = 0; t < rows * columns; t++) {
+            sum[t] = vec_load_f32(b->rows[row + t / columns].dweight +
+                                  (column + t % columns) * b->weight_step + j);
+        }
+#pragma GCC unroll 9
+        for (int r = 0; r < rows; r++) {
+            line[r] = b->rows[row + r].line + j / LANES * b->vector + (int64_t)column * LANES;
+        }
+        for (int i = 0; i < b->count; i++, dy += LANES) {
+            const vec g = vec_load_f32(dy);
+#pragma GCC unroll 9
+            for (int t = 0; t < rows * columns; t++) {
+                sum[t] += vec_load_f32(line[t / columns] + (int64_t)(t % columns) * LANES) * g;
+            }
+#pragma GCC unroll 9
+            for (int r = 0; r < rows; r++) {
+                line[r] += window;
+            }
+        }
+#pragma GCC unroll 9
+        for (int t = 0; t < rows * columns; t++) {
+            vec_store_f32(b->rows[row + t / columns].dweight +
+                              (column + t % columns) * b->weight_step + j,
+                          sum[t]);
+        }
+    }
+}
+
+static void products(const struct cask_depthwise_block *b, const float *dy, int64_t dy_vector)
+{
+    int row = 0;
+    for (; b->columns == 3 && row + 3 <= b->row_count; row += 3) {
+        products_of(3, 3, b, dy, dy_vector, row, 0);
+    }
+    for (; row < b->row_count; row++) {
+        int column = 0;
+        for (; column + 5 <= b->columns; column += 5) {
+            products_of(1, 5, b, dy, dy_vector, row, column);
+        }
+        for (; column + 3 <= b->columns; column += 3) {
+            products_of(1, 3, b, dy, dy_vector, row, column);
+        }
+        for (; column < b->columns; column++) {
+            products_of(1, 1, b, dy, dy_vector, row, column);
         }
     }
 }
@@ -138,34 +250,5 @@ static void bias(const void *gradient, int64_t rows, int c, float *restrict dbia
     }
 }
 
-/* to[row][j] = from[row][index[j]] */
-static void gather(const void *source, int from_c, const int *index, float *to, int to_c,
-                   int64_t rows)
-{
-    const element *from = source;
-    for (int64_t row = 0; row < rows; row++, from += from_c, to += to_c) {
-        for (int j = 0; j < to_c; j++) {
-            to[j] = element_get(from[index[j]]);
-        }
-    }
-}
-
-/* sum[row][index[j]] += from[row][j] in float */
-static void scatter(const void *source, int from_c, const int *index, float *sum, int to_c,
-                    int64_t rows)
-{
-    const element *from = source;
-    for (int64_t row = 0; row < rows; row++, from += from_c, sum += to_c) {
-        for (int j = 0; j < from_c; j++) {
-            sum[index[j]] += element_get(from[j]);
-        }
-    }
-}
-
-const struct cask_depthwise_kernels KERNEL(depthwise) = {.pixel = pixel,
-                                                         .quad = quad,
-                                                         .weight_nine = weight_nine,
-                                                         .weight_one = weight_one,
-                                                         .bias = bias,
-                                                         .gather = gather,
-                                                         .scatter = scatter};
+const struct cask_depthwise_kernels KERNEL(depthwise) = {
+    .correlate = correlate, .products = products, .bias = bias};

@@ -4,12 +4,18 @@
 
 extern const struct cask_batchnorm_kernels KERNEL(batchnorm);
 extern const struct cask_activation_kernels KERNEL(activation);
+extern const struct cask_line_kernels KERNEL(lines);
 extern const struct cask_depthwise_kernels KERNEL(depthwise);
 extern const struct cask_elementwise_kernels KERNEL(elementwise);
 extern const struct cask_row_kernels KERNEL(rows);
 extern const struct cask_max_pool_kernels KERNEL(max_pool);
 extern const struct cask_outer_kernels KERNEL(outer);
 
-const struct cask_cpu_kernels KERNEL(kernels) = {
-    &KERNEL(batchnorm), &KERNEL(activation), &KERNEL(depthwise), &KERNEL(elementwise),
-    &KERNEL(rows),      &KERNEL(max_pool),   &KERNEL(outer)};
+const struct cask_cpu_kernels KERNEL(kernels) = {.batchnorm = &KERNEL(batchnorm),
+                                                 .activation = &KERNEL(activation),
+                                                 .lines = &KERNEL(lines),
+                                                 .depthwise = &KERNEL(depthwise),
+                                                 .elementwise = &KERNEL(elementwise),
+                                                 .rows = &KERNEL(rows),
+                                                 .max_pool = &KERNEL(max_pool),
+                                                 .outer = &KERNEL(outer)};

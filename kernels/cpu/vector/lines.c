@@ -1,0 +1,134 @@
+/* kernels/cpu/vector/lines.c - rows of pixels become lines of floats, behind their norm (lines.h).
+ *
+ * Channels are the outer loop, so that a norm's parameters stay in registers for a whole row. Such
+ * a walk is nothing that hardware would prefetch; so each access asks for the one that it stands
+ * for in the next row, which then comes while this row is worked on.
+ */
+#include "kernels/cpu/kernel_table.h"
+#include "kernels/cpu/vector/activate.h"
+#include "kernels/cpu/vector/some.h"
+
+INLINE void prefetch(const element *at, int64_t bytes)
+{
+    __builtin_prefetch((const char *)at + bytes);
+}
+
+/* Runs `body` for every vector of channels, `left` channels before the end; the compiler sees
+ * which of them are whole. */
+#define EACH_VECTOR(c, body)                                                                       \
+    {                                                                                              \
+        int j = 0;                                                                                 \
+        for (; j + LANES <= (c); j += LANES) {                                                     \
+            const int left = LANES;                                                                \
+            body                                                                                   \
+        }                                                                                          \
+        if (j < (c)) {                                                                             \
+            const int left = (c)-j;                                                                \
+            body                                                                                   \
+        }                                                                                          \
+    }
+
+static void widen(const void *source, const struct cask_line *line)
+{
+    const element *x = source;
+    const struct cask_line l = *line;
+    EACH_VECTOR(l.c, {
+        float *to = l.to + j / LANES * l.vector;
+        for (int i = 0; i < l.pixels; i++) {
+            const element *from = x + i * l.step + j;
+            vec_store_f32(to + (int64_t)i * LANES, load_some(from, left));
+            prefetch(from, l.ahead);
+        }
+    })
+}
+
+INLINE void apply_as(enum cask_activation activation, const struct cask_bn_block *bn,
+                     const element *x, const struct cask_line *line)
+{
+    const struct cask_line l = *line;
+    const float *slopes = activation == CASK_ACT_PRELU ? bn->slope : bn->shift;
+    EACH_VECTOR(l.c, {
+        float *to = l.to + j / LANES * l.vector;
+        const vec mean = load_some_f32(bn->mean + j, left);
+        const vec scale = load_some_f32(bn->scale + j, left);
+        const vec shift = load_some_f32(bn->shift + j, left);
+        const vec slope = load_some_f32(slopes + j, left);
+        for (int i = 0; i < l.pixels; i++) {
+            const element *from = x + i * l.step + j;
+            vec z = (load_some(from, left) - mean) * scale + shift;
+            vec_store_f32(to + (int64_t)i * LANES, activate_vec(activation, z, slope));
+            prefetch(from, l.ahead);
+        }
+    })
+}
+
+static void apply(const struct cask_bn_block *bn, const void *x, const struct cask_line *line)
+{
+    switch (bn->activation) {
+    case CASK_ACT_RELU:
+        apply_as(CASK_ACT_RELU, bn, x, line);
+        return;
+    case CASK_ACT_PRELU:
+        apply_as(CASK_ACT_PRELU, bn, x, line);
+        return;
+    default:
+        apply_as(CASK_ACT_NONE, bn, x, line);
+    }
+}
+
+/* scale * (dz - mean_dz - d * pull), as in batchnorm.c */
+INLINE void gradient_as(enum cask_activation activation, const struct cask_bn_block *bn,
+                        const element *x, const element *dy, const struct cask_line *line)
+{
+    const struct cask_line l = *line;
+    const float *slopes = activation == CASK_ACT_PRELU ? bn->slope : bn->shift;
+    EACH_VECTOR(l.c, {
+        float *to = l.to + j / LANES * l.vector;
+        const vec mean = load_some_f32(bn->mean + j, left);
+        const vec scale = load_some_f32(bn->scale + j, left);
+        const vec shift = load_some_f32(bn->shift + j, left);
+        const vec slope = load_some_f32(slopes + j, left);
+        const vec mean_dz = load_some_f32(bn->mean_dz + j, left);
+        const vec pull = load_some_f32(bn->pull + j, left);
+        for (int i = 0; i < l.pixels; i++) {
+            const int64_t at = i * l.step + j;
+            vec d = load_some(x + at, left) - mean;
+            vec dz = through_vec(activation, d * scale + shift, load_some(dy + at, left), slope);
+            vec_store_f32(to + (int64_t)i * LANES, scale * (dz - mean_dz - d * pull));
+            prefetch(x + at, l.ahead);
+            prefetch(dy + at, l.ahead);
+        }
+    })
+}
+
+static void gradient(const struct cask_bn_block *bn, const void *x, const void *dy,
+                     const struct cask_line *line)
+{
+    switch (bn->activation) {
+    case CASK_ACT_RELU:
+        gradient_as(CASK_ACT_RELU, bn, x, dy, line);
+        return;
+    case CASK_ACT_PRELU:
+        gradient_as(CASK_ACT_PRELU, bn, x, dy, line);
+        return;
+    default:
+        gradient_as(CASK_ACT_NONE, bn, x, dy, line);
+    }
+}
+
+static void reorder(const float *from, const int *order, const struct cask_line *line)
+{
+    for (int j = 0; j < line->c; j += LANES) {
+        const int count = line->c - j < LANES ? line->c - j : LANES;
+        float *restrict to = line->to + j / LANES * line->vector;
+        for (int64_t i = 0; i < (int64_t)line->pixels * LANES; i += LANES) {
+#pragma omp simd
+            for (int k = 0; k < count; k++) {
+                to[i + k] = from[i + order[j + k]];
+            }
+        }
+    }
+}
+
+const struct cask_line_kernels KERNEL(lines) = {
+    .widen = widen, .apply = apply, .gradient = gradient, .reorder = reorder};
