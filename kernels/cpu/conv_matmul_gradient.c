@@ -13,7 +13,11 @@
 #include "common/mem.h"
 #include "kernels/cpu/conv_matmul.h"
 
-enum { TILE_BYTES = 384 * 1024, CHUNK_BYTES = 256 * 1024, CHUNK_LEAST_ROWS = 64, TASKS = 16 };
+/* A 1x1 chunk is written and read several times over, so it should stay near the L1 cache. Gathered
+ * rows share input rows with the chunks beside them, so these are larger. A group's sum is set to
+ * zero, written, and read once more: that should be little beside its products. */
+enum { TILE_BYTES = 384 * 1024, CHUNK_BYTES = 64 * 1024, GATHERED_BYTES = 384 * 1024 };
+enum { CHUNK_LEAST_ROWS = 128, TASKS = 16, FEW_TASKS = 4, GROUP_LEAST_ROWS = 384 };
 
 static void choose_tiles(const struct cask_conv_desc *d, struct cask_matmul_gradient *g)
 {
@@ -24,14 +28,15 @@ static void choose_tiles(const struct cask_conv_desc *d, struct cask_matmul_grad
                                                            : 1;
     g->tiles = taps / g->tile_taps;
     int64_t columns = (int64_t)g->tile_taps * d->in_c + d->out_c + (g->data != NULL ? d->in_c : 0);
-    int64_t target = CHUNK_BYTES / (columns * (int64_t)cask_dtype_size(g->lowering.dtype));
+    int64_t target = (g->input_as_is ? CHUNK_BYTES : GATHERED_BYTES) /
+                     (columns * (int64_t)cask_dtype_size(g->lowering.dtype));
     target = target < CHUNK_LEAST_ROWS ? CHUNK_LEAST_ROWS : target;
     target = d->whole ? (g->rows + 1) / 2 : target;
     int64_t chunks = (g->rows + target - 1) / target;
+    int64_t most = g->rows / GROUP_LEAST_ROWS > FEW_TASKS ? g->rows / GROUP_LEAST_ROWS : FEW_TASKS;
+    most = most < chunks ? most : chunks;
     g->groups = g->tiles >= TASKS / 2 ? 1 : TASKS / g->tiles;
-    if (g->groups > chunks) {
-        g->groups = (int)chunks;
-    }
+    g->groups = g->groups < most ? g->groups : (int)most;
     chunks = (chunks + g->groups - 1) / g->groups * g->groups;
     g->chunk = (g->rows + chunks - 1) / chunks;
     g->chunk += g->chunk & 1; /* bf16 is multiplied in pairs of rows */
