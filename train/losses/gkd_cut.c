@@ -222,6 +222,7 @@ void gkd_cut_release(struct gkd *gkd)
                            gkd->undecided.count,
                            gkd->goals,
                            gkd->counts,
+                           gkd->ranges,
                            gkd->masses,
                            gkd->mass,
                            gkd->log_sum,
