@@ -225,8 +225,9 @@ struct cask_loader_options {
     int64_t begin, end; /* positions [begin, end); the last batch may be short unless drop_last */
     bool drop_last;
     /* true: batches are those of a training run. An epoch is floor(length / batch) of them, and the
-     * positions left over are passed by; begin and end are where a batch begins. So one loader reads
-     * on through all epochs, and the first batch of an epoch is decoded ahead like any other. */
+     * positions left over are passed by; begin and end are where a batch begins. So one loader
+     * reads on through all epochs, and the first batch of an epoch is decoded ahead like any other.
+     */
     bool whole_epochs;
     int threads; /* 0: one per CPU, at most 4 */
     int ahead;   /* batches decoded in advance; 0: 4 */
