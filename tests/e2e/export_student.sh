@@ -23,13 +23,17 @@ check() {
     $python "$here/export_student.py" "$@" || fail "$*"
 }
 
+# --- every kind of student
 check make "$work"
-for net in ir18 tface_ir18 tface_ir_se50 resnet18 mobilenetv3_large yakhyo_mobilenetv3_large mobilefacenet; do
+nets=$($python "$here/export_student.py" names)
+for net in $nets; do
     export_as --model "$work/$net.pth" --to onnx "$work/$net.onnx"
-    check onnx "$work" $net "$work/$net.onnx"
+    export_as --model "$work/$net.pth" --fp16 "$work/$net.half.onnx"
     export_as --model "$work/$net.pth" "$work/$net.again.pth"
-    check pth "$work" $net "$work/$net.again.pth"
+    # PyTorch's own export becomes a state_dict again
+    [ ! -e "$work/$net.torch.onnx" ] || export_as --net $net --model "$work/$net.torch.onnx" "$work/$net.torch.pth"
 done
+check every "$work"
 export_as --model "$work/ir18.pth" --to onnx --bn keep "$work/keep.onnx"
 check onnx "$work" ir18 "$work/keep.onnx"
 check graph "$work" ir18 "$work/keep.onnx" "Add:8 BatchNormalization:31 Conv:21 Flatten:1 Gemm:1 PRelu:9"
@@ -41,9 +45,11 @@ export_as --model "$work/mobilefacenet.pth" --fp16 --to pth "$work/half.pth"
 check pth "$work" mobilefacenet "$work/half.pth" fp16
 
 # --- as teachers
-"$bin/synth-faces" --out "$work/faces" --identities 3 --images 2 --size 112 >/dev/null 2>&1
+for size in 16 32 64 112; do
+    "$bin/synth-faces" --out "$work/faces.$size" --identities 3 --images 1 --size $size >/dev/null 2>&1
+done
 embed() {
-    "$bin/precompute" --teacher auto --weights "$1" --data "$work/faces" --out "$work/cache.$2" --batch 4 --precision fp32 \
+    "$bin/precompute" --teacher auto --weights "$1" --data "$work/faces.${3:-112}" --out "$work/cache.$2" --batch 4 --precision fp32 \
         >"$work/log" 2>&1 || fail "precompute $1"
     "$bin/cachetool" export "$work/cache.$2" --npz "$work/$2.npz" >/dev/null 2>"$work/log" || fail "export of $2"
 }
@@ -63,6 +69,15 @@ for net in mobilefacenet yakhyo_mobilenetv3_large resnet18; do
         check same "$work/$net.first.npz" "$work/second.npz" $([ "${file#half}" != "$file" ] && echo 0.9999 || echo 0.999999)
     done
 done
+
+# --- every kind of student is a teacher: three pictures, and their mirror images
+$python "$here/export_student.py" sizes >"$work/sizes"
+while read -r net size; do
+    rm -rf "$work/cache.first" "$work/cache.second"
+    embed "$work/$net.pth" first $size
+    embed "$work/$net.onnx" second $size
+    check same "$work/first.npz" "$work/second.npz" 0.999999
+done <"$work/sizes"
 
 # --- the network's pixels survive, and a graph of its own survives
 export_as --model "$work/ir18.pth" --pixels bgr:100:50 "$work/bgr.safetensors"

@@ -15,7 +15,7 @@ class Squeeze(nn.Module):
         self.fc2 = nn.Conv2d(channels // 16, channels, 1, bias=False)
 
     def forward(self, x):
-        return x * self.fc2(self.fc1(x.mean((2, 3), keepdim=True)).relu()).sigmoid()
+        return x * self.fc2(self.fc1(nn.functional.adaptive_avg_pool2d(x, 1)).relu()).sigmoid()
 
 
 def basic(inside, out, stride, middle):
@@ -123,7 +123,7 @@ class ResNet(nn.Module):
     def forward(self, x):
         x = self.maxpool(self.bn1(self.conv1(x)).relu())
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.bn_o2(self.fc(self.bn_o1(x).flatten(1))) if self.evolve else self.fc(x.mean((2, 3)))
+        return self.bn_o2(self.fc(self.bn_o1(x).flatten(1))) if self.evolve else self.fc(nn.functional.adaptive_avg_pool2d(x, 1).flatten(1))
 
 
 # kernel, expansion, out, squeezed, hard swish in the paper, stride
@@ -139,7 +139,7 @@ class LinearGate(nn.Module):
         self.fc = nn.Sequential(nn.Linear(channels, squeezed), nn.ReLU(), nn.Linear(squeezed, channels), nn.Hardsigmoid())
 
     def forward(self, x):
-        return x * self.fc(x.mean((2, 3)))[:, :, None, None]
+        return x * self.fc(nn.functional.adaptive_avg_pool2d(x, 1).flatten(1)).view(x.size(0), x.size(1), 1, 1)
 
 
 class CavafaceUnit(nn.Module):
@@ -198,7 +198,7 @@ class ConvGate(nn.Module):
         self.fc1, self.fc2 = nn.Conv2d(channels, squeezed, 1), nn.Conv2d(squeezed, channels, 1)
 
     def forward(self, x):
-        return x * nn.functional.hardsigmoid(self.fc2(self.fc1(x.mean((2, 3), keepdim=True)).relu()))
+        return x * nn.functional.hardsigmoid(self.fc2(self.fc1(nn.functional.adaptive_avg_pool2d(x, 1)).relu()))
 
 
 class YakhyoUnit(nn.Module):
@@ -275,7 +275,7 @@ class TorchvisionV3(nn.Module):
         self.classifier = nn.Sequential(nn.Linear(960, 1280), nn.Hardswish(), nn.Dropout(0.0), nn.Linear(1280, 512))
 
     def forward(self, x):
-        return self.classifier(self.features(x).mean((2, 3)))
+        return self.classifier(nn.functional.adaptive_avg_pool2d(self.features(x), 1).flatten(1))
 
 
 class XiaoccerUnit(nn.Module):
