@@ -93,6 +93,7 @@ def check_model(name, file, dimension):
     try:
         import onnx as format
     except ImportError:
+        print("%s: not seen by onnx.checker, as python3-onnx is not installed" % name)
         return
     model = format.load(file)
     format.checker.check_model(model, full_check=True)
