@@ -2,6 +2,7 @@
  *
  *     bench_losses [--batch 128] [--classes 85742] [--dim 512] [--net mobilefacenet] [--only TEXT]
  *     bench_losses --part classes | batch | k    how time and memory grow
+ *     bench_losses --part classes --least-classes 2000000 --classes 2000000 --rounds 1
  *
  * Part "losses": every loss beside the head's three matrix products, and the ratio (step with the
  * loss) / (step without) for a training step of --net; --net none leaves the network out. The other
@@ -21,12 +22,12 @@
 #include "models/models.h"
 #include "train/criterion.h"
 
-enum { SECTIONS = 96, LEAST_STEPS = 4, MOST_STEPS = 40, MOST_CASES = 24 };
+enum { SECTIONS = 96, LEAST_STEPS = 3, MOST_STEPS = 40, MOST_CASES = 24 };
 enum part { LOSSES, CLASSES, BATCH, K };
 
 struct options {
     int part, precision;
-    int64_t batch, classes, dim, threads;
+    int64_t batch, classes, least_classes, dim, threads, rounds;
     double seconds, keep_mb;
     const char *net, *only, *csv;
 };
@@ -39,6 +40,8 @@ static const struct cask_config_row rows[] = {
     {"batch", CASK_CONFIG_INT, ROW(batch), "128", 1, 65536, NULL, "N", "images in a step"},
     {"classes", CASK_CONFIG_INT, ROW(classes), "85742", 1, 1e8, NULL, "N",
      "classes; part classes: the most of them"},
+    {"least_classes", CASK_CONFIG_INT, ROW(least_classes), "1", 1, 1e8, NULL, "N",
+     "part classes: the least of them"},
     {"dim", CASK_CONFIG_INT, ROW(dim), "512", 1, 65536, NULL, "N", "embedding of both nets"},
     {"net", CASK_CONFIG_TEXT, ROW(net), "mobilefacenet", 0, 0, NULL, "NAME",
      "student beside which it is put, or none"},
@@ -48,6 +51,7 @@ static const struct cask_config_row rows[] = {
     {"threads", CASK_CONFIG_INT, ROW(threads), "0", 0, 1024, NULL, "N", "0: all CPUs"},
     {"keep_mb", CASK_CONFIG_REAL, ROW(keep_mb), "96", 0, 1e9, NULL, "MB", "head.keep_mb"},
     {"seconds", CASK_CONFIG_REAL, ROW(seconds), "1", 0, 100, NULL, "S", "for each measurement"},
+    {"rounds", CASK_CONFIG_INT, ROW(rounds), "2", 1, 100, NULL, "N", "through all cases"},
     {"csv", CASK_CONFIG_TEXT, ROW(csv), "", 0, 0, NULL, "FILE", "append results"},
 };
 
@@ -351,14 +355,14 @@ done:
     return st;
 }
 
-/* Measures and reports a table of cases, the first of them the head alone. Twice through, so that
- * a slow minute of the machine falls on all of them. */
+/* Measures and reports a table of cases, the first of them the head alone. More than once through,
+ * so that a slow minute of the machine falls on all of them. */
 static enum cask_status run_cases(struct bench *b, const char *const (*cases)[4], size_t count,
                                   struct cask_error *err)
 {
     struct measured best[MOST_CASES], m;
     enum cask_status st = CASK_OK;
-    for (size_t i = 0; i < 2 * count; i++) {
+    for (size_t i = 0; i < (size_t)b->options->rounds * count; i++) {
         struct measured *to = &best[i % count];
         CASK_TRY(run(b, cases[i % count], &m, err));
         *to = i >= count && to->seconds < m.seconds ? *to : m;
@@ -447,7 +451,7 @@ static enum cask_status part_growth(struct bench *b, struct cask_error *err)
     const struct options *o = b->options;
     enum cask_status st = CASK_OK;
     for (size_t i = 0; i < 6; i++) {
-        if (o->part == CLASSES && classes[i] <= o->classes) {
+        if (o->part == CLASSES && classes[i] <= o->classes && classes[i] >= o->least_classes) {
             CASK_TRY(head_kd_gkd(b, o->batch, classes[i], 0, err));
         } else if (o->part == BATCH) {
             CASK_TRY(head_kd_gkd(b, batches[i], o->classes, 0, err));

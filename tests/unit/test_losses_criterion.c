@@ -483,15 +483,18 @@ static void test_learns(void **state)
     made_close(&made);
 }
 
-/* Issue of size: at two million classes a step adds less than half a B x C matrix to the cosines.
- */
+/* At two million classes a step adds less than half a B x C matrix to the cosines, and where these
+ * are not kept there is no matrix of that size at all: the norms of the class rows are an eighth of
+ * one here. */
 static void test_memory_of_many_classes(void **state)
 {
     (void)state;
     static const char *const sets[][4] = {
         {"loss.kd.weight=1", NULL},
         {"loss.kd.weight=1", "loss.dkd.weight=1", "loss.gkd.weight=1", NULL},
+        {"head.keep_mb=0", "loss.kd.weight=1", "loss.gkd.weight=1", NULL},
     };
+    static const double limits[] = {1.5, 1.5, 0.25};
     for (size_t s = 0; s < sizeof sets / sizeof *sets; s++) {
         struct cask_criterion_config *settings;
         struct cask_config *config;
@@ -533,7 +536,7 @@ static void test_memory_of_many_classes(void **state)
         api->bytes(engine, &step_bytes);
         print_message("%d class losses: %.2f of the B x C cosines\n", count,
                       (double)step_bytes / (8 * 2e6 * sizeof(float)));
-        assert_true((double)step_bytes < 1.5 * 8 * 2e6 * sizeof(float));
+        assert_true((double)step_bytes < limits[s] * 8 * 2e6 * sizeof(float));
         api->free(engine);
         cask_device_close(device);
         cask_config_free(config);

@@ -125,6 +125,7 @@ static const char *const losses[][4] = {
     {"head.kind=curricularface", "loss.kd.weight=1", "loss.pwr.weight=1"},
     {"loss.gkd.weight=0.1", "loss.dkd.weight=0.1"},
     {"loss.gkd.weight=1", "loss.gkd.selection=batch", "loss.gkd_teacher.weight=1"},
+    {"loss.gkd.weight=1", "loss.gkd.variant=paper", "loss.gkd.lambda_secondary=1"},
     {"head.weight=0", "loss.embedding.weight=1"}, /* decay and momentum alone move W */
 };
 

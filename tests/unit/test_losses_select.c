@@ -98,8 +98,8 @@ static int find_cut(const struct row *row, struct goal *goal, double factor, int
             real range[2] = {INFINITY, -INFINITY};
             for (int64_t r = 0; r < n; r++) {
                 const struct tally tally = {counts[r % THREADS], range, masses[r % THREADS]};
-                window_look(window, row->x + runs[r][0], (int)(runs[r][1] - runs[r][0]), runs[r][0],
-                            &tally);
+                const struct look look = {window, row->x + runs[r][0], -1, tally};
+                window_look(&look, 1, (int)(runs[r][1] - runs[r][0]), runs[r][0]);
             }
             for (int b = 0; b < BINS; b++) {
                 counts[0][b] += counts[1][b] + counts[2][b];

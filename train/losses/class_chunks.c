@@ -166,6 +166,11 @@ static void add_sums(const struct pass *pass, const struct chunk *chunk, struct 
 {
     const struct cask_engine *engine = pass->engine;
     const struct classes *k = &engine->classes;
+    for (int r = 0; r < engine->rule_count; r++) {
+        if (watches(pass, engine->rules[r])) {
+            engine->rules[r]->watch(engine->rules[r], k, chunk, thread);
+        }
+    }
     for (int64_t i = 0; i < k->batch; i++) {
         if (pass->stage == SUM && k->cross_entropy) {
             ce_add(k, i, chunk, &lane->ce[i]);
@@ -174,8 +179,6 @@ static void add_sums(const struct pass *pass, const struct chunk *chunk, struct 
             struct two_group *rule = engine->rules[r];
             if (takes_part(pass, rule)) {
                 two_group_add(rule, k, i, chunk, &lane->sums[r * engine->facts.batch + i]);
-            } else if (watches(pass, rule)) {
-                rule->watch(rule, k, i, chunk, thread);
             }
         }
     }

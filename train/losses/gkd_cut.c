@@ -70,36 +70,54 @@ static void start(struct two_group *rule, const struct classes *classes)
     }
 }
 
-static void watch_run(const struct gkd *gkd, const struct classes *classes, int64_t row,
-                      const struct chunk *chunk, int from, int to, int thread)
+static int label_in(const struct classes *classes, int64_t row, const struct chunk *chunk)
 {
-    const real *x = chunk->x + row * chunk->stride + from;
-    const int64_t first = chunk->first + from;
-    if (gkd->phase == WEIGHING) {
-        rows_add_exp(x, to - from, selection_factor(gkd, classes), gkd->goals[row].top,
-                     gkd->log_sum[row], 1, gkd->mass + first);
-    } else {
-        const struct tally tally = tally_of(gkd, row, thread);
-        window_look(&gkd->undecided.windows[row], x, to - from, first, &tally);
+    const struct label *label = &classes->labels[row];
+    const int64_t at = label->known ? (int64_t)label->at - chunk->first : -1;
+    return at >= 0 && at < chunk->width ? (int)at : -1;
+}
+
+static void count_rows(const struct gkd *gkd, const struct classes *classes,
+                       const struct chunk *chunk, int thread)
+{
+    for (int64_t first = 0; first < classes->batch; first += LOOK_ROWS) {
+        struct look rows[LOOK_ROWS];
+        int n = 0;
+        for (int64_t row = first; row < classes->batch && n < LOOK_ROWS; row++) {
+            rows[n++] = (struct look){.window = &gkd->undecided.windows[row],
+                                      .x = chunk->x + row * chunk->stride,
+                                      .skip = label_in(classes, row, chunk),
+                                      .tally = tally_of(gkd, row, thread)};
+        }
+        window_look(rows, n, chunk->width, chunk->first);
     }
 }
 
-static void watch(struct two_group *rule, const struct classes *classes, int64_t row,
-                  const struct chunk *chunk, int thread)
+static void weigh_row(const struct gkd *gkd, const struct classes *classes, int64_t row,
+                      const struct chunk *chunk)
+{
+    const double factor = selection_factor(gkd, classes);
+    const double top = gkd->goals[row].top, log_sum = gkd->log_sum[row];
+    const int at = label_in(classes, row, chunk);
+    real *mass = gkd->mass + chunk->first;
+    const real kept = at >= 0 ? mass[at] : 0;
+    rows_add_exp(chunk->x + row * chunk->stride, chunk->width, factor, top, log_sum, 1, mass);
+    if (at >= 0) {
+        const double value = label_value(gkd, &classes->labels[row]);
+        mass[at] = kept + (real)exp((value - top) * factor - log_sum);
+    }
+}
+
+static void watch(struct two_group *rule, const struct classes *classes, const struct chunk *chunk,
+                  int thread)
 {
     const struct gkd *gkd = (const struct gkd *)rule;
-    const struct label *label = &classes->labels[row];
-    const int64_t at = label->known ? (int64_t)label->at - chunk->first : -1;
-    if (at < 0 || at >= chunk->width) {
-        watch_run(gkd, classes, row, chunk, 0, chunk->width, thread);
+    if (gkd->phase != WEIGHING) {
+        count_rows(gkd, classes, chunk, thread);
         return;
     }
-    watch_run(gkd, classes, row, chunk, 0, (int)at, thread);
-    watch_run(gkd, classes, row, chunk, (int)at + 1, chunk->width, thread);
-    if (gkd->phase == WEIGHING) {
-        gkd->mass[label->at] += (real)exp((label_value(gkd, label) - gkd->goals[row].top) *
-                                              selection_factor(gkd, classes) -
-                                          gkd->log_sum[row]);
+    for (int64_t row = 0; row < classes->batch; row++) {
+        weigh_row(gkd, classes, row, chunk);
     }
 }
 

@@ -59,10 +59,9 @@ struct state {
     int64_t *count;         /* [threads][batch] */
 };
 
-static void watch(struct two_group *rule, const struct classes *classes, int64_t row,
-                  const struct chunk *chunk, int thread)
+static void watch_row(const struct state *state, const struct classes *classes, int64_t row,
+                      const struct chunk *chunk, int thread)
 {
-    const struct state *state = (const struct state *)rule;
     const struct label *label = &classes->labels[row];
     const real *y = chunk->y + row * chunk->stride;
     const int64_t k = state->k - (state->force_label && label->known);
@@ -73,6 +72,14 @@ static void watch(struct two_group *rule, const struct classes *classes, int64_t
         if (j != at && y[j] > REAL_FLOOR && (*count < k || (k > 0 && y[j] >= kept[0].value))) {
             rank_keep(kept, count, k, (struct candidate){y[j], (uint32_t)(chunk->first + j), 0});
         }
+    }
+}
+
+static void watch(struct two_group *rule, const struct classes *classes, const struct chunk *chunk,
+                  int thread)
+{
+    for (int64_t row = 0; row < classes->batch; row++) {
+        watch_row((const struct state *)rule, classes, row, chunk, thread);
     }
 }
 

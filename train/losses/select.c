@@ -80,7 +80,8 @@ static void find(const real *x, int64_t count, struct goal *goal, struct candida
             real range[2] = {(real)INFINITY, (real)-INFINITY};
             const struct tally tally = {counts, range, goal->by_mass ? masses : NULL};
             for (int64_t j = 0; j < count; j += TILE) {
-                window_look(window, x + j, (int)(count - j < TILE ? count - j : TILE), j, &tally);
+                const struct look look = {window, x + j, -1, tally};
+                window_look(&look, 1, (int)(count - j < TILE ? count - j : TILE), j);
             }
             window_narrow(window, goal, &tally, room);
         }

@@ -83,12 +83,12 @@ struct two_group {
     enum index_set set;
     enum tail_rule tail;
     bool by_teacher; /* SET_CUT: the cut is on the teacher's values, not on the student's */
-    /* SET_CUT: how the cuts are found. `watch` sees every chunk of a row in the first pass and in
+    /* SET_CUT: how the cuts are found. `watch` sees every chunk in the first pass and in
      * passes of its own as long as `select`, called behind each, says so; `select` fills
      * rows[i].cut. */
     void (*start)(struct two_group *rule, const struct classes *classes); /* NULL */
-    void (*watch)(struct two_group *rule, const struct classes *classes, int64_t row,
-                  const struct chunk *chunk, int thread);
+    void (*watch)(struct two_group *rule, const struct classes *classes, const struct chunk *chunk,
+                  int thread);
     bool (*select)(struct two_group *rule, const struct classes *classes);
     /* Decides about what the second pass put aside; true: select once more. NULL: nothing was. */
     bool (*settle)(struct two_group *rule, const struct classes *classes);

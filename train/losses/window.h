@@ -54,6 +54,16 @@ struct tally {
                        masses do not matter */
 };
 
+/* Several rows are looked at side by side: a counter waits for its own last increment, and not for
+ * those of other rows. */
+enum { LOOK_ROWS = 4 };
+struct look {
+    const struct window *window;
+    const real *x;
+    int skip; /* entry that does not count; -1: none */
+    struct tally tally;
+};
+
 #define window_open NAME(cask_window_open)
 #define window_look NAME(cask_window_look)
 #define window_total NAME(cask_window_total)
@@ -62,9 +72,8 @@ struct tally {
 
 /* All of a row: `count` entries from `lowest` to `highest`. */
 void window_open(struct window *window, real lowest, real highest, int64_t count, double factor);
-/* Counts entries x, at most TILE of them, of indexes from `index` on. */
-void window_look(const struct window *window, const real *x, int count, int64_t index,
-                 const struct tally *tally);
+/* Counts `count` entries, at most TILE, of indexes from `index` on, of up to LOOK_ROWS rows. */
+void window_look(const struct look *rows, int row_count, int count, int64_t index);
 /* Mass of a row after its first look, label included; sets goal->top. */
 double window_total(const struct window *window, struct goal *goal, const struct tally *tally);
 /* Shrinks the window by what was counted. `room`: entries that may be gathered. */
