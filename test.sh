@@ -8,7 +8,7 @@ cd "$(dirname "$0")"
 # What the build needs, what the tests need, and why: docs/dependencies.md
 build_packages="gcc libc6-dev cmake ninja-build pkg-config libyaml-dev libjansson-dev libmd-dev libxxhash-dev
  zlib1g-dev liblz4-dev libturbojpeg0-dev libpng-dev libprotobuf-c-dev protobuf-c-compiler libhdf5-dev libdnnl-dev"
-test_packages="libcmocka-dev clang-format-14 git python3 python3-numpy python3-h5py python3-hdf5plugin hdf5-filter-plugin python3-torch python3-opencv
+test_packages="libcmocka-dev clang-format-14 valgrind git python3 python3-numpy python3-h5py python3-hdf5plugin hdf5-filter-plugin python3-torch python3-opencv
  python3-sklearn gnuplot-nox chromium"
 
 install_missing() {
