@@ -55,7 +55,7 @@ INLINE void store(int many, const struct cask_depthwise_block *b, const struct r
         } else {
             put(y, sum[q], b->c - j, to->accumulate);
         }
-        __builtin_prefetch((const char *)y + to->ahead, 1);
+        __builtin_prefetch((const char *)y + to->ahead, 1, 2);
     }
 }
 

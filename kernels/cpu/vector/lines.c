@@ -2,7 +2,8 @@
  *
  * Channels are the outer loop, so that a norm's parameters stay in registers for a whole row. Such
  * a walk is nothing that hardware would prefetch; so each access asks for the one that it stands
- * for in the next row, which then comes while this row is worked on.
+ * for in the next row, which then comes while this row is worked on. It comes as far as the second
+ * cache: the first is full of lines, and has few places for what is on its way.
  */
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/vector/activate.h"
@@ -10,7 +11,7 @@
 
 INLINE void prefetch(const element *at, int64_t bytes)
 {
-    __builtin_prefetch((const char *)at + bytes);
+    __builtin_prefetch((const char *)at + bytes, 0, 2);
 }
 
 /* Runs `body` for every vector of channels, `left` channels before the end; the compiler sees
