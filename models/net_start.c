@@ -261,11 +261,11 @@ static enum cask_status refuse(const struct cask_graph *network, const struct ca
                  other, embedding, width, height,
                  strcmp(other, network->name) == 0 ? "set these" : "name that network");
     }
-    return cask_error_set(
-        err, CASK_ERR_MISMATCH,
-        "this ONNX graph is not a %s with embedding %d for pictures of %d x %d%s%s", network->name,
-        cask_graph_embedding(network), cask_graph_input_width(network),
-        cask_graph_input_height(network), text, hint);
+    return cask_error_set(err, CASK_ERR_MISMATCH,
+                          "this ONNX graph is not %s with embedding %d for pictures of %d x %d%s%s",
+                          network->name, cask_graph_embedding(network),
+                          cask_graph_input_width(network), cask_graph_input_height(network), text,
+                          hint);
 }
 
 static enum cask_status start_from_graph(struct cask_net *net, struct cask_net *source,

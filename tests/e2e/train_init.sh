@@ -60,7 +60,7 @@ refused 3 "student.init|output_layer.linear.weight (expected 128x512, found 64x5
 refused 3 "these are not weights of ir18|missing: conv1.weight|unknown: conv1.conv.weight|looks like \"mobilefacenet\"" \
     "$bin/train-student" --data "$work/faces" --out "$work/y" --set student.input=32 --set student.net=ir18 \
     --set "student.init=$work/first.pth" --set train.batch=16
-refused 3 "student.init|first.onnx: this ONNX graph is not a mbf|found conv conv1.conv|is a \"mobilefacenet\" with embedding 64" \
+refused 3 "student.init|first.onnx: this ONNX graph is not mbf|found conv conv1.conv|is a \"mobilefacenet\" with embedding 64" \
     "$bin/train-student" --data "$work/faces" --out "$work/z" --set student.input=32 --set student.net=mbf \
     --set "student.init=$work/first.onnx" --set train.batch=16
 

@@ -159,7 +159,7 @@ static void faceplugin_onnx(void **state)
     assert_close(sum, -3.1126451, 2e-5);
     cask_plan_free(plan);
     cask_model_close(&model);
-    assert_refused(CASK_ERR_USAGE, "is an ONNX graph",
+    assert_refused(CASK_ERR_MISMATCH, "The file is a \"mobilefacenet\"",
                    cask_model_open(device, "ir50", weights_path("faceplugin_fr_feature.onnx"),
                                    &preprocess, &known, &model, &err));
     cask_device_close(device);

@@ -175,7 +175,7 @@ static void check_refusal(struct cask_device *device, const char *name,
     struct cask_start start = {0};
     assert_ok(cask_graph_build(name, options, &graph, &err));
     assert_ok(cask_net_create(graph, device, false, &net, &err));
-    assert_refused(CASK_ERR_MISMATCH, "file.onnx: this ONNX graph is not a ",
+    assert_refused(CASK_ERR_MISMATCH, "file.onnx: this ONNX graph is not ",
                    cask_net_start(net, in_folder("file.onnx"), &start, &err));
     for (; *texts != NULL; texts++) {
         if (strstr(err.message, *texts) == NULL) {
