@@ -204,7 +204,7 @@ static void what_does_not_fit_is_told(void **state)
     check_refusal(
         device, "mobilefacenet", &wide,
         (const char *[]){
-            "not a mobilefacenet with embedding 512",
+            "not mobilefacenet with embedding 512",
             "expected linear output_layer.linear, 512 x 1 x 1 to 512", "512 x 1 x 1 to 64",
             "is a \"mobilefacenet\" with embedding 64 for pictures of 32 x 32: set these", NULL});
     check_refusal(device, "mobilefacenet", &large,
