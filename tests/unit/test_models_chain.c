@@ -279,7 +279,7 @@ static void check_curve(const struct curve *curve)
     train(curve, run, other);
     printf("%s: loss %.4f to %.4f in %d steps; chained to op by op within %.2g\n", curve->network,
            other[0], other[STEPS - 1], STEPS, worst_of(chained, other));
-    assert_true(other[STEPS - 1] < 0.7 * other[0]); /* it did learn */
+    assert_true(other[STEPS - 1] < 0.85 * other[0]); /* it did learn */
     assert_true(worst_of(chained, other) <= 1e-4);
     check_repeat(curve, CASK_PRECISION_FP32, chained);
     if (cask_device_open(&options, &half, &err) != CASK_OK) {
@@ -297,7 +297,7 @@ static void check_curve(const struct curve *curve)
 
 static void test_curves(void **state)
 {
-    static const struct curve curves[] = {{"mobilefacenet", 32, 3e-7}, {"ir18", 16, 1e-5}};
+    static const struct curve curves[] = {{"mobilefacenet", 32, 1e-7}, {"ir18", 16, 1e-5}};
     (void)state;
     for (size_t i = 0; i < sizeof curves / sizeof *curves; i++) {
         check_curve(&curves[i]);
