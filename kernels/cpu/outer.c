@@ -3,6 +3,10 @@
 
 #include "kernels/cpu/onednn.h"
 
+/* Every tile of the sum walks all rows of a chunk: they must stay in an L2 cache. oneDNN cuts the
+ * rows of larger chunks itself. */
+enum { CACHE = 1024 * 1024 };
+
 static int padded(int c)
 {
     return (c + 15) / 16 * 16;
@@ -18,8 +22,8 @@ enum cask_status cask_outer_open(struct cask_cpu *cpu, int m, int n, int64_t chu
                                  struct cask_outer *o, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    bool own = cpu->isa == CASK_ISA_AVX512;
     *o = (struct cask_outer){.cpu = cpu, .m = m, .n = n, .width = n, .chunk = chunk};
+    bool own = cpu->isa == CASK_ISA_AVX512 && packed_bytes(o, m) + packed_bytes(o, n) <= CACHE;
     if (own) {
         o->own = cask_cpu_kernels_of(cpu, cpu->dtype);
         o->width = padded(n);
