@@ -64,7 +64,7 @@ done >"$work/list.txt"
 $precompute --data "$work/list.txt" --out "$work/cache_list" >/dev/null 2>"$work/log" || { cat "$work/log"; fail "precompute of a mixed list"; }
 for losses in "kd embedding" "gkd pwr" "dkd sp"; do
     set -- $losses
-    $train --cache "$work/cache_list" --set loss.$1.weight=1 --set loss.$2.weight=1 --out "$work/mixed_$1" >"$work/log" 2>&1 ||
+    $train --cache "$work/cache_list" --set loss.$1.weight=1 --set loss.$2.weight=200 --set train.epochs=4 --out "$work/mixed_$1" >"$work/log" 2>&1 ||
         { cat "$work/log"; fail "loss.$1 and loss.$2 on a mixed list"; }
 done
 learns "$work/mixed_kd" embedding
