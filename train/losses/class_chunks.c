@@ -37,6 +37,20 @@ static const real *class_rows(const struct pass *pass, int64_t first)
            first * engine->facts.dim;
 }
 
+/* While exponentials keep the core busy, memory brings what the next product reads: part i of n of
+ * `count` numbers, into the second cache. */
+static void fetch(const real *rows, int64_t count, int64_t i, int64_t n)
+{
+    if (rows == NULL) {
+        return;
+    }
+    const char *from = (const char *)(rows + count * i / n);
+    const char *end = (const char *)(rows + count * (i + 1) / n);
+    for (; from < end; from += 64) {
+        __builtin_prefetch(from, 0, 2);
+    }
+}
+
 static void column_norms(struct cask_engine *engine, const struct chunk *chunk)
 {
     const int64_t dim = engine->facts.dim;
@@ -161,17 +175,35 @@ static bool needs_teacher(const struct pass *pass)
     return false;
 }
 
+/* Rows that the lane's next chunk begins with; NULL: there are none. */
+static const real *next_rows(const struct pass *pass, const struct chunk *chunk, int64_t *count)
+{
+    const struct cask_engine *engine = pass->engine;
+    const int64_t next = chunk->number + engine->lane_count, first = next * engine->x.width;
+    const bool student = next >= engine->x.kept || !engine->x.known;
+    const int64_t dim = student ? engine->facts.dim : engine->teacher.dim;
+    if (next >= engine->x.chunks || pass->input->logits != NULL ||
+        (!student && (engine->teacher.kind != TEACHER_CENTERS || engine->y.known))) {
+        return NULL;
+    }
+    *count = chunk_width(&engine->x, next) * dim;
+    return student ? class_rows(pass, first) : engine->teacher.centers + first * dim;
+}
+
 static void add_sums(const struct pass *pass, const struct chunk *chunk, struct lane *lane,
                      int thread)
 {
     const struct cask_engine *engine = pass->engine;
     const struct classes *k = &engine->classes;
+    int64_t next_count = 0;
+    const real *next = next_rows(pass, chunk, &next_count);
     for (int r = 0; r < engine->rule_count; r++) {
         if (watches(pass, engine->rules[r])) {
             engine->rules[r]->watch(engine->rules[r], k, chunk, thread);
         }
     }
     for (int64_t i = 0; i < k->batch; i++) {
+        fetch(next, next_count, i, k->batch);
         if (pass->stage == SUM && k->cross_entropy) {
             ce_add(k, i, chunk, &lane->ce[i]);
         }
@@ -206,7 +238,11 @@ static void gradient_rows(const struct pass *pass, const struct chunk *chunk, re
 {
     const struct cask_engine *engine = pass->engine;
     const struct classes *k = &engine->classes;
+    const bool product = pass->input->logits == NULL;
+    const real *rows = product ? class_rows(pass, chunk->first) : NULL;
+    const int64_t row_count = product ? (int64_t)chunk->width * engine->facts.dim : 0;
     for (int64_t i = 0; i < k->batch; i++) {
+        fetch(rows, row_count, i, k->batch);
         real *g = gradient + i * chunk->stride;
         memset(g, 0, (size_t)chunk->width * sizeof *g);
         if (k->cross_entropy && (pass->mask & 1)) {
