@@ -130,15 +130,16 @@ static enum cask_status reserve(struct cask_conv *conv, struct cask_error *err)
     struct cask_cpu *cpu = conv->cpu;
     const size_t blocks = (size_t)dw->blocks;
     const size_t rows = (size_t)larger(dw->inputs, dw->outputs) * (size_t)d->kernel_h;
-    CASK_TRY(cask_cpu_reserve(
-        cpu, cpu->block_scratch,
-        rows * sizeof(struct cask_depthwise_row) + 2 * blocks * sizeof(struct cask_lines), err));
+    CASK_TRY(cask_cpu_reserve(cpu, cpu->block_scratch,
+                              rows * sizeof(struct cask_depthwise_row) +
+                                  2 * blocks * sizeof(struct cask_line_ring),
+                              err));
     CASK_TRY(cask_cpu_reserve(cpu, cpu->read_scratch,
-                              blocks * (size_t)cask_lines_floats(&dw->x) * sizeof(float), err));
+                              blocks * (size_t)cask_line_ring_floats(&dw->x) * sizeof(float), err));
     if (!d->inference) {
         size_t partials = (size_t)dw->images * (size_t)cask_depthwise_weights(conv) * sizeof(float);
         CASK_TRY(cask_cpu_reserve(cpu, cpu->gradient_scratch,
-                                  blocks * (size_t)cask_lines_floats(&dw->dy) * sizeof(float),
+                                  blocks * (size_t)cask_line_ring_floats(&dw->dy) * sizeof(float),
                                   err));
         if (cask_scratch_take(&cpu->shared, partials) == NULL) {
             CASK_TRY(cask_error_memory(err, partials, "gradients of weights"));

@@ -9,14 +9,14 @@
 
 /* A thread's lines of all blocks, and room for a list of kernel rows. */
 struct workplace {
-    struct cask_lines *x, *dy; /* [blocks] */
+    struct cask_line_ring *x, *dy; /* [blocks] */
     struct cask_depthwise_row *rows;
 };
 
 static struct workplace workplace_of(const struct cask_conv *conv, int thread)
 {
     const struct cask_depthwise *dw = conv->state;
-    struct cask_lines *lines = conv->cpu->block_scratch[thread].data;
+    struct cask_line_ring *lines = conv->cpu->block_scratch[thread].data;
     return (struct workplace){lines, lines + dw->blocks,
                               (struct cask_depthwise_row *)(lines + 2 * dw->blocks)};
 }
@@ -36,16 +36,17 @@ static int count_of(const struct cask_conv *conv, int b, int each)
 
 static void open_lines(const struct cask_conv *conv, const struct cask_line_shape *shape,
                        const struct cask_source *source, int each, int ordered_each, void *room,
-                       struct cask_lines *lines)
+                       struct cask_line_ring *lines)
 {
     const struct cask_depthwise *dw = conv->state;
     for (int b = 0; b < dw->blocks; b++) {
-        lines[b] = (struct cask_lines){.shape = shape,
-                                       .source = source,
-                                       .first = first_of(dw, b, each),
-                                       .c = count_of(conv, b, each),
-                                       .ordered_c = count_of(conv, b, ordered_each),
-                                       .room = (float *)room + b * cask_lines_floats(shape)};
+        lines[b] =
+            (struct cask_line_ring){.shape = shape,
+                                    .source = source,
+                                    .first = first_of(dw, b, each),
+                                    .c = count_of(conv, b, each),
+                                    .ordered_c = count_of(conv, b, ordered_each),
+                                    .room = (float *)room + b * cask_line_ring_floats(shape)};
     }
 }
 
@@ -70,7 +71,7 @@ static struct cask_depthwise_block rows_seen(const struct cask_conv *conv, int b
         for (int kh = begin; kh < end; kh++) {
             int64_t row = ((int64_t)round * d->kernel_h + kh) * d->kernel_w * filled + first;
             at->rows[block.row_count++] = (struct cask_depthwise_row){
-                cask_lines_at(&at->x[b], round, top + kh), dw->weight + row,
+                cask_line_ring_at(&at->x[b], round, top + kh), dw->weight + row,
                 partial != NULL ? partial + row : NULL};
         }
     }
@@ -119,7 +120,7 @@ static void forward_band(void *user, int64_t index, int thread)
     open_lines(conv, &dw->x, run->x, dw->inputs, dw->outputs, conv->cpu->read_scratch[thread].data,
                at.x);
     for (int b = 0; b < dw->blocks; b++) {
-        cask_lines_begin(&at.x[b], image, seen > 0 ? seen : 0);
+        cask_line_ring_begin(&at.x[b], image, seen > 0 ? seen : 0);
     }
     for (int oh = begin; oh < end; oh += dw->turn) {
         const int stop = oh + dw->turn < end ? oh + dw->turn : end;
@@ -184,7 +185,7 @@ static struct cask_depthwise_block rows_behind(const struct cask_conv *conv, int
             if (h + d->pad_top >= kh && oh < conv->out_h) {
                 int64_t tap = ((int64_t)round * d->kernel_h + kh) * d->kernel_w + phase->before;
                 at->rows[block.row_count++] = (struct cask_depthwise_row){
-                    cask_lines_at(&at->dy[b], round, oh) +
+                    cask_line_ring_at(&at->dy[b], round, oh) +
                         (int64_t)(dw->dy.left + phase->column) * CASK_LINE_PIXEL,
                     dw->transposed + tap * filled + first_of(dw, b, dw->inputs), NULL};
             }
@@ -230,10 +231,10 @@ static void backward_block(const struct backward_run *run, const struct workplac
     const struct cask_depthwise *dw = conv->state;
     const int64_t image = at->dy[b].image;
     for (int oh = begin; oh < end; oh++) {
-        (void)cask_lines_at(&at->dy[b], 0, oh);
+        (void)cask_line_ring_at(&at->dy[b], 0, oh);
         if (run->what->dweight != NULL) {
             const struct cask_depthwise_block block = rows_seen(conv, b, at, oh, partial);
-            run->what->dy->kernels->depthwise->products(&block, cask_lines_last(&at->dy[b]),
+            run->what->dy->kernels->depthwise->products(&block, cask_line_ring_last(&at->dy[b]),
                                                         cask_line_vector(&dw->dy));
         }
         for (int h = oh > 0 ? rows_ready(conv, oh - 1) : 0;
@@ -250,8 +251,8 @@ static void backward_image(const struct backward_run *run, const struct workplac
     const struct cask_conv_desc *d = &conv->desc;
     const struct cask_depthwise *dw = conv->state;
     for (int b = 0; b < dw->blocks; b++) {
-        cask_lines_begin(&at->x[b], image, 0);
-        cask_lines_begin(&at->dy[b], image, 0);
+        cask_line_ring_begin(&at->x[b], image, 0);
+        cask_line_ring_begin(&at->dy[b], image, 0);
     }
     for (int oh = 0, given = 0; oh < conv->out_h; oh += dw->turn) {
         const int stop = oh + dw->turn < conv->out_h ? oh + dw->turn : conv->out_h;

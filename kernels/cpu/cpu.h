@@ -27,6 +27,12 @@ struct cask_scratch {
 /* Contents are undefined. NULL: no memory. */
 void *cask_scratch_take(struct cask_scratch *scratch, size_t bytes);
 
+/* Channels filled up to whole vectors, whatever the instruction set. */
+static inline int cask_filled(int c)
+{
+    return (c + 15) / 16 * 16;
+}
+
 struct cask_dnnl;
 struct cask_gemm_cache;
 

@@ -14,18 +14,18 @@ static int64_t line_count(const struct cask_line_shape *s)
     return (int64_t)s->rounds * s->depth + (s->order != NULL ? 1 : 0);
 }
 
-int64_t cask_lines_floats(const struct cask_line_shape *s)
+int64_t cask_line_ring_floats(const struct cask_line_shape *s)
 {
     return line_count(s) * line_floats(s);
 }
 
-static float *line_of(const struct cask_lines *lines, int round, int row)
+static float *line_of(const struct cask_line_ring *lines, int round, int row)
 {
     const struct cask_line_shape *s = lines->shape;
     return lines->room + ((int64_t)round * s->depth + row % s->depth) * line_floats(s);
 }
 
-void cask_lines_begin(struct cask_lines *lines, int64_t image, int row)
+void cask_line_ring_begin(struct cask_line_ring *lines, int64_t image, int row)
 {
     const struct cask_line_shape *s = lines->shape;
     const int64_t inside = (int64_t)(s->left + s->w) * CASK_LINE_PIXEL;
@@ -39,7 +39,7 @@ void cask_lines_begin(struct cask_lines *lines, int64_t image, int row)
     }
 }
 
-static float *own_order(const struct cask_lines *lines, int row)
+static float *own_order(const struct cask_line_ring *lines, int row)
 {
     const struct cask_line_shape *s = lines->shape;
     return line_of(lines, s->order != NULL ? s->rounds : 0, s->order != NULL ? 0 : row) +
@@ -62,7 +62,7 @@ static struct cask_bn_block channels_from(const struct cask_bn_block *all, int f
                                   .pull = moved(all->pull, first)};
 }
 
-static void make(const struct cask_lines *lines, int row)
+static void make(const struct cask_line_ring *lines, int row)
 {
     const struct cask_line_shape *s = lines->shape;
     const struct cask_source *source = lines->source;
@@ -92,7 +92,7 @@ static void make(const struct cask_lines *lines, int row)
     }
 }
 
-const float *cask_lines_at(struct cask_lines *lines, int round, int row)
+const float *cask_line_ring_at(struct cask_line_ring *lines, int round, int row)
 {
     for (; lines->made <= row; lines->made++) {
         make(lines, lines->made);
@@ -100,7 +100,7 @@ const float *cask_lines_at(struct cask_lines *lines, int round, int row)
     return line_of(lines, round, row);
 }
 
-const float *cask_lines_last(const struct cask_lines *lines)
+const float *cask_line_ring_last(const struct cask_line_ring *lines)
 {
     return own_order(lines, lines->made - 1);
 }

@@ -14,12 +14,6 @@
 
 #include "kernels/cpu/norm.h"
 
-/* Channels filled up. */
-static inline int cask_filled(int c)
-{
-    return (c + 15) / 16 * 16;
-}
-
 struct cask_line_shape {
     int h, w, c;      /* of the images */
     int left, right;  /* pixels of zeros at both ends */
@@ -28,7 +22,7 @@ struct cask_line_shape {
     int rounds;       /* orders of channels */
     const int *order; /* [rounds][filled], as reorder() wants it; NULL: one round, as they are */
 };
-int64_t cask_lines_floats(const struct cask_line_shape *shape);
+int64_t cask_line_ring_floats(const struct cask_line_shape *shape);
 /* Floats from one vector of channels to the next, and from one pixel. */
 enum { CASK_LINE_PIXEL = 16 };
 static inline int64_t cask_line_vector(const struct cask_line_shape *shape)
@@ -36,20 +30,20 @@ static inline int64_t cask_line_vector(const struct cask_line_shape *shape)
     return (int64_t)(shape->left + shape->w + shape->right) * CASK_LINE_PIXEL;
 }
 
-struct cask_lines {
+struct cask_line_ring {
     const struct cask_line_shape *shape;
     const struct cask_source *source;
     int first, c, ordered_c; /* channels of the image, and how many there are in an order */
-    float *room;             /* cask_lines_floats() */
+    float *room;             /* cask_line_ring_floats() */
     int64_t image;
     int made; /* rows below are made */
 };
 /* Rows of `image` will be asked for, from `row` on. */
-void cask_lines_begin(struct cask_lines *lines, int64_t image, int row);
+void cask_line_ring_begin(struct cask_line_ring *lines, int64_t image, int row);
 /* The line of a row that is at most `depth` - 1 above the highest ever asked for, from its padding
  * on. */
-const float *cask_lines_at(struct cask_lines *lines, int round, int row);
+const float *cask_line_ring_at(struct cask_line_ring *lines, int round, int row);
 /* The row made last, in its own order, without padding. */
-const float *cask_lines_last(const struct cask_lines *lines);
+const float *cask_line_ring_last(const struct cask_line_ring *lines);
 
 #endif

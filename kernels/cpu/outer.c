@@ -7,15 +7,10 @@
  * rows of larger chunks itself. */
 enum { CACHE = 1024 * 1024 };
 
-static int padded(int c)
-{
-    return (c + 15) / 16 * 16;
-}
-
 static size_t packed_bytes(const struct cask_outer *o, int c)
 {
     int64_t rows = (o->chunk + 1) / 2 * 2;
-    return (size_t)rows * (size_t)padded(c) * cask_dtype_size(o->cpu->dtype);
+    return (size_t)rows * (size_t)cask_filled(c) * cask_dtype_size(o->cpu->dtype);
 }
 
 enum cask_status cask_outer_open(struct cask_cpu *cpu, int m, int n, int64_t chunk, int64_t last,
@@ -26,7 +21,7 @@ enum cask_status cask_outer_open(struct cask_cpu *cpu, int m, int n, int64_t chu
     bool own = cpu->isa == CASK_ISA_AVX512 && packed_bytes(o, m) + packed_bytes(o, n) <= CACHE;
     if (own) {
         o->own = cask_cpu_kernels_of(cpu, cpu->dtype);
-        o->width = padded(n);
+        o->width = cask_filled(n);
         CASK_TRY(cask_cpu_reserve(cpu, cpu->primitive_scratch,
                                   packed_bytes(o, m) + packed_bytes(o, n), err));
         goto done;
@@ -66,7 +61,7 @@ const char *cask_outer_name(const struct cask_outer *o)
 static const void *pack(const struct cask_outer *o, const void *rows, int64_t count, int c,
                         void *room)
 {
-    if (o->own->outer->depth == 1 && padded(c) == c) {
+    if (o->own->outer->depth == 1 && cask_filled(c) == c) {
         return rows;
     }
     o->own->outer->pack(rows, count, c, room);

@@ -6,8 +6,7 @@
 #include "kernels/cpu/vector/vector.h"
 
 /* A comparison with a NaN fails, so a NaN passes. */
-static inline __attribute__((always_inline)) vec activate_vec(enum cask_activation activation,
-                                                              vec z, vec slope)
+INLINE vec activate_vec(enum cask_activation activation, vec z, vec slope)
 {
     return activation == CASK_ACT_RELU    ? vec_select(z <= 0, (vec){0}, z)
            : activation == CASK_ACT_PRELU ? vec_select(z > 0, z, z * slope)
@@ -15,8 +14,7 @@ static inline __attribute__((always_inline)) vec activate_vec(enum cask_activati
 }
 
 /* dz: the gradient before the activation. A product with 0, not a 0: what is NaN stays NaN. */
-static inline __attribute__((always_inline)) vec through_vec(enum cask_activation activation, vec z,
-                                                             vec dy, vec slope)
+INLINE vec through_vec(enum cask_activation activation, vec z, vec dy, vec slope)
 {
     const vec zero = {0}, one = zero + 1;
     return activation == CASK_ACT_RELU    ? dy * vec_select(z <= 0, zero, one)

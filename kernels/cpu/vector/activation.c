@@ -4,14 +4,13 @@
 #include "kernels/cpu/vector/vector.h"
 
 /* Comparisons are written so that a NaN passes through: it fails both and is returned. */
-static inline __attribute__((always_inline)) float relu6(float value)
+INLINE float relu6(float value)
 {
     value = value < 0 ? 0 : value;
     return value > 6 ? 6 : value;
 }
 
-static inline __attribute__((always_inline)) float value_of(enum cask_activation activation,
-                                                            float x, float slope)
+INLINE float value_of(enum cask_activation activation, float x, float slope)
 {
     float low = x * slope;
     switch (activation) {
@@ -30,8 +29,7 @@ static inline __attribute__((always_inline)) float value_of(enum cask_activation
     }
 }
 
-static inline __attribute__((always_inline)) float slope_of(enum cask_activation activation,
-                                                            float x, float slope)
+INLINE float slope_of(enum cask_activation activation, float x, float slope)
 {
     float sigmoid = 1;
     switch (activation) {
@@ -52,9 +50,8 @@ static inline __attribute__((always_inline)) float slope_of(enum cask_activation
     }
 }
 
-static inline __attribute__((always_inline)) void forward_as(enum cask_activation activation,
-                                                             const float *slope, const element *x,
-                                                             element *y, int64_t rows, int c)
+INLINE void forward_as(enum cask_activation activation, const float *slope, const element *x,
+                       element *y, int64_t rows, int c)
 {
     for (int64_t row = 0; row < rows; row++, x += c, y += c) {
 #pragma omp simd
@@ -65,8 +62,8 @@ static inline __attribute__((always_inline)) void forward_as(enum cask_activatio
     }
 }
 
-static inline __attribute__((always_inline)) void backward_as(
-    enum cask_activation activation, const struct cask_activation_block *at, int64_t rows, int c)
+INLINE void backward_as(enum cask_activation activation, const struct cask_activation_block *at,
+                        int64_t rows, int c)
 {
     const float *slope = at->slope;
     const element *x = at->x, *dy = at->dy;

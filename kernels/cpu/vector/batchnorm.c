@@ -15,8 +15,6 @@
 
 enum { ROWS = 4 };
 
-#define INLINE static inline __attribute__((always_inline))
-
 /* --------------------------------------------------------------- statistics */
 
 INLINE void sums_of(int rows, const element *x, int c, const float *origin, float *restrict sum,

@@ -5,17 +5,17 @@
 
 #include <immintrin.h>
 
-static inline __attribute__((always_inline)) vec half_widen(half_vec stored)
+INLINE vec half_widen(half_vec stored)
 {
     return (vec)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)stored), 16);
 }
 
-static inline __attribute__((always_inline)) half_vec half_narrow(vec value)
+INLINE half_vec half_narrow(vec value)
 {
     return (half_vec)_mm512_cvtneps_pbh((__m512)value);
 }
 
-static inline __attribute__((always_inline)) vec cells_madd(vec sum, cell a, cells b)
+INLINE vec cells_madd(vec sum, cell a, cells b)
 {
     return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32((int)a), (__m512bh)b);
 }

@@ -5,13 +5,13 @@
 
 typedef uint32_t bits_vec __attribute__((vector_size(64)));
 
-static inline __attribute__((always_inline)) vec half_widen(half_vec stored)
+INLINE vec half_widen(half_vec stored)
 {
     return (vec)(__builtin_convertvector(stored, bits_vec) << 16);
 }
 
 /* element_put() for sixteen */
-static inline __attribute__((always_inline)) half_vec half_narrow(vec value)
+INLINE half_vec half_narrow(vec value)
 {
     bits_vec bits = (bits_vec)value;
     bits_vec rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
@@ -20,7 +20,7 @@ static inline __attribute__((always_inline)) half_vec half_narrow(vec value)
     return __builtin_convertvector(chosen, half_vec);
 }
 
-static inline __attribute__((always_inline)) vec cells_madd(vec sum, cell a, cells b)
+INLINE vec cells_madd(vec sum, cell a, cells b)
 {
     return sum + element_get((element)a) * (vec)(b << 16) +
            element_get((element)(a >> 16)) * (vec)(b & 0xffff0000U);

@@ -36,7 +36,7 @@ static inline cell cell_of(element first, element second)
     return first | (uint32_t)second << 16;
 }
 
-static inline __attribute__((always_inline)) cells cells_load(const cell *from)
+INLINE cells cells_load(const cell *from)
 {
     return *(const loose_cells *)from;
 }
@@ -46,12 +46,12 @@ typedef uint16_t loose_half_vec __attribute__((vector_size(32), aligned(2), may_
 
 #include CASK_BF16_HEADER
 
-static inline __attribute__((always_inline)) vec vec_load(const element *from)
+INLINE vec vec_load(const element *from)
 {
     return half_widen(*(const loose_half_vec *)from);
 }
 
-static inline __attribute__((always_inline)) void vec_store(element *to, vec value)
+INLINE void vec_store(element *to, vec value)
 {
     *(loose_half_vec *)to = half_narrow(value);
 }

@@ -14,12 +14,12 @@ static inline element element_put(float value)
     return value;
 }
 
-static inline __attribute__((always_inline)) vec vec_load(const element *from)
+INLINE vec vec_load(const element *from)
 {
     return *(const loose_vec *)from;
 }
 
-static inline __attribute__((always_inline)) void vec_store(element *to, vec value)
+INLINE void vec_store(element *to, vec value)
 {
     *(loose_vec *)to = value;
 }
@@ -35,12 +35,12 @@ static inline cell cell_of(element first, element second)
     return first;
 }
 
-static inline __attribute__((always_inline)) cells cells_load(const cell *from)
+INLINE cells cells_load(const cell *from)
 {
     return *(const loose_vec *)from;
 }
 
-static inline __attribute__((always_inline)) vec cells_madd(vec sum, cell a, cells b)
+INLINE vec cells_madd(vec sum, cell a, cells b)
 {
     return sum + a * b;
 }

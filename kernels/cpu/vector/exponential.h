@@ -10,7 +10,9 @@
 #include <stdint.h>
 #include <string.h>
 
-static inline __attribute__((always_inline)) float exponential(float x)
+#include "kernels/cpu/vector/vector.h"
+
+INLINE float exponential(float x)
 {
     const float high = 0x1.62e4p-1F, low = 0x1.7f7d1cp-20F; /* ln 2 = high + low to 40 bits */
     float clamped = x > 89.0F ? 89.0F : x;

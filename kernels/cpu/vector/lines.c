@@ -43,21 +43,30 @@ static void widen(const void *source, const struct cask_line *line)
     })
 }
 
+/* A batch norm's parameters for one vector of channels. */
+struct affine {
+    vec mean, scale, shift, slope;
+};
+
+INLINE struct affine load_affine(enum cask_activation activation, const struct cask_bn_block *bn,
+                                 int j, int left)
+{
+    const float *slopes = activation == CASK_ACT_PRELU ? bn->slope : bn->shift;
+    return (struct affine){load_some_f32(bn->mean + j, left), load_some_f32(bn->scale + j, left),
+                           load_some_f32(bn->shift + j, left), load_some_f32(slopes + j, left)};
+}
+
 INLINE void apply_as(enum cask_activation activation, const struct cask_bn_block *bn,
                      const element *x, const struct cask_line *line)
 {
     const struct cask_line l = *line;
-    const float *slopes = activation == CASK_ACT_PRELU ? bn->slope : bn->shift;
     EACH_VECTOR(l.c, {
         float *to = l.to + j / LANES * l.vector;
-        const vec mean = load_some_f32(bn->mean + j, left);
-        const vec scale = load_some_f32(bn->scale + j, left);
-        const vec shift = load_some_f32(bn->shift + j, left);
-        const vec slope = load_some_f32(slopes + j, left);
+        const struct affine p = load_affine(activation, bn, j, left);
         for (int i = 0; i < l.pixels; i++) {
             const element *from = x + i * l.step + j;
-            vec z = (load_some(from, left) - mean) * scale + shift;
-            vec_store_f32(to + (int64_t)i * LANES, activate_vec(activation, z, slope));
+            vec z = (load_some(from, left) - p.mean) * p.scale + p.shift;
+            vec_store_f32(to + (int64_t)i * LANES, activate_vec(activation, z, p.slope));
             prefetch(from, l.ahead);
         }
     })
@@ -82,20 +91,17 @@ INLINE void gradient_as(enum cask_activation activation, const struct cask_bn_bl
                         const element *x, const element *dy, const struct cask_line *line)
 {
     const struct cask_line l = *line;
-    const float *slopes = activation == CASK_ACT_PRELU ? bn->slope : bn->shift;
     EACH_VECTOR(l.c, {
         float *to = l.to + j / LANES * l.vector;
-        const vec mean = load_some_f32(bn->mean + j, left);
-        const vec scale = load_some_f32(bn->scale + j, left);
-        const vec shift = load_some_f32(bn->shift + j, left);
-        const vec slope = load_some_f32(slopes + j, left);
+        const struct affine p = load_affine(activation, bn, j, left);
         const vec mean_dz = load_some_f32(bn->mean_dz + j, left);
         const vec pull = load_some_f32(bn->pull + j, left);
         for (int i = 0; i < l.pixels; i++) {
             const int64_t at = i * l.step + j;
-            vec d = load_some(x + at, left) - mean;
-            vec dz = through_vec(activation, d * scale + shift, load_some(dy + at, left), slope);
-            vec_store_f32(to + (int64_t)i * LANES, scale * (dz - mean_dz - d * pull));
+            vec d = load_some(x + at, left) - p.mean;
+            vec dz =
+                through_vec(activation, d * p.scale + p.shift, load_some(dy + at, left), p.slope);
+            vec_store_f32(to + (int64_t)i * LANES, p.scale * (dz - mean_dz - d * pull));
             prefetch(x + at, l.ahead);
             prefetch(dy + at, l.ahead);
         }

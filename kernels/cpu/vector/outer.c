@@ -10,8 +10,6 @@
 
 enum { TILE_ROWS = 6, TILE_VECS = 4 };
 
-#define INLINE static inline __attribute__((always_inline))
-
 static void pack(const void *rows, int64_t count, int c, void *packed)
 {
     const element *from = rows;

@@ -7,8 +7,6 @@
 
 #include "kernels/cpu/vector/vector.h"
 
-#define INLINE static inline __attribute__((always_inline))
-
 /* Copies of known length become single instructions. */
 INLINE void copy_some(void *to, const void *from, int count, int size)
 {

@@ -13,6 +13,9 @@
 
 #include <stdint.h>
 
+/* Into its caller, whose constants it then sees. */
+#define INLINE static inline __attribute__((always_inline))
+
 /* Sixteen floats. The compiler splits the type into what the instruction set has. */
 enum { LANES = 16 };
 typedef float vec __attribute__((vector_size(64)));
@@ -24,19 +27,19 @@ typedef float loose_vec __attribute__((vector_size(64), aligned(4), may_alias));
 #define KERNEL_(name, element, isa) KERNEL__(name, element, isa)
 #define KERNEL(name) KERNEL_(name, CASK_ELEMENT, CASK_ISA)
 
-static inline __attribute__((always_inline)) vec vec_load_f32(const float *from)
+INLINE vec vec_load_f32(const float *from)
 {
     return *(const loose_vec *)from;
 }
 
-static inline __attribute__((always_inline)) void vec_store_f32(float *to, vec value)
+INLINE void vec_store_f32(float *to, vec value)
 {
     *(loose_vec *)to = value;
 }
 
 /* Lane by lane: a where the mask is set (all bits, as comparisons give it), else b. */
 typedef int32_t mask_vec __attribute__((vector_size(64)));
-static inline __attribute__((always_inline)) vec vec_select(mask_vec mask, vec a, vec b)
+INLINE vec vec_select(mask_vec mask, vec a, vec b)
 {
     return (vec)((mask & (mask_vec)a) | (~mask & (mask_vec)b));
 }
