@@ -64,15 +64,9 @@ done:
     return st;
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    const size_t length = strlen(text), tail = strlen(end);
-    return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
 enum cask_status cask_plot_check_name(const char *path, struct cask_error *err)
 {
-    if (path[0] == '\0' || ends_with(path, ".svg") || ends_with(path, ".png")) {
+    if (path[0] == '\0' || cask_ends_with(path, ".svg") || cask_ends_with(path, ".png")) {
         return CASK_OK;
     }
     return cask_error_set(err, CASK_ERR_USAGE, "%s: expected a name that ends in .svg or .png",
@@ -86,7 +80,7 @@ enum cask_status cask_plot_write(const struct cask_plot *plot, const char *path,
     char name[NAME_BYTES];
     struct cask_text picture = {0};
     CASK_TRY(cask_plot_check_name(path, err));
-    CASK_TRY(draw(plot, ends_with(path, ".svg") ? PLOT_SVG : PLOT_PNG, name, &picture, err));
+    CASK_TRY(draw(plot, cask_ends_with(path, ".svg") ? PLOT_SVG : PLOT_PNG, name, &picture, err));
     CASK_TRY(cask_file_write_all(path, picture.data, picture.length, err));
 done:
     cask_text_release(&picture);

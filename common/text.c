@@ -109,3 +109,9 @@ void cask_text_release(struct cask_text *text)
     cask_free(text->data);
     *text = (struct cask_text){0};
 }
+
+bool cask_ends_with(const char *string, const char *end)
+{
+    const size_t length = strlen(string), tail = strlen(end);
+    return length >= tail && strcmp(string + length - tail, end) == 0;
+}

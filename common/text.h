@@ -33,6 +33,8 @@ void cask_text_escaped(struct cask_text *text, const char *string);
 enum cask_status cask_text_check(struct cask_text *text, const char *what, struct cask_error *err);
 void cask_text_release(struct cask_text *text); /* accepts a zeroed struct */
 
+bool cask_ends_with(const char *string, const char *end);
+
 /* Bytes of the UTF-8 character at `string`, 0 if it is not one: cut, overlong, a surrogate, past
  * U+10FFFF. A NUL is one byte. */
 size_t cask_utf8_length(const char *string);

@@ -5,15 +5,10 @@
 
 #include "common/file.h"
 #include "common/mem.h"
+#include "common/text.h"
 #include "eval/views.h"
 
 enum { GATHER = 256 }; /* rows of a cache at a time */
-
-static bool ends_with(const char *text, const char *end)
-{
-    size_t length = strlen(text), bytes = strlen(end);
-    return length >= bytes && strcmp(text + length - bytes, end) == 0;
-}
 
 static enum cask_status open_cache(struct source *source, struct cask_error *err)
 {
@@ -54,7 +49,7 @@ enum cask_status source_open(const struct source_options *options, struct source
         source->kind = SOURCE_CACHE;
         return open_cache(source, err);
     }
-    if (ends_with(options->path, ".npy")) {
+    if (cask_ends_with(options->path, ".npy")) {
         source->kind = SOURCE_NPY;
         return open_npy(source, err);
     }

@@ -1,11 +1,10 @@
 /* models/blocks.c - pieces that several network families are built of. */
 #include "models/graph.h"
 
-int cask_graph_add_square_conv(struct cask_graph *graph, int x, const char *name, int out_c,
-                               int kernel, int stride, int groups)
+struct cask_conv_spec cask_square_conv(int out_c, int kernel, int stride, int groups)
 {
     const int pad = kernel / 2;
-    const struct cask_conv_spec spec = {
+    return (struct cask_conv_spec){
         .out_c = out_c,
         .kernel_h = kernel,
         .kernel_w = kernel,
@@ -16,6 +15,12 @@ int cask_graph_add_square_conv(struct cask_graph *graph, int x, const char *name
         .pad_right = pad,
         .groups = groups,
     };
+}
+
+int cask_graph_add_square_conv(struct cask_graph *graph, int x, const char *name, int out_c,
+                               int kernel, int stride, int groups)
+{
+    const struct cask_conv_spec spec = cask_square_conv(out_c, kernel, stride, groups);
     return cask_graph_add_conv(graph, x, name, &spec);
 }
 

@@ -6,6 +6,7 @@
 #include "common/config.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/text.h"
 #include "models/models.h"
 
 static const char usage[] =
@@ -67,12 +68,6 @@ static const char *positional_out(int *argc, char **argv)
     return argv[last];
 }
 
-static bool ends_with(const char *text, const char *ending)
-{
-    const size_t n = strlen(text), m = strlen(ending);
-    return n >= m && strcmp(text + n - m, ending) == 0;
-}
-
 static enum cask_status choose_format(const struct export_options *options, const char *out,
                                       enum cask_export_format *format, struct cask_error *err)
 {
@@ -90,7 +85,7 @@ static enum cask_status choose_format(const struct export_options *options, cons
         return CASK_OK;
     }
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        if (ends_with(out, endings[i].ending)) {
+        if (cask_ends_with(out, endings[i].ending)) {
             *format = endings[i].format;
             return CASK_OK;
         }

@@ -144,6 +144,7 @@ int cask_graph_add_scale(struct cask_graph *graph, int x, int gate, const char *
 
 /* blocks.c. A square kernel, padded to keep the size at stride 1, without bias; a depthwise kernel
  * as large as its input, which leaves one pixel; a trained batch norm with the network's eps. */
+struct cask_conv_spec cask_square_conv(int out_c, int kernel, int stride, int groups);
 int cask_graph_add_square_conv(struct cask_graph *graph, int x, const char *name, int out_c,
                                int kernel, int stride, int groups);
 int cask_graph_add_global_depthwise(struct cask_graph *graph, int x, const char *name);

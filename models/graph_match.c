@@ -126,8 +126,7 @@ enum cask_status cask_match_graphs(const struct cask_graph *network, const struc
             goto done;
         }
     }
-    match->further = match->values[network->output] != behind_nothing(file, file->output);
-    *fits = !match->further;
+    *fits = match->values[network->output] == behind_nothing(file, file->output);
 done:
     return st;
 }

@@ -13,15 +13,14 @@
 enum { CASK_MATCH_FOLDED = -1 };
 
 struct cask_match {
-    int *pairs;   /* by node of the network: node of the file, or CASK_MATCH_FOLDED */
-    int *values;  /* by value of the network: value of the file */
-    bool *used;   /* by node of the file */
-    int leading;  /* nodes of the file that normalise its pixels; the network's come normalised */
-    int failed;   /* node of the network that has no partner; -1: all have */
-    bool further; /* all have, but the file goes on behind the network's last layer */
+    int *pairs;  /* by node of the network: node of the file, or CASK_MATCH_FOLDED */
+    int *values; /* by value of the network: value of the file */
+    bool *used;  /* by node of the file */
+    int leading; /* nodes of the file that normalise its pixels; the network's come normalised */
+    int failed;  /* node of the network that has no partner; -1: all have */
 };
 
-/* Pairs the layers. *fits says whether all have a partner; if not, `failed` or `further` says why.
+/* Pairs the layers. *fits: all have a partner, and the file ends where the network does.
  * Fails only without memory. Release in any case. */
 enum cask_status cask_match_graphs(const struct cask_graph *network, const struct cask_graph *file,
                                    struct cask_match *match, bool *fits, struct cask_error *err);

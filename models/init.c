@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/rng.h"
+#include "common/text.h"
 #include "models/net.h"
 
 /* Keeps draws for weights apart from draws of other modules with the same seed. */
@@ -82,10 +83,10 @@ static void draw_bias(const struct cask_param_info *info, enum cask_init_rule ru
     }
 }
 
-static bool ends_with(const char *name, const char *ending)
+static double first_gamma(const struct cask_graph *graph, const char *name)
 {
-    const size_t n = strlen(name), m = ending != NULL ? strlen(ending) : n + 1;
-    return m <= n && strcmp(name + n - m, ending) == 0;
+    const char *zero = graph->init.zero_gamma;
+    return zero != NULL && cask_ends_with(name, zero) ? 0 : 1;
 }
 
 void cask_init_values(const struct cask_graph *graph, int param, uint64_t seed, float *values)
@@ -106,7 +107,7 @@ void cask_init_values(const struct cask_graph *graph, int param, uint64_t seed, 
         draw_bias(info, graph->init.linear, seed, stream, values);
         break;
     case CASK_PARAM_BN_GAMMA:
-        fill(values, info->count, ends_with(info->name, graph->init.zero_gamma) ? 0 : 1);
+        fill(values, info->count, first_gamma(graph, info->name));
         break;
     case CASK_PARAM_BN_VAR:
         fill(values, info->count, 1);

@@ -26,17 +26,8 @@ enum { LAST_CONV = 960, HIDDEN = 1280 };
 static int conv(struct cask_graph *g, int x, const char *name, int out_c, int kernel, int stride,
                 int groups, bool bias)
 {
-    const int pad = kernel / 2;
-    const struct cask_conv_spec spec = {.out_c = out_c,
-                                        .kernel_h = kernel,
-                                        .kernel_w = kernel,
-                                        .stride = stride,
-                                        .pad_top = pad,
-                                        .pad_left = pad,
-                                        .pad_bottom = pad,
-                                        .pad_right = pad,
-                                        .groups = groups,
-                                        .bias = bias};
+    struct cask_conv_spec spec = cask_square_conv(out_c, kernel, stride, groups);
+    spec.bias = bias;
     return cask_graph_add_conv(g, x, name, &spec);
 }
 
