@@ -12,10 +12,7 @@ fail() {
 
 "$bin/synth-faces" --out "$work/faces" --identities 8 --images 8 --size 32 --pairs "$work/pairs.txt" \
     --pairs-per-fold 20 --folds 4 >/dev/null 2>&1
-"$bin/train-student" --data "$work/faces" --set student.input=32 --set train.batch=16 --set train.epochs=1 \
-    --set train.precision=fp32 --out "$work/teacher" >/dev/null 2>&1
-"$bin/precompute" --teacher mobilefacenet --weights "$work/teacher/student.safetensors" --data "$work/faces" \
-    --out "$work/cache" --topk 4 >/dev/null 2>&1 || fail precompute
+. "${CASK_SOURCE:?}/tests/support/small_cache.sh"
 
 cat >"$work/base.yaml" <<END
 student: {input: 32}

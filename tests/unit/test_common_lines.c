@@ -1,14 +1,11 @@
 /* Lines and columns of text files: bounds, blanks, numbers, messages with file:line. */
-#include "tests/support/test.h"
+#include "tests/support/folder.h"
 
 #include "common/lines.h"
 
-static char folder[256];
-
 static const char *write_text(const char *text, size_t bytes)
 {
-    static char path[300];
-    snprintf(path, sizeof path, "%s/list.txt", folder);
+    const char *path = in_folder("list.txt");
     FILE *file = fopen(path, "wb");
     assert_non_null(file);
     assert_int_equal(fwrite(text, 1, bytes, file), bytes);
@@ -100,20 +97,6 @@ static void paths(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_false(cask_slice_is_below(cask_slice_of(bad[i])));
     }
-}
-
-static int make_folder(void **state)
-{
-    (void)state;
-    test_make_folder(folder);
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    test_remove_folder(folder);
-    return 0;
 }
 
 int main(void)

@@ -1,6 +1,6 @@
 /* Which network a file belongs to: every network of the registry is known by its keys alone, and
  * files that fit none are told apart key by key. */
-#include "tests/support/test.h"
+#include "tests/support/folder.h"
 
 #include <fcntl.h>
 
@@ -9,14 +9,6 @@
 #include "models/difference.h"
 
 static struct cask_error err;
-static char folder[256];
-
-static const char *in_folder(const char *name)
-{
-    static char path[300];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
 
 /* What is written in place of key `index`; NULL: left out. */
 typedef const char *rename_key(const char *name, int index);
@@ -153,20 +145,6 @@ static void what_does_not_fit_is_listed(void **state)
         "resnet18", all_foreign,
         (const char *[]){"cannot tell the network from its 122 tensors (first: tensor0)", NULL});
     assert_null(strstr(err.message, "nearest"));
-}
-
-static int make_folder(void **state)
-{
-    (void)state;
-    test_make_folder(folder);
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    test_remove_folder(folder);
-    return 0;
 }
 
 int main(void)

@@ -2,16 +2,7 @@
  * its identity does not depend on the container. */
 #include "common/mem.h"
 #include "models/models.h"
-#include "tests/support/test.h"
-
-static char folder[256];
-
-static const char *in_folder(const char *file)
-{
-    static char path[400];
-    snprintf(path, sizeof path, "%s/%s", folder, file);
-    return path;
-}
+#include "tests/support/folder.h"
 
 /* header bytes, JSON, `data_bytes` zero bytes */
 static void write_file(const char *header, uint64_t header_bytes, size_t data_bytes)
@@ -318,20 +309,6 @@ static void known_families(void **state)
                                        &model, &err));
     }
     cask_device_close(device);
-}
-
-static int make_folder(void **state)
-{
-    (void)state;
-    test_make_folder(folder);
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    test_remove_folder(folder);
-    return 0;
 }
 
 int main(void)

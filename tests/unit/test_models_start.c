@@ -2,19 +2,12 @@
  * without its batch norms, and to both containers of state_dicts, and comes back as what it was. */
 #include "models/graph_match.h"
 #include "models/net.h"
+#include "tests/support/folder.h"
 #include "tests/support/networks.h"
 
 enum { D = 64, BATCH = 2 };
 
 static struct cask_error err;
-static char folder[256];
-
-static const char *in_folder(const char *name)
-{
-    static char path[300];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
 
 /* One of each kind of block and head; the others are built by the same code. */
 static const struct {
@@ -237,20 +230,6 @@ static void a_graph_is_known_by_its_layers(void **state)
         cask_graph_free(graph);
     }
     cask_device_close(device);
-}
-
-static int make_folder(void **state)
-{
-    (void)state;
-    test_make_folder(folder);
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    test_remove_folder(folder);
-    return 0;
 }
 
 int main(void)
