@@ -4,14 +4,7 @@
 # others too, goes through our own bounded parsers, here with damaged files under limits of memory
 # and time.
 set -eu
-bin=${CASK_BIN:?}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-
-fail() {
-    echo "FAIL: $*"
-    exit 1
-}
+. "${CASK_SOURCE:?}/tests/support/begin.sh"
 
 # --- libhdf5 opens and reads nothing, and loads no plugin
 command -v nm >/dev/null || { echo "skipped: no nm"; exit 77; }

@@ -1,17 +1,10 @@
 # Checkpoints as training scripts leave them: wrappers, prefixes, heads and half precision are understood; of what does
 # not fit, the file, the tensor, what was expected and what to do are told.
 set -eu
-bin=${CASK_BIN:?}
 here=${CASK_SOURCE:?}/tests/e2e
 . "$here/../support/refused.sh"
 /usr/bin/python3 -c 'import torch' 2>/dev/null || { echo "skipped: python3 has no torch"; exit 77; }
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-
-fail() {
-    echo "FAIL: $*"
-    exit 1
-}
+. "${CASK_SOURCE:?}/tests/support/begin.sh"
 
 /usr/bin/python3 -B "$here/checkpoint_kinds.py" "$work" 2>"$work/log" || fail "$(cat "$work/log")"
 while IFS='|' read -r name code text; do

@@ -1,18 +1,11 @@
 # evaluate: the table with its protocol, the JSON, the same pairs as .txt and .bin, and every refusal.
 set -eu
-bin=${CASK_BIN:?}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+. "${CASK_SOURCE:?}/tests/support/begin.sh"
 "$bin/synth-faces" --out "$work/faces" --identities 24 --images 6 --size 32 --pairs "$work/pairs.txt" --pairs-per-fold 12 \
     --folds 10 >/dev/null 2>&1
 "$bin/train-student" --data "$work/faces" --set student.input=32 --set student.embedding=64 --set train.batch=24 \
     --set train.epochs=2 --set train.precision=fp32 --out "$work/t" >/dev/null 2>&1
 model=$work/t/student.safetensors
-
-fail() {
-    echo "FAIL: $*"
-    exit 1
-}
 
 evaluate() { "$bin/evaluate" --model "$model" --precision fp32 "$@"; }
 

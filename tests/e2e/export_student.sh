@@ -1,19 +1,11 @@
 # export-student: OpenCV runs the ONNX files, PyTorch loads the .pth files strictly, and everything opens
 # again as a teacher that says the same.
 set -eu
-bin=${CASK_BIN:?}
 here=${CASK_SOURCE:?}/tests/e2e
 . "$here/../support/refused.sh"
 python="/usr/bin/python3 -B"
 $python -c 'import torch, cv2, numpy' 2>/dev/null || { echo "skipped: python3 has no torch, cv2 and numpy"; exit 77; }
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-
-fail() {
-    echo "FAIL: $*"
-    cat "$work/log"
-    exit 1
-}
+. "${CASK_SOURCE:?}/tests/support/begin.sh"
 
 export_as() {
     "$bin/export-student" --pixels rgb:127.5:127.5 "$@" >"$work/log" 2>&1 || fail "export-student $*"

@@ -2,14 +2,7 @@
 # Two machines without a common disk build one cache in parts, and a finished cache is mended shard
 # by shard: the bytes are those of one undisturbed build, and the teacher runs over no image twice.
 set -eu
-bin=${CASK_BIN:?}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-
-fail() {
-    echo "FAIL: $*"
-    exit 1
-}
+. "${CASK_SOURCE:?}/tests/support/begin.sh"
 . "$(dirname "$0")/../support/refused.sh"
 
 "$bin/synth-faces" --out "$work/faces" --identities 20 --images 20 --size 32 >/dev/null 2>&1

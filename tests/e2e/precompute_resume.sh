@@ -1,14 +1,7 @@
 # A build that was killed at any moment ends with the files of one that was not: all bytes but the
 # time of creation in manifest.json (and the hash over it) and the journal, which is history.
 set -eu
-bin=${CASK_BIN:?}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-
-fail() {
-    echo "FAIL: $*"
-    exit 1
-}
+. "${CASK_SOURCE:?}/tests/support/begin.sh"
 
 "$bin/synth-faces" --out "$work/faces" --identities 20 --images 32 --size 32 >/dev/null 2>&1
 for seed in 1 2; do # two teachers that differ in their weights only

@@ -2,14 +2,7 @@
 # Three processes build one cache together, and some of them are killed: the bytes are those of one
 # process that nobody disturbed, and no image is left to two processes that live.
 set -eu
-bin=${CASK_BIN:?}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-
-fail() {
-    echo "FAIL: $*"
-    exit 1
-}
+. "${CASK_SOURCE:?}/tests/support/begin.sh"
 
 "$bin/synth-faces" --out "$work/faces" --identities 20 --images 40 --size 32 >/dev/null 2>&1
 echo broken >"$work/faces/id_0003/id_0003_0007.jpg"

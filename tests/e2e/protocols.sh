@@ -1,16 +1,10 @@
 # evaluate ijb, megaface, masked: numbers from embeddings and from images, a killed run that goes on, and every refusal.
 set -eu
-bin=${CASK_BIN:?}
 golden=${CASK_SOURCE:?}/tests/golden/protocols
 python=/usr/bin/python3
 [ -x "$python" ] && "$python" -c 'import numpy' 2>/dev/null || { echo "skipped: no /usr/bin/python3 with numpy"; exit 77; }
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+. "${CASK_SOURCE:?}/tests/support/begin.sh"
 
-fail() {
-    echo "FAIL: $*"
-    exit 1
-}
 . "$(dirname "$0")/../support/refused.sh"
 
 # ---------------------------------------------------------------- IJB from a matrix: the golden counts

@@ -1,12 +1,10 @@
 #!/bin/sh
 # The Python lines that README.md prints, taken out of it and run as they stand beside a cache that precompute made.
 set -eu
-bin=${CASK_BIN:?}
 readme=${CASK_SOURCE:?}/README.md
 python=/usr/bin/python3 # Debian's, which has Debian's h5py
 "$python" -c 'import h5py, hdf5plugin' 2>/dev/null || { echo "skipped: no python3-h5py with python3-hdf5plugin"; exit 77; }
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+. "${CASK_SOURCE:?}/tests/support/begin.sh"
 "$bin/synth-faces" --out "$work/faces" --identities 8 --images 9 --size 32 >/dev/null 2>&1
 "$bin/train-student" --set student.input=32 --set train.batch=16 --set train.epochs=1 --set train.precision=fp32 \
     --data "$work/faces" --out "$work/teacher" 2>"$work/log" || { cat "$work/log"; exit 1; }

@@ -2,14 +2,8 @@
 # loaded from elsewhere, no text of a user becomes markup; without gnuplot, and of runs that did not
 # end. And the TensorBoard files of the same runs, read by a reader of its own.
 set -eu
-bin=${CASK_BIN:?}
 source=${CASK_SOURCE:?}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-fail() {
-    echo "FAIL: $*"
-    exit 1
-}
+. "${CASK_SOURCE:?}/tests/support/begin.sh"
 . "$source/tests/support/refused.sh"
 python=/usr/bin/python3
 command -v $python >/dev/null || { echo "skipped: no python3 to read the page"; exit 77; }

@@ -1,13 +1,7 @@
 # A sweep: rows, grid and seeds from one file and one cache, a failed row that stops nobody, kill -9
 # in the middle and the table of an undisturbed one, changed rows refused.
 set -eu
-bin=${CASK_BIN:?}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-fail() {
-    echo "FAIL: $*"
-    exit 1
-}
+. "${CASK_SOURCE:?}/tests/support/begin.sh"
 . "${CASK_SOURCE:?}/tests/support/refused.sh"
 
 "$bin/synth-faces" --out "$work/faces" --identities 8 --images 8 --size 32 --pairs "$work/pairs.txt" \

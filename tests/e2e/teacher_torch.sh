@@ -1,18 +1,10 @@
 # A network that PyTorch made and saved, as a teacher: what precompute puts into the cache is what
 # PyTorch says about the same images. Both of torch.save's containers; fp32, and bf16 where the CPU has it.
 set -eu
-bin=${CASK_BIN:?}
 here=${CASK_SOURCE:?}/tests/e2e
 python=/usr/bin/python3
 "$python" -c 'import torch, cv2, numpy' 2>/dev/null || { echo "skipped: $python has no torch, cv2 and numpy"; exit 77; }
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-
-fail() {
-    echo "FAIL: $*"
-    cat "$work/log"
-    exit 1
-}
+. "${CASK_SOURCE:?}/tests/support/begin.sh"
 
 "$bin/synth-faces" --out "$work/faces" --identities 4 --images 2 --size 112 >/dev/null 2>&1
 "$python" "$here/teacher_torch.py" make "$work" >"$work/log" 2>&1 || fail "PyTorch"

@@ -1,13 +1,7 @@
 # Students of one process that share the teacher's cosines: plain, KD and DKD at other temperatures
 # and GKD end with the bits of separate runs; a row with other batches goes into another process.
 set -eu
-bin=${CASK_BIN:?}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-fail() {
-    echo "FAIL: $*"
-    exit 1
-}
+. "${CASK_SOURCE:?}/tests/support/begin.sh"
 
 "$bin/synth-faces" --out "$work/faces" --identities 8 --images 6 --size 32 >/dev/null 2>&1
 . "${CASK_SOURCE:?}/tests/support/small_cache.sh"

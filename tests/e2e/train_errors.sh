@@ -1,14 +1,7 @@
 # Bad input to train-student: a clear message, the right exit code, and nothing lost.
 set -eu
-bin=${CASK_BIN:?}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+. "${CASK_SOURCE:?}/tests/support/begin.sh"
 "$bin/synth-faces" --out "$work/faces" --identities 8 --images 8 --size 32 >/dev/null 2>&1
-
-fail() {
-    echo "FAIL: $*"
-    exit 1
-}
 
 # refused CODE TEXT COMMAND...: the command must end with CODE and say TEXT
 refused() {

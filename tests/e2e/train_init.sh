@@ -1,15 +1,7 @@
 # student.init takes weights from every container and from ONNX, and says what does not fit; train.freeze keeps them as they are.
 set -eu
-bin=${CASK_BIN:?}
 . "${CASK_SOURCE:?}/tests/support/refused.sh"
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-
-fail() {
-    echo "FAIL: $*"
-    cat "$work/log"
-    exit 1
-}
+. "${CASK_SOURCE:?}/tests/support/begin.sh"
 
 "$bin/synth-faces" --out "$work/faces" --identities 8 --images 4 --size 32 >/dev/null 2>&1
 train() {

@@ -1,14 +1,7 @@
 # A run that was killed ends with the bits of one that was not; Ctrl-C leaves a checkpoint and gives 130.
 set -eu
-bin=${CASK_BIN:?}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+. "${CASK_SOURCE:?}/tests/support/begin.sh"
 "$bin/synth-faces" --out "$work/faces" --identities 8 --images 8 --size 32 >/dev/null 2>&1
-
-fail() {
-    echo "FAIL: $*"
-    exit 1
-}
 
 # The same settings each time: mobilefacenet at 32 x 32 without a teacher. Not a function, so that
 # $! is the program itself and not a shell around it.

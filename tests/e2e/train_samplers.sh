@@ -1,17 +1,10 @@
 # Balanced and EKD batches, from the teacher's cache to a student: the coverage is counted, a resumed
 # run draws the same, and what cannot be drawn is refused.
 set -eu
-bin=${CASK_BIN:?}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+. "${CASK_SOURCE:?}/tests/support/begin.sh"
 "$bin/synth-faces" --out "$work/faces" --identities 8 --images 8 --size 32 >/dev/null 2>&1
 rm "$work/faces/id_0003"/*_000[2-7].jpg # two images are left, so of four drawn two come again
 rm "$work/faces/id_0005"/*_000[1-7].jpg # one
-
-fail() {
-    echo "FAIL: $*"
-    exit 1
-}
 
 train() {
     "$bin/train-student" --set student.input=32 --set train.batch=16 --set train.precision=fp32 "$@" >/dev/null 2>"$work/log" ||

@@ -1,13 +1,7 @@
 # Images that are not as they should be: without labels, identities with one image, a teacher trained on
 # other people, images that could not be decoded.
 set -eu
-bin=${CASK_BIN:?}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-fail() {
-    echo "FAIL: $*"
-    exit 1
-}
+. "${CASK_SOURCE:?}/tests/support/begin.sh"
 . "${CASK_SOURCE:?}/tests/support/refused.sh"
 
 "$bin/synth-faces" --out "$work/others" --identities 6 --images 8 --size 32 --first-identity 500 >/dev/null 2>&1

@@ -2,14 +2,8 @@
 # good checkpoint stays, the page has the reason on top, and a resumed run ends where an uninterrupted one
 # does, with the same words.
 set -eu
-bin=${CASK_BIN:?}
 . "${CASK_SOURCE:?}/tests/support/refused.sh"
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-fail() {
-    echo "FAIL: $*"
-    exit 1
-}
+. "${CASK_SOURCE:?}/tests/support/begin.sh"
 "$bin/synth-faces" --out "$work/faces" --identities 8 --images 8 --size 32 >/dev/null 2>&1
 # without gnuplot in its PATH: the words are what counts here, pictures take their time
 train="env PATH=$work $bin/train-student --data $work/faces --set student.input=32 --set student.embedding=32 --set train.batch=16

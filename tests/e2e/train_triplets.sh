@@ -1,13 +1,7 @@
 # Triplets mined with the student out of bags, from the teacher's cache to a fine-tuned student: a run that
 # was killed in the middle of a bag ends with the bits of one that was not; coverage is counted.
 set -eu
-bin=${CASK_BIN:?}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-fail() {
-    echo "FAIL: $*"
-    exit 1
-}
+. "${CASK_SOURCE:?}/tests/support/begin.sh"
 . "${CASK_SOURCE:?}/tests/support/refused.sh"
 
 "$bin/synth-faces" --out "$work/faces" --identities 8 --images 8 --size 32 >/dev/null 2>&1

@@ -1,13 +1,7 @@
 # Validation while training: the student has the same bits with and without it, the best one is kept,
 # patience ends a run, and a run that is killed again and again ends as one that was not.
 set -eu
-bin=${CASK_BIN:?}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-fail() {
-    echo "FAIL: $*"
-    exit 1
-}
+. "${CASK_SOURCE:?}/tests/support/begin.sh"
 . "${CASK_SOURCE:?}/tests/support/refused.sh"
 "$bin/synth-faces" --out "$work/faces" --identities 8 --images 8 --size 32 --pairs "$work/pairs.txt" \
     --pairs-per-fold 20 --folds 4 >/dev/null 2>&1

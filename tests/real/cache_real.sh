@@ -1,18 +1,10 @@
 # Real faces through a real teacher into a cache, whole by cachetool's word, and a few training steps
 # from it.
 set -eu
-bin=${CASK_BIN:?}
 model=${CASK_SHARED:-}/data/weights/faceplugin_fr_feature.onnx
 faces=${CASK_SHARED:-}/data/faces
 [ -r "$model" ] && [ -d "$faces/train" ] || { echo "skipped: no $model with $faces/train"; exit 77; }
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-
-fail() {
-    echo "FAIL: $*"
-    cat "$work/log"
-    exit 1
-}
+. "${CASK_SOURCE:?}/tests/support/begin.sh"
 
 "$bin/precompute" --teacher onnx --weights "$model" --preprocess bgr:127.5:127.5 --data "$faces/train" --limit 600 \
     --out "$work/shards" --shard-images 256 >"$work/log" 2>&1 || fail precompute

@@ -1,12 +1,10 @@
 # A real ONNX teacher on real faces reproduces the accuracy that another program measured: OpenCV 4.6's
 # DNN module, no flip, folds 5 to 7 of LFW; within 3 pairs (0.5 points) in each fold of 600.
 set -eu
-bin=${CASK_BIN:?}
 model=${CASK_SHARED:-}/data/weights/faceplugin_fr_feature.onnx
 faces=${CASK_SHARED:-}/data/faces
 [ -r "$model" ] && [ -r "$faces/pairs_val.txt" ] || { echo "skipped: no $model with $faces/pairs_val.txt"; exit 77; }
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+. "${CASK_SOURCE:?}/tests/support/begin.sh"
 
 "$bin/evaluate" --model "$model" --pairs "$faces/pairs_val.txt" --images "$faces/val" --flip none \
     --preprocess bgr:127.5:127.5 --precision fp32 --json "$work/real.json" 2>"$work/log" || { cat "$work/log"; exit 1; }
