@@ -86,8 +86,10 @@ enum cask_status teacher_embed(struct teacher *teacher, struct embed_request *re
  * use such a row. */
 bool unit_row(float *row, int dim, double *norm);
 
-/* The probe of cache.h: the pictures of FORMAT.md 5.1, one at a time, so that the numbers do not
- * depend on --batch. Fills manifest->probe. */
+/* The probe of cache.h: the pictures of FORMAT.md 5.1, one at a time, through the plan that embeds
+ * the images. A product sums in the order that suits its number of rows, so the last digits depend
+ * on --batch as they do on the instruction set; the comparison's tolerance covers both. Fills
+ * manifest->probe. */
 enum cask_status probe_teacher(struct teacher *teacher, struct cask_manifest *manifest,
                                struct cask_error *err);
 
