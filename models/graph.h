@@ -150,6 +150,12 @@ int cask_graph_add_square_conv(struct cask_graph *graph, int x, const char *name
 int cask_graph_add_global_depthwise(struct cask_graph *graph, int x, const char *name);
 int cask_graph_add_plain_batchnorm(struct cask_graph *graph, int x, const char *name);
 
+/* model_open.c: how the file of an imported graph wants its pixels, if its metadata says so; else
+ * *known is left alone. Messages do not name the file. */
+enum cask_status cask_graph_pixels(const struct cask_graph *graph,
+                                   struct cask_preprocess *preprocess, bool *known,
+                                   struct cask_error *err);
+
 /* Puts the parameters from `first` to the last in front of parameter `to`. A state_dict lists
  * modules in the order in which their class assigned them, which is not always that of calls. */
 void cask_graph_move_params(struct cask_graph *graph, int first, int to);

@@ -8,9 +8,8 @@
 enum cask_status cask_checkpoint_open_memory(const char *name, const void *data, size_t bytes,
                                              struct cask_checkpoint **checkpoint,
                                              struct cask_error *err);
-enum cask_status cask_onnx_load_memory(const void *data, size_t bytes, struct cask_graph **graph,
-                                       bool *normalises, struct cask_error *err);
-enum cask_status cask_onnx_fill_memory(struct cask_net *net, const void *data, size_t bytes,
+enum cask_status cask_onnx_open_memory(struct cask_device *device, const void *data, size_t bytes,
+                                       struct cask_model *model, bool *normalises,
                                        struct cask_error *err);
 
 #endif

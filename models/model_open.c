@@ -8,7 +8,7 @@
 #include "models/classifier.h"
 #include "models/detect.h"
 #include "models/difference.h"
-#include "models/graph.h"
+#include "models/net.h"
 
 enum cask_status cask_file_is_onnx(const char *path, bool *onnx, struct cask_error *err)
 {
@@ -21,22 +21,33 @@ enum cask_status cask_file_is_onnx(const char *path, bool *onnx, struct cask_err
     return st;
 }
 
+enum cask_status cask_graph_pixels(const struct cask_graph *graph,
+                                   struct cask_preprocess *preprocess, bool *known,
+                                   struct cask_error *err)
+{
+    if (graph->pixels == NULL) {
+        return CASK_OK;
+    }
+    const enum cask_status st = cask_preprocess_parse(graph->pixels, preprocess, err);
+    if (st != CASK_OK) {
+        cask_error_prefix(err, "metadata channel_order, mean, scale");
+        return st;
+    }
+    *known = true;
+    return CASK_OK;
+}
+
 static enum cask_status open_onnx(struct cask_device *device, const char *path,
                                   struct cask_preprocess *preprocess, bool *from_metadata,
                                   struct cask_model *model, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     bool normalises = false;
-    CASK_TRY(cask_onnx_load(path, &model->graph, &normalises, err));
-    CASK_TRY(cask_net_create(model->graph, device, false, &model->net, err));
-    CASK_TRY(cask_onnx_fill(model->net, path, err));
-    if (model->graph->pixels != NULL) {
-        st = cask_preprocess_parse(model->graph->pixels, preprocess, err);
-        if (st != CASK_OK) {
-            cask_error_prefix(err, "%s: metadata channel_order, mean, scale", path);
-            goto done;
-        }
-        *from_metadata = true;
+    CASK_TRY(cask_onnx_open(device, path, model, &normalises, err));
+    st = cask_graph_pixels(model->graph, preprocess, from_metadata, err);
+    if (st != CASK_OK) {
+        cask_error_prefix(err, "%s", path);
+        goto done;
     }
     if (normalises) {
         preprocess->mean = 0;
@@ -55,19 +66,23 @@ static enum cask_status open_onnx_as(struct cask_device *device, const char *net
 {
     enum cask_status st = CASK_OK;
     struct cask_start start = {.pixels = *preprocess};
-    struct cask_graph *file = NULL;
+    struct cask_model file = {0};
     bool normalises = false;
-    CASK_TRY(cask_onnx_load(path, &file, &normalises, err));
-    const struct cask_graph_options options = {.embedding = cask_graph_embedding(file),
-                                               .width = cask_graph_input_width(file),
-                                               .height = cask_graph_input_height(file)};
+    CASK_TRY(cask_onnx_open(device, path, &file, &normalises, err));
+    const struct cask_graph_options options = {.embedding = cask_graph_embedding(file.graph),
+                                               .width = cask_graph_input_width(file.graph),
+                                               .height = cask_graph_input_height(file.graph)};
     CASK_TRY(cask_graph_build(network, &options, &model->graph, err));
     CASK_TRY(cask_net_create(model->graph, device, false, &model->net, err));
-    CASK_TRY(cask_net_start(model->net, path, &start, err));
+    st = cask_net_start_from(model->net, file.net, &start, err);
+    if (st != CASK_OK) {
+        cask_error_prefix(err, "%s", path);
+        goto done;
+    }
     *preprocess = start.pixels;
     *from_metadata = start.knows_pixels;
 done:
-    cask_graph_free(file);
+    cask_model_close(&file);
     return st;
 }
 

@@ -175,7 +175,7 @@ struct cask_metadata_entry {
 
 /* Any container, sniffed by its first bytes: safetensors, PyTorch zip, PyTorch legacy. Wrappers
  * ("state_dict", ...) are opened, prefixes ("module.", ...) stripped. ONNX is not a checkpoint: see
- * cask_onnx_load. Nothing in the file is ever executed; what is refused names opcode and offset. */
+ * cask_onnx_open. Nothing in the file is ever executed; what is refused names opcode and offset. */
 struct cask_checkpoint;
 enum cask_status cask_checkpoint_open(const char *path, struct cask_checkpoint **checkpoint,
                                       struct cask_error *err);
@@ -259,13 +259,6 @@ enum cask_status cask_net_export(struct cask_net *net, const char *path,
                                  const struct cask_metadata_entry *entries, int entry_count,
                                  struct cask_error *err);
 
-/* ONNX as a graph, by topology, eval only. The net is created from the graph and filled with
- * cask_onnx_fill. Preprocessing nodes inside the file (Sub, Mul before the first Conv) stay in the
- * graph and *normalises is set, so that pixels go in unscaled. */
-enum cask_status cask_onnx_load(const char *path, struct cask_graph **graph, bool *normalises,
-                                struct cask_error *err);
-enum cask_status cask_onnx_fill(struct cask_net *net, const char *path, struct cask_error *err);
-
 /* SHA-256 over (name, dtype, shape, little-endian bytes) of all float parameters sorted by name:
  * the same for the same weights in any container. hex: 65 bytes. */
 enum cask_status cask_net_fingerprint(struct cask_net *net, char *hex, struct cask_error *err);
@@ -274,21 +267,29 @@ enum cask_status cask_net_fingerprint(struct cask_net *net, char *hex, struct ca
  * node with its kind, inputs and settings. hex: 65 bytes. */
 void cask_graph_fingerprint(const struct cask_graph *graph, char *hex);
 
-/* One call for programs: opens FILE of any kind as an eval network. `network` may be NULL or "onnx"
- * or "auto" (detected from metadata or the key set) or a registry name (then it must fit; an ONNX
- * file becomes that network, with names and a state_dict, by cask_net_start).
- * Preprocessing comes from the file's metadata if there is any, else *preprocess is left as the
- * caller set it and *from_metadata is false. An ONNX file that normalises its pixels by itself
- * gives mean 0 and scale 1 with the caller's channel order, and counts as metadata. Width and
- * height are always the network's. */
+/* A model file, opened. */
 struct cask_model {
     struct cask_graph *graph;
     struct cask_net *net;
     struct cask_checkpoint *checkpoint; /* NULL for ONNX */
 };
+void cask_model_close(struct cask_model *model); /* accepts a zeroed struct */
+
+/* ONNX as a graph, by topology, eval only, and its weights. Preprocessing nodes inside the file
+ * (Sub, Mul before the first Conv) stay in the graph and *normalises is set, so that pixels go in
+ * unscaled. */
+enum cask_status cask_onnx_open(struct cask_device *device, const char *path,
+                                struct cask_model *model, bool *normalises, struct cask_error *err);
+
+/* One call for programs: opens FILE of any kind as an eval network. `network` may be NULL or "onnx"
+ * or "auto" (detected from metadata or the key set) or a registry name (then it must fit; an ONNX
+ * file becomes that network, with names and a state_dict, as cask_net_start does it).
+ * Preprocessing comes from the file's metadata if there is any, else *preprocess is left as the
+ * caller set it and *from_metadata is false. An ONNX file that normalises its pixels by itself
+ * gives mean 0 and scale 1 with the caller's channel order, and counts as metadata. Width and
+ * height are always the network's. */
 enum cask_status cask_model_open(struct cask_device *device, const char *network, const char *path,
                                  struct cask_preprocess *preprocess, bool *from_metadata,
                                  struct cask_model *model, struct cask_error *err);
-void cask_model_close(struct cask_model *model); /* accepts a zeroed struct */
 
 #endif

@@ -39,6 +39,11 @@ enum cask_status cask_net_fold(const struct cask_net *net, const struct cask_nod
 /* One more batch was seen by a batch norm (num_batches_tracked). */
 void cask_net_count_batch(struct cask_net *net, const struct cask_node *node);
 
+/* net_start.c: fills a net of the registry from one that was read from ONNX, as cask_net_start
+ * does; messages do not name the file. */
+enum cask_status cask_net_start_from(struct cask_net *net, struct cask_net *source,
+                                     struct cask_start *start, struct cask_error *err);
+
 /* init.c: values of parameter `param` by the graph's rule; a pure function of (seed, param,
  * element). */
 void cask_init_values(const struct cask_graph *graph, int param, uint64_t seed, float *values);

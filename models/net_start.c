@@ -268,14 +268,17 @@ static enum cask_status refuse(const struct cask_graph *network, const struct ca
                           hint);
 }
 
-static enum cask_status start_from_graph(struct cask_net *net, struct cask_net *source,
-                                         struct cask_start *start, struct cask_error *err)
+enum cask_status cask_net_start_from(struct cask_net *net, struct cask_net *source,
+                                     struct cask_start *start, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_match match = {0};
     bool fits = false;
     const struct cask_graph *network = net->graph, *file = source->graph;
     struct transfer t = {net, source, &match, network, file, start};
+    start->knows_pixels = false;
+    start->folded = 0;
+    CASK_TRY(cask_graph_pixels(file, &start->pixels, &start->knows_pixels, err));
     CASK_TRY(cask_match_graphs(network, file, &match, &fits, err));
     const struct cask_value *want = cask_graph_value(network, CASK_GRAPH_INPUT);
     const struct cask_value *have = cask_graph_value(file, CASK_GRAPH_INPUT);
@@ -295,23 +298,15 @@ static enum cask_status start_from_onnx(struct cask_net *net, const char *path,
                                         struct cask_start *start, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    struct cask_graph *graph = NULL;
-    struct cask_net *source = NULL;
+    struct cask_model file = {0};
     bool normalises = false;
-    CASK_TRY(cask_onnx_load(path, &graph, &normalises, err));
-    CASK_TRY(cask_net_create(graph, net->device, false, &source, err));
-    CASK_TRY(cask_onnx_fill(source, path, err));
-    if (graph->pixels != NULL) {
-        CASK_TRY(cask_preprocess_parse(graph->pixels, &start->pixels, err));
-        start->knows_pixels = true;
-    }
-    st = start_from_graph(net, source, start, err);
+    CASK_TRY(cask_onnx_open(net->device, path, &file, &normalises, err));
+    st = cask_net_start_from(net, file.net, start, err);
     if (st != CASK_OK) {
         cask_error_prefix(err, "%s", path);
     }
 done:
-    cask_net_free(source);
-    cask_graph_free(graph);
+    cask_model_close(&file);
     return st;
 }
 

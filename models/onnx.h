@@ -10,7 +10,7 @@
  *   onnx_fill.c     the weights
  *
  * Weights are not copied while the graph is built: for each parameter a source is written down.
- * Filling a net walks the file again and follows the sources.
+ * Filling a net follows the sources.
  */
 #ifndef CASK_MODELS_ONNX_H
 #define CASK_MODELS_ONNX_H
@@ -129,6 +129,9 @@ enum cask_status cask_onnx_scalar(const Cask__Onnx__Tensor *tensor, double *out,
 /* Remembers the source of the parameter in `slot` of the node added last. */
 enum cask_status cask_onnx_bind(struct cask_onnx_import *import, enum cask_slot slot,
                                 const struct cask_onnx_source *source, struct cask_error *err);
+/* The weights of a net that was made from the import's graph. */
+enum cask_status cask_onnx_fill(const struct cask_onnx_import *import, struct cask_net *net,
+                                struct cask_error *err);
 
 /* --- operators --- */
 typedef enum cask_status cask_onnx_op(struct cask_onnx_import *import, const Cask__Onnx__Node *node,

@@ -51,65 +51,27 @@ static void follow(const struct cask_onnx_source *source, const struct cask_para
     }
 }
 
-static enum cask_status fill(struct cask_net *net, const struct cask_onnx_import *import,
-                             struct cask_error *err)
+enum cask_status cask_onnx_fill(const struct cask_onnx_import *import, struct cask_net *net,
+                                struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    const struct cask_graph *want = cask_net_graph(net), *have = import->graph;
+    const struct cask_graph *graph = import->graph;
     float *scratch = NULL, *values = NULL;
     int64_t largest = 1;
-    bool same = want->param_count == have->param_count;
-    for (int i = 0; same && i < have->param_count; i++) {
-        same = strcmp(want->params[i].name, have->params[i].name) == 0 &&
-               want->params[i].count == have->params[i].count;
-        largest = have->params[i].count > largest ? have->params[i].count : largest;
-    }
-    if (!same) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_MISMATCH,
-                                "the network was not built from this ONNX file"));
+    for (int i = 0; i < graph->param_count; i++) {
+        largest = graph->params[i].count > largest ? graph->params[i].count : largest;
     }
     scratch = cask_alloc((size_t)largest, sizeof *scratch);
     values = cask_alloc((size_t)largest, sizeof *values);
     if (scratch == NULL || values == NULL) {
         CASK_TRY(cask_error_memory(err, (size_t)largest * sizeof *values, "weights"));
     }
-    for (int i = 0; i < have->param_count; i++) {
-        follow(&import->sources[i], &have->params[i], scratch, values);
+    for (int i = 0; i < graph->param_count; i++) {
+        follow(&import->sources[i], &graph->params[i], scratch, values);
         CASK_TRY(cask_net_set(net, i, values, err));
     }
 done:
     cask_free(scratch);
     cask_free(values);
-    return st;
-}
-
-enum cask_status cask_onnx_fill_memory(struct cask_net *net, const void *data, size_t bytes,
-                                       struct cask_error *err)
-{
-    enum cask_status st = CASK_OK;
-    struct cask_onnx_import import = {0};
-    Cask__Onnx__Model *model = NULL;
-    CASK_TRY(cask_onnx_unpack(data, bytes, &model, err));
-    CASK_TRY(cask_onnx_import(&import, model, err));
-    CASK_TRY(fill(net, &import, err));
-done:
-    cask_graph_free(import.graph);
-    cask_onnx_release(&import);
-    cask_onnx_close(model);
-    return st;
-}
-
-enum cask_status cask_onnx_fill(struct cask_net *net, const char *path, struct cask_error *err)
-{
-    enum cask_status st = CASK_OK;
-    struct cask_map map = {0};
-    CASK_TRY(cask_map_open(&map, path, err));
-    st = cask_onnx_fill_memory(net, map.data, map.bytes, err);
-    if (st != CASK_OK) {
-        cask_error_prefix(err, "%s", path);
-        CASK_TRY(st);
-    }
-done:
-    cask_map_close(&map);
     return st;
 }

@@ -232,34 +232,40 @@ void cask_onnx_release(struct cask_onnx_import *import)
     import->sources = NULL;
 }
 
-enum cask_status cask_onnx_load_memory(const void *data, size_t bytes, struct cask_graph **graph,
-                                       bool *normalises, struct cask_error *err)
+enum cask_status cask_onnx_open_memory(struct cask_device *device, const void *data, size_t bytes,
+                                       struct cask_model *model, bool *normalises,
+                                       struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_onnx_import import = {0};
-    Cask__Onnx__Model *model = NULL;
-    CASK_TRY(cask_onnx_unpack(data, bytes, &model, err));
-    CASK_TRY(cask_onnx_import(&import, model, err));
-    *graph = import.graph;
+    Cask__Onnx__Model *file = NULL;
+    *model = (struct cask_model){0};
+    CASK_TRY(cask_onnx_unpack(data, bytes, &file, err));
+    st = cask_onnx_import(&import, file, err);
+    model->graph = import.graph;
+    CASK_TRY(st);
     *normalises = import.normalises;
-    import.graph = NULL;
+    CASK_TRY(cask_net_create(model->graph, device, false, &model->net, err));
+    CASK_TRY(cask_onnx_fill(&import, model->net, err));
 done:
-    cask_graph_free(import.graph);
     cask_onnx_release(&import);
-    cask_onnx_close(model);
+    cask_onnx_close(file);
+    if (st != CASK_OK) {
+        cask_model_close(model);
+    }
     return st;
 }
 
-enum cask_status cask_onnx_load(const char *path, struct cask_graph **graph, bool *normalises,
-                                struct cask_error *err)
+enum cask_status cask_onnx_open(struct cask_device *device, const char *path,
+                                struct cask_model *model, bool *normalises, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_map map = {0};
+    *model = (struct cask_model){0};
     CASK_TRY(cask_map_open(&map, path, err));
-    st = cask_onnx_load_memory(map.data, map.bytes, graph, normalises, err);
+    st = cask_onnx_open_memory(device, map.data, map.bytes, model, normalises, err);
     if (st != CASK_OK) {
         cask_error_prefix(err, "%s", path);
-        CASK_TRY(st);
     }
 done:
     cask_map_close(&map);

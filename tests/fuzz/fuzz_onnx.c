@@ -27,21 +27,15 @@ static void run(struct cask_net *net, const struct cask_graph *graph)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     struct cask_error err;
-    struct cask_graph *graph = NULL;
     struct cask_device *device = NULL;
-    struct cask_net *net = NULL;
+    struct cask_model model = {0};
     bool normalises = false;
     const struct cask_device_options options = {.backend = "ref", .threads = 1};
-    if (cask_onnx_load_memory(data, bytes, &graph, &normalises, &err) != CASK_OK) {
-        return 0;
-    }
     if (cask_device_open(&options, &device, &err) == CASK_OK &&
-        cask_net_create(graph, device, false, &net, &err) == CASK_OK &&
-        cask_onnx_fill_memory(net, data, bytes, &err) == CASK_OK) {
-        run(net, graph);
+        cask_onnx_open_memory(device, data, bytes, &model, &normalises, &err) == CASK_OK) {
+        run(model.net, model.graph);
     }
-    cask_net_free(net);
+    cask_model_close(&model);
     cask_device_close(device);
-    cask_graph_free(graph);
     return 0;
 }

@@ -45,27 +45,24 @@ static void check_outputs(struct cask_net *net, const struct expected *e, double
 static void check_file(const struct expected *e, const char *backend)
 {
     struct cask_error err;
-    struct cask_graph *graph = NULL;
     struct cask_device *device = NULL;
-    struct cask_net *net = NULL;
+    struct cask_model model = {0};
+    struct cask_net *trained = NULL;
     bool normalises = false;
     char path[500];
     const struct cask_device_options options = {.backend = backend, .threads = 1};
     snprintf(path, sizeof path, "%s/%s.onnx", folder(), e->name);
-    assert_ok(cask_onnx_load(path, &graph, &normalises, &err));
-    assert_int_equal(normalises, e->normalises);
-    assert_int_equal(cask_graph_input_height(graph), e->height);
-    assert_int_equal(cask_graph_input_width(graph), e->width);
-    assert_int_equal(cask_graph_embedding(graph), e->embedding);
     assert_ok(cask_device_open(&options, &device, &err));
-    assert_ok(cask_net_create(graph, device, false, &net, &err));
-    assert_ok(cask_onnx_fill(net, path, &err));
-    check_outputs(net, e, 2e-6);
-    cask_net_free(net);
+    assert_ok(cask_onnx_open(device, path, &model, &normalises, &err));
+    assert_int_equal(normalises, e->normalises);
+    assert_int_equal(cask_graph_input_height(model.graph), e->height);
+    assert_int_equal(cask_graph_input_width(model.graph), e->width);
+    assert_int_equal(cask_graph_embedding(model.graph), e->embedding);
+    check_outputs(model.net, e, 2e-6);
     assert_refused(CASK_ERR_UNSUPPORTED, "cannot be trained",
-                   cask_net_create(graph, device, true, &net, &err));
+                   cask_net_create(model.graph, device, true, &trained, &err));
+    cask_model_close(&model);
     cask_device_close(device);
-    cask_graph_free(graph);
 }
 
 static void outputs_match(void **state)
@@ -89,17 +86,20 @@ static void damage(void **state)
 {
     (void)state;
     struct cask_error err;
-    struct cask_graph *graph = NULL;
+    struct cask_device *device = NULL;
+    struct cask_model model = {0};
     bool normalises = false;
+    const struct cask_device_options options = {.backend = "ref", .threads = 1};
     char path[500], broken[300], temporary[256], *data = NULL;
     size_t bytes = 0;
+    assert_ok(cask_device_open(&options, &device, &err));
     snprintf(path, sizeof path, "%s/typed.onnx", folder());
     assert_ok(cask_file_read_all(path, 1 << 20, &data, &bytes, &err));
     test_make_folder(temporary);
     snprintf(broken, sizeof broken, "%s/broken.onnx", temporary);
     for (size_t keep = 0; keep < bytes; keep += 37) {
         assert_ok(cask_file_write_all(broken, data, keep, &err));
-        enum cask_status got = cask_onnx_load(broken, &graph, &normalises, &err);
+        enum cask_status got = cask_onnx_open(device, broken, &model, &normalises, &err);
         assert_int_not_equal(got, CASK_OK);
         assert_non_null(strstr(err.message, "broken.onnx"));
     }
@@ -109,8 +109,9 @@ static void damage(void **state)
     assert_ok(cask_file_write_all(broken, data, bytes, &err));
     assert_refused(CASK_ERR_UNSUPPORTED,
                    "operator Flattop \"f\" is not supported; supported are Add",
-                   cask_onnx_load(broken, &graph, &normalises, &err));
+                   cask_onnx_open(device, broken, &model, &normalises, &err));
     cask_free(data);
+    cask_device_close(device);
     test_remove_folder(temporary);
 }
 

@@ -219,15 +219,15 @@ static void a_graph_is_known_by_its_layers(void **state)
     static const char *const names[] = {"mbf", "resnet18", "torchvision_mobilenetv3_large",
                                         "xiaoccer_mobilefacenet"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        struct cask_graph *graph = NULL;
+        struct cask_model file = {0};
         bool normalises = false;
         write_onnx(device, names[i], 32);
-        assert_ok(cask_onnx_load(in_folder("file.onnx"), &graph, &normalises, &err));
-        const char *found = cask_match_registry(graph);
+        assert_ok(cask_onnx_open(device, in_folder("file.onnx"), &file, &normalises, &err));
+        const char *found = cask_match_registry(file.graph);
         assert_non_null(found);
         assert_string_equal(found, strcmp(names[i], "xiaoccer_mobilefacenet") == 0 ? "mobilefacenet"
                                                                                    : names[i]);
-        cask_graph_free(graph);
+        cask_model_close(&file);
     }
     cask_device_close(device);
 }
