@@ -7,13 +7,25 @@
 #include "tests/support/formula.h"
 #include "tests/support/test.h"
 
-static inline struct cask_device *open_with(const char *backend, enum cask_precision precision)
+/* Skips the test where the CPU lacks bf16 instructions, or CASK_CPU_ISA hides them. */
+static inline struct cask_device *open_threads(const char *backend, enum cask_precision precision,
+                                               int threads)
 {
     struct cask_error err;
     struct cask_device *device = NULL;
-    const struct cask_device_options options = {.backend = backend, .precision = precision};
-    assert_ok(cask_device_open(&options, &device, &err));
+    const struct cask_device_options options = {backend, threads, precision};
+    enum cask_status st = cask_device_open(&options, &device, &err);
+    if (st == CASK_ERR_UNSUPPORTED && precision == CASK_PRECISION_BF16) {
+        print_message("skipped: %s\n", err.message);
+        skip();
+    }
+    assert_ok(st);
     return device;
+}
+
+static inline struct cask_device *open_with(const char *backend, enum cask_precision precision)
+{
+    return open_threads(backend, precision, 0);
 }
 
 static inline struct cask_device *open_device(const char *backend)

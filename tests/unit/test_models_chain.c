@@ -8,20 +8,6 @@ static struct cask_error err;
 
 enum { BATCH = 6, D = 64, STEPS = 50 };
 
-static struct cask_device *device_of(const char *backend, enum cask_precision precision,
-                                     int threads)
-{
-    struct cask_device *device = NULL;
-    const struct cask_device_options options = {backend, threads, precision};
-    enum cask_status st = cask_device_open(&options, &device, &err);
-    if (st == CASK_ERR_UNSUPPORTED) {
-        print_message("skipped: %s\n", err.message);
-        skip();
-    }
-    assert_ok(st);
-    return device;
-}
-
 static struct cask_plan *plan_for(struct cask_net *net, int batch, enum cask_plan_path path)
 {
     struct cask_plan *plan = NULL;
@@ -39,7 +25,7 @@ static struct cask_plan *plan_of(struct cask_net *net, enum cask_plan_path path)
 
 static void test_what_neighbours_take(void **state)
 {
-    struct cask_device *device = device_of("cpu", CASK_PRECISION_FP32, 1);
+    struct cask_device *device = open_threads("cpu", CASK_PRECISION_FP32, 1);
     struct cask_graph *graph = build("mobilefacenet", 112);
     struct cask_net *net = filled(graph, device, true);
     struct cask_plan *chained = plan_of(net, CASK_PATH_CHAINED),
@@ -119,7 +105,7 @@ static double worst_gradient(const struct cask_graph *graph, struct cask_net *a,
 
 static void compare_paths(const char *network, const char *backend, int size, double tolerance)
 {
-    struct cask_device *device = device_of(backend, CASK_PRECISION_FP32, 1);
+    struct cask_device *device = open_threads(backend, CASK_PRECISION_FP32, 1);
     struct cask_graph *graph = build(network, size);
     float chained[BATCH * D], other[BATCH * D];
     struct cask_net *a = step_on(graph, device, CASK_PATH_CHAINED, chained);
@@ -149,7 +135,8 @@ static void test_same_gradients(void **state)
 
 static void check_threads(enum cask_precision precision)
 {
-    struct cask_device *one = device_of("cpu", precision, 1), *two = device_of("cpu", precision, 2);
+    struct cask_device *one = open_threads("cpu", precision, 1),
+                       *two = open_threads("cpu", precision, 2);
     static const char *const networks[] = {"mobilefacenet", "mbf", "ir18"};
     for (size_t n = 0; n < sizeof networks / sizeof *networks; n++) {
         struct cask_graph *graph = build(networks[n], 32);
@@ -212,7 +199,7 @@ struct curve_run {
 
 static void train(const struct curve *curve, struct curve_run run, double losses[STEPS])
 {
-    struct cask_device *device = device_of("cpu", run.precision, run.threads);
+    struct cask_device *device = open_threads("cpu", run.precision, run.threads);
     struct cask_graph *graph = build(curve->network, curve->size);
     struct cask_net *net = NULL;
     const struct cask_sgd sgd = {.rate = curve->rate, .momentum = 0.9, .gradient_scale = 1};

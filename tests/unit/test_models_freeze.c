@@ -181,6 +181,11 @@ static void every_kind_of_network(void **state)
     check_network("ir18", 16, CASK_PRECISION_FP32);
     check_network("mobilenetv3_large", 32, CASK_PRECISION_FP32);
     check_network("resnet18", 16, CASK_PRECISION_FP32);
+}
+
+static void in_bf16(void **state)
+{
+    (void)state;
     check_network("mobilefacenet", 16, CASK_PRECISION_BF16);
 }
 
@@ -200,6 +205,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kind_of_network),
+        cmocka_unit_test(in_bf16),
         cmocka_unit_test(everything_frozen_costs_next_to_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
