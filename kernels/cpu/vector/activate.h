@@ -5,11 +5,13 @@
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/vector/vector.h"
 
+#include CASK_MASKS_HEADER
+
 /* A comparison with a NaN fails, so a NaN passes. */
 INLINE vec activate_vec(enum cask_activation activation, vec z, vec slope)
 {
     return activation == CASK_ACT_RELU    ? vec_select(z <= 0, (vec){0}, z)
-           : activation == CASK_ACT_PRELU ? vec_select(z > 0, z, z * slope)
+           : activation == CASK_ACT_PRELU ? vec_if_positive(z, z, z * slope)
                                           : z;
 }
 
@@ -18,7 +20,7 @@ INLINE vec through_vec(enum cask_activation activation, vec z, vec dy, vec slope
 {
     const vec zero = {0}, one = zero + 1;
     return activation == CASK_ACT_RELU    ? dy * vec_select(z <= 0, zero, one)
-           : activation == CASK_ACT_PRELU ? vec_select(z > 0, dy, dy * slope)
+           : activation == CASK_ACT_PRELU ? vec_if_positive(z, dy, dy * slope)
                                           : dy;
 }
 

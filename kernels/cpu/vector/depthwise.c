@@ -21,6 +21,10 @@ static __attribute__((noinline)) void put(element *y, vec value, int left, bool 
     store_some(y, accumulate ? load_some(y, left) + value : value, left);
 }
 
+/* What was loaded stays in a register: the compiler thinks that memory may change here. Else it
+ * loads again for each use, and loads are what there is least of. */
+#define LOADED() __asm__ volatile("" ::: "memory")
+
 /* sum[q] += columns of one kernel row on a line, for `many` outputs whose windows are `step` pixels
  * apart. A pixel is loaded once for all windows it is in. */
 INLINE void add_columns(int many, int columns, int step, const float *line, const vec *w, vec *sum)
@@ -28,6 +32,7 @@ INLINE void add_columns(int many, int columns, int step, const float *line, cons
 #pragma GCC unroll 20
     for (int i = 0; i < (many - 1) * step + columns; i++) {
         const vec x = vec_load_f32(line + (int64_t)i * LANES);
+        LOADED();
 #pragma GCC unroll 8
         for (int q = 0; q < many; q++) {
             const int k = i - q * step;
