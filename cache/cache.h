@@ -239,6 +239,9 @@ void cask_prefetch_stop(struct cask_prefetch *prefetch); /* accepts NULL; before
 /* Class centres [classes][D] unit float32, loaded once and owned by the cache; thread-safe. */
 enum cask_status cask_cache_centers(struct cask_cache *cache, const float **centers,
                                     struct cask_error *err);
+/* They have been read and will hardly be read again: their pages are no longer this process's
+ * memory. What is read nevertheless comes back by itself. */
+void cask_cache_centers_idle(struct cask_cache *cache);
 
 /* ------------------------------------------------------------ verification */
 

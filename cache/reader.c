@@ -249,3 +249,11 @@ done:
     pthread_mutex_unlock(&cache->lock);
     return st;
 }
+
+void cask_cache_centers_idle(struct cask_cache *cache)
+{
+    if (cache->file.has_centers) { /* a hint, as the one above: the file has it all */
+        (void)madvise((void *)(uintptr_t)cache->centers.map.data, cache->centers.map.bytes,
+                      MADV_DONTNEED);
+    }
+}

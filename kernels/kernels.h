@@ -183,6 +183,7 @@ struct cask_conv_chain {
  * or [n,k] if trans_b. C is not read if beta is 0. */
 struct cask_gemm {
     bool trans_a, trans_b;
+    bool packed_b; /* products only: B comes as serial_pack leaves it */
     int64_t m, n, k;
     int64_t lda, ldb, ldc; /* row strides in elements; 0: dense */
     double alpha, beta;
@@ -239,11 +240,16 @@ struct cask_ops {
      * order, on the device's threads. A chunk's data then stays in the cache of one core. Inside a
      * task nothing but the serial functions may be called; those touch no other thread's scratch.
      * product: a gemm of fixed shape, planned once, run by many threads at once; false: the library
-     * ran out of memory. close accepts NULL. */
+     * ran out of memory. close accepts NULL.
+     * pack: a B that many products take is brought into the order they want once, by a product that
+     * was opened with packed_b, into packed_bytes of memory. It serves every such product of the
+     * same n, k, in_dtype and trans_b on this device, whatever its m. */
     void (*parallel)(struct cask_device *, int64_t count, cask_task task, void *user);
     enum cask_status (*product_open)(struct cask_device *, const struct cask_gemm *,
                                      struct cask_product **, struct cask_error *);
     void (*product_close)(struct cask_product *);
+    size_t (*product_packed_bytes)(const struct cask_product *);
+    bool (*serial_pack)(struct cask_product *, int thread, const void *b, void *packed);
     bool (*serial_product)(struct cask_product *, int thread, const void *a, const void *b,
                            void *c);
     void (*serial_sgd)(struct cask_device *, const struct cask_sgd *, size_t count, void *w,

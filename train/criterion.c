@@ -129,6 +129,12 @@ void cask_criterion_free(struct cask_criterion *criterion)
     cask_free(criterion);
 }
 
+enum cask_status cask_criterion_pack_centers(struct cask_criterion *criterion, const float *centers,
+                                             struct cask_error *err)
+{
+    return criterion->api->pack_centers(criterion->engine, centers, err);
+}
+
 unsigned cask_criterion_needs(const struct cask_criterion *criterion)
 {
     unsigned needs = criterion->api->needs(criterion->engine);

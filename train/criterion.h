@@ -94,6 +94,14 @@ enum cask_status cask_criterion_create(const struct cask_criterion_config *confi
                                        const struct cask_criterion_options *options,
                                        struct cask_criterion **criterion, struct cask_error *err);
 void cask_criterion_free(struct cask_criterion *criterion); /* accepts NULL */
+/* Exact mode, once, before the first step: the class centres [C][D_T] of all steps to come. Where
+ * a class loss multiplies with them (and head.pack_centers says so) a copy is made,
+ * rounded and packed as the device multiplies: 4 bytes a number, 2 on a device that computes in
+ * bf16. The rows stay the caller's, and steps read a label's row there now and then. With a store
+ * there is one copy, for those that share the store's cosines; others go on with the rows. Results
+ * keep their bits. A step with other centres is CASK_ERR_MISMATCH then. */
+enum cask_status cask_criterion_pack_centers(struct cask_criterion *criterion, const float *centers,
+                                             struct cask_error *err);
 unsigned cask_criterion_needs(
     const struct cask_criterion *criterion); /* bits of enum cask_teacher_need */
 /* Memory of it all; *step_bytes of that for the passes over the classes: cosines, chunks, sums. */

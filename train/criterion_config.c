@@ -93,6 +93,13 @@ static const struct cask_config_row head_rows[] = {
      .max = 1e9,
      .help = "megabytes of class cosines that a step keeps between its passes over the classes, "
              "the student's first; what does not fit is computed again in each"},
+    {.key = "pack_centers",
+     .type = CASK_CONFIG_BOOL,
+     .offset = HEAD(pack_centers),
+     .value = "true",
+     .help = "a copy of the teacher's class centres is kept as the products take it (4 bytes a "
+             "number, 2 on a bf16 device); false: read from the cache's file and packed in each "
+             "step, which takes longer"},
 };
 
 #define SHARE(field) offsetof(struct cask_loss_share, field)

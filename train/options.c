@@ -184,6 +184,7 @@ static const char *const silent_keys[][2] = {
     {"train.log_steps", "1"},
     {"train.save_head", "auto"},
     {"head.keep_mb", "96"},
+    {"head.pack_centers", "true"},
     {"valid.batch", "32"},
 };
 

@@ -161,6 +161,26 @@ done:
     return st;
 }
 
+/* From here on steps read copies of the centres, where there are any, and hardly the file. */
+static enum cask_status pack_centers(struct run *run, struct cask_error *err)
+{
+    const struct cask_teacher_source *source = &run->feed.source;
+    enum cask_status st = CASK_OK;
+    for (int i = 0; source->teacher.centers != NULL && i < run->count; i++) {
+        struct place *place = &run->places[i];
+        if (place->state == PLACE_OPEN) {
+            st = cask_criterion_pack_centers(place->student.trainer->criterion,
+                                             source->teacher.centers, err);
+            CASK_TRY(settle(run, place, st, err));
+        }
+    }
+    if (source->teacher.centers != NULL) {
+        cask_cache_centers_idle(source->cache);
+    }
+done:
+    return st;
+}
+
 static enum cask_status open_students(struct run *run, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
@@ -183,6 +203,7 @@ static enum cask_status open_students(struct run *run, struct cask_error *err)
     if (run->feed.source.cache != NULL) {
         CASK_TRY(cask_teacher_source_prepare(&run->feed.source, needs,
                                              (int)run->configs[0]->train.batch, err));
+        CASK_TRY(pack_centers(run, err));
     }
 done:
     return st;

@@ -172,8 +172,14 @@ CASK_OP(product_open)
 (struct cask_device *device, const struct cask_gemm *gemm, struct cask_product **product,
  struct cask_error *err)
 {
-    const struct cask_product_desc desc = desc_of(gemm);
+    struct cask_product_desc desc = desc_of(gemm);
+    desc.pack = gemm->packed_b;
     return cask_product_open(cask_cpu_of(device), &desc, NULL, product, err);
+}
+
+bool cask_cpu_serial_pack(struct cask_product *product, int thread, const void *b, void *packed)
+{
+    return cask_product_pack(product, thread, b, packed);
 }
 
 bool cask_cpu_serial_product(struct cask_product *product, int thread, const void *a, const void *b,

@@ -34,12 +34,34 @@ void REF(product_close)(struct cask_product *product)
     cask_free(product);
 }
 
+/* Here B is packed when its rows lie one behind the other. */
+size_t REF(product_packed_bytes)(const struct cask_product *product)
+{
+    return (size_t)(product->gemm.n * product->gemm.k) * sizeof(real);
+}
+
+bool REF(serial_pack)(struct cask_product *product, int thread, const void *b, void *packed)
+{
+    const struct cask_gemm *gemm = &product->gemm;
+    const int64_t rows = gemm->trans_b ? gemm->n : gemm->k;
+    const int64_t columns = gemm->trans_b ? gemm->k : gemm->n;
+    const int64_t stride = gemm->ldb != 0 ? gemm->ldb : columns;
+    (void)thread;
+    for (int64_t i = 0; i < rows; i++) {
+        memcpy((real *)packed + i * columns, (const real *)b + i * stride,
+               (size_t)columns * sizeof(real));
+    }
+    return true;
+}
+
 bool REF(serial_product)(struct cask_product *product, int thread, const void *a, const void *b,
                          void *c)
 {
     struct cask_error ignored;
+    struct cask_gemm gemm = product->gemm;
     (void)thread;
-    return REF(gemm)(product->device, &product->gemm, a, b, c, &ignored) == CASK_OK;
+    gemm.ldb = gemm.packed_b ? 0 : gemm.ldb;
+    return REF(gemm)(product->device, &gemm, a, b, c, &ignored) == CASK_OK;
 }
 
 void REF(serial_sgd)(struct cask_device *device, const struct cask_sgd *sgd, size_t count, void *w,

@@ -29,6 +29,7 @@ struct options {
     int part, precision;
     int64_t batch, classes, least_classes, dim, threads, rounds;
     double seconds, keep_mb;
+    bool pack;
     const char *net, *only, *csv;
 };
 
@@ -50,6 +51,7 @@ static const struct cask_config_row rows[] = {
     {"precision", CASK_CONFIG_ENUM, ROW(precision), "fp32", 0, 0, precisions, NULL, "of products"},
     {"threads", CASK_CONFIG_INT, ROW(threads), "0", 0, 1024, NULL, "N", "0: all CPUs"},
     {"keep_mb", CASK_CONFIG_REAL, ROW(keep_mb), "96", 0, 1e9, NULL, "MB", "head.keep_mb"},
+    {"pack", CASK_CONFIG_BOOL, ROW(pack), "true", 0, 0, NULL, NULL, "head.pack_centers"},
     {"seconds", CASK_CONFIG_REAL, ROW(seconds), "1", 0, 100, NULL, "S", "for each measurement"},
     {"rounds", CASK_CONFIG_INT, ROW(rounds), "2", 1, 100, NULL, "N", "through all cases"},
     {"csv", CASK_CONFIG_TEXT, ROW(csv), "", 0, 0, NULL, "FILE", "append results"},
@@ -306,16 +308,21 @@ static enum cask_status run(const struct bench *b, const char *const *set, struc
                                                    .teacher_temperatures = temperatures,
                                                    .teacher_temperature_count = 2};
     char keep[64];
+    const char *pack = b->options->pack ? "head.pack_centers=true" : "head.pack_centers=false";
     enum cask_status st = CASK_OK;
     snprintf(keep, sizeof keep, "head.keep_mb=%g", b->options->keep_mb);
     CASK_TRY(cask_criterion_config_create(&settings, err));
     CASK_TRY(cask_config_create(
         sections, cask_criterion_config_sections(settings, sections, SECTIONS), &config, err));
     CASK_TRY(cask_config_set(config, keep, "bench", err));
+    CASK_TRY(cask_config_set(config, pack, "bench", err));
     for (; *set != NULL; set++) {
         CASK_TRY(cask_config_set(config, *set, "bench", err));
     }
     CASK_TRY(cask_criterion_create(settings, &options, &criterion, err));
+    if (b->centers != NULL) {
+        CASK_TRY(cask_criterion_pack_centers(criterion, b->centers, err));
+    }
     CASK_TRY(steps(b, criterion, out, err));
 done:
     cask_criterion_free(criterion);

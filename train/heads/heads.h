@@ -36,7 +36,8 @@ struct cask_head_options {
     double t_momentum;             /* CurricularFace; 1: t stays as it is */
     double margin_min, margin_max; /* MarginDistillation */
     bool frozen;                   /* W is the teacher's class centres and does not learn */
-    double keep_mb; /* of cosines, between the passes of a step; no say in the result */
+    double keep_mb;    /* of cosines, between the passes of a step; no say in the result */
+    bool pack_centers; /* a copy of the teacher's, packed once; no say in the result */
 };
 
 struct cask_head {

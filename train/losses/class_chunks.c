@@ -117,6 +117,15 @@ static void spread_topk(const struct teacher_rows *teacher, const struct chunk *
     }
 }
 
+static bool teacher_product(const struct pass *pass, const struct chunk *chunk, int thread, real *y)
+{
+    const struct cask_engine *engine = pass->engine;
+    const void *unit = engine->half ? engine->teacher_unit16 : (const void *)engine->teacher.unit;
+    const void *rows = centers_chunk(engine, engine->teacher.centers, chunk->number, thread);
+    return rows != NULL &&
+           product(pass, TEACHER, chunk->width == chunk->stride, thread, unit, rows, y);
+}
+
 static bool teacher(const struct pass *pass, struct chunk *chunk, int thread)
 {
     struct cask_engine *engine = pass->engine;
@@ -130,11 +139,7 @@ static bool teacher(const struct pass *pass, struct chunk *chunk, int thread)
     }
     switch (rows->kind) {
     case TEACHER_CENTERS:
-        return product(pass, TEACHER, chunk->width == chunk->stride, thread,
-                       engine->half ? engine->teacher_unit16 : (const void *)rows->unit,
-                       operand(engine, rows->centers + chunk->first * rows->dim,
-                               (int64_t)chunk->width * rows->dim, work->teacher16),
-                       y);
+        return teacher_product(pass, chunk, thread, y);
     case TEACHER_DENSE:
         copy_logits(rows->dense, engine->facts.classes, chunk, pass->input->batch, y);
         return true;

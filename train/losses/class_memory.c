@@ -235,6 +235,7 @@ enum cask_status class_create(struct cask_engine *engine, const struct cask_engi
     CASK_TRY(create_lanes(engine, err));
     CASK_TRY(keep(engine, &engine->x, err));
     CASK_TRY(keep_teacher(engine, options, err));
+    CASK_TRY(centers_create(engine, options, err));
 done:
     return st;
 }
@@ -271,6 +272,7 @@ static enum cask_status open_products(struct cask_engine *engine, int batch, int
     for (int p = 0; p < PRODUCTS; p++) {
         struct cask_gemm gemm = gemms[p];
         gemm.alpha = 1;
+        gemm.packed_b = p == TEACHER;
         gemm.in_dtype = engine->half ? CASK_BF16 : out;
         gemm.out_dtype = out;
         if (wanted[p]) {
@@ -304,10 +306,11 @@ done:
 void class_release(struct cask_engine *engine)
 {
     close_products(engine);
+    centers_release(engine);
     for (int t = 0; engine->workspaces != NULL && t < engine->facts.threads; t++) {
         const struct workspace *w = &engine->workspaces[t];
-        void *const owned[] = {w->x,      w->y,         w->gradient,  w->d_rows,
-                               w->rows16, w->teacher16, w->gradient16};
+        void *const owned[] = {w->x,      w->y,         w->gradient,   w->d_rows,
+                               w->rows16, w->teacher16, w->gradient16, w->packed};
         for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) {
             cask_free(owned[i]);
         }

@@ -214,6 +214,11 @@ static enum cask_status check_input(const struct cask_engine *engine,
                                   wanted[i].name);
         }
     }
+    if (engine->packed.of != NULL && input->teacher_logits == NULL &&
+        input->teacher_centers != engine->packed.of) {
+        return cask_error_set(err, CASK_ERR_MISMATCH,
+                              "the class centres of a step are not those that were packed before");
+    }
     for (int i = 0; i < input->batch; i++) {
         if (input->labels[i] != UINT32_MAX && input->labels[i] >= (uint64_t)engine->facts.classes &&
             (engine->has_head || engine->rule_count > 0)) {
@@ -385,6 +390,7 @@ const struct cask_engine_api NAME(cask_engine) = {
     .create = engine_create,
     .free = engine_free,
     .needs = engine_needs,
+    .pack_centers = centers_keep,
     .step = engine_step,
     .result = engine_result,
     .weight = engine_weight,

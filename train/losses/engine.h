@@ -111,6 +111,10 @@ struct cask_engine_api {
                                struct cask_engine **engine, struct cask_error *err);
     void (*free)(struct cask_engine *engine); /* accepts NULL */
     unsigned (*needs)(const struct cask_engine *engine);
+    /* Exact mode, before the first step: these rows [C][D_T], the same in every step, are kept as
+     * the product takes them. A step with others is CASK_ERR_MISMATCH then. */
+    enum cask_status (*pack_centers)(struct cask_engine *engine, const void *centers,
+                                     struct cask_error *err);
     enum cask_status (*step)(struct cask_engine *engine, const struct cask_engine_input *input,
                              struct cask_error *err);
     const struct cask_engine_result *(*result)(const struct cask_engine *engine);

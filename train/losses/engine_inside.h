@@ -1,7 +1,7 @@
 /* train/losses/engine_inside.h - the engine's memory, shared by engine.c (creation, order of a
  * step), engine_rows.c (pairs and embeddings), and for everything B x C: engine_class.c (order of
- * the passes), class_chunks.c (one chunk of classes), class_memory.c (what both need). One copy per
- * number type.
+ * the passes), class_chunks.c (one chunk of classes), class_memory.c (what both need),
+ * packed_centers.c (the teacher's class centres). One copy per number type.
  */
 #ifndef CASK_TRAIN_LOSSES_ENGINE_INSIDE_H
 #define CASK_TRAIN_LOSSES_ENGINE_INSIDE_H
@@ -33,6 +33,7 @@ struct workspace {
     real *x, *y, *gradient;                /* [B][width] */
     real *d_rows;                          /* [width][D]: gradient of the chunk's class rows */
     void *rows16, *teacher16, *gradient16; /* [width][D], [width][D_T], [B][width] */
+    void *packed;                          /* class centres of a chunk, where no copy is kept */
 };
 
 /* The products of a chunk, planned for one batch size: of a full chunk and of the last. */
@@ -40,6 +41,14 @@ enum product { COSINES, TEACHER, TO_UNIT, TO_ROWS, PRODUCTS };
 struct products {
     int batch;
     struct cask_product *full[PRODUCTS], *last[PRODUCTS];
+};
+
+/* The teacher's class centres, rounded and packed for product TEACHER: packed_centers.c. */
+struct packed_centers {
+    bool wanted, borrowed; /* a copy may be kept; the memory is the store's */
+    const void *of;        /* these rows; NULL: a chunk is packed whenever it is multiplied */
+    char *memory;          /* chunks, `stride` bytes apart */
+    size_t stride;
 };
 
 struct cask_engine {
@@ -70,6 +79,7 @@ struct cask_engine {
      * nothing but the cosines may stand in it. */
     struct cask_teacher_store *store;
     struct cask_store_batch store_batch;
+    struct packed_centers packed;
     struct products products;
     struct workspace *workspaces; /* [threads] */
     struct lane *lanes;
@@ -95,6 +105,10 @@ struct cask_engine {
 #define class_create NAME(cask_class_create)
 #define class_release NAME(cask_class_release)
 #define class_plan NAME(cask_class_plan)
+#define centers_create NAME(cask_centers_create)
+#define centers_keep NAME(cask_centers_keep)
+#define centers_chunk NAME(cask_centers_chunk)
+#define centers_release NAME(cask_centers_release)
 #define class_pass NAME(cask_class_pass)
 #define class_forward NAME(cask_class_forward)
 #define class_backward NAME(cask_class_backward)
@@ -112,6 +126,17 @@ enum cask_status class_create(struct cask_engine *engine, const struct cask_engi
 void class_release(struct cask_engine *engine);
 /* Products for this batch size; nothing to do if they are there. */
 enum cask_status class_plan(struct cask_engine *engine, int batch, struct cask_error *err);
+
+/* packed_centers.c. create: behind all else of class_create. keep: the copy, once, if anything
+ * would read it. chunk: as the product takes it, of the copy or made in the thread's workspace;
+ * NULL: the library failed. */
+enum cask_status centers_create(struct cask_engine *engine,
+                                const struct cask_engine_options *options, struct cask_error *err);
+enum cask_status centers_keep(struct cask_engine *engine, const void *centers,
+                              struct cask_error *err);
+const void *centers_chunk(const struct cask_engine *engine, const real *centers, int64_t chunk,
+                          int thread);
+void centers_release(struct cask_engine *engine);
 
 /* class_chunks.c: one pass over all classes, chunk by chunk.
  *   SUM       cross-entropy, and the rules whose index set is known beforehand; others watch

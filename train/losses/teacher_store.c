@@ -9,6 +9,8 @@ struct cask_teacher_store {
     struct cask_store_batch batch; /* serial 0: nothing is there */
     int64_t kept, found;
     void *memory; /* NULL: nobody has joined */
+    void *packed; /* class centres; NULL: nobody has made them */
+    const void *packed_of;
 };
 
 enum cask_status cask_teacher_store_create(struct cask_teacher_store **store,
@@ -22,6 +24,7 @@ void cask_teacher_store_free(struct cask_teacher_store *store)
 {
     if (store != NULL) {
         cask_free(store->memory);
+        cask_free(store->packed);
         cask_free(store);
     }
 }
@@ -82,4 +85,19 @@ bool cask_teacher_store_begin(struct cask_teacher_store *store,
 void cask_teacher_store_made(struct cask_teacher_store *store, const struct cask_store_batch *batch)
 {
     store->batch = *batch;
+}
+
+void *cask_teacher_store_packed(const struct cask_teacher_store *store, const void *centers)
+{
+    return store->packed_of == centers ? store->packed : NULL;
+}
+
+bool cask_teacher_store_keep_packed(struct cask_teacher_store *store, const void *centers,
+                                    void *packed)
+{
+    if (store->packed == NULL) {
+        store->packed = packed;
+        store->packed_of = centers;
+    }
+    return store->packed == packed;
 }

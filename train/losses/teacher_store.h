@@ -44,5 +44,10 @@ bool cask_teacher_store_begin(struct cask_teacher_store *store,
 /* All kept chunks are written. */
 void cask_teacher_store_made(struct cask_teacher_store *store,
                              const struct cask_store_batch *batch);
+/* The class centres as the product takes them, for those that have joined: what one of them made of
+ * these rows, or NULL. The first copy becomes the store's; false: it has one of other rows. */
+void *cask_teacher_store_packed(const struct cask_teacher_store *store, const void *centers);
+bool cask_teacher_store_keep_packed(struct cask_teacher_store *store, const void *centers,
+                                    void *packed);
 
 #endif
