@@ -13,8 +13,7 @@
  * cache. Memory that comes from a cache is faster than that, so a share can pass 100 %.
  */
 #include "common/config.h"
-#include "models/plan.h"
-#include "tests/bench/bench.h"
+#include "tests/bench/bench_student.h"
 #include "train/options.h"
 #include "train/trainer.h"
 
@@ -36,80 +35,20 @@ static const struct cask_config_row rows[] = {
      "8 images and one repeat: does it run at all"},
 };
 
-enum { PATHS = 3 };
+enum { PATHS = BENCH_PATHS };
 static const char *const path_names[PATHS] = {
     [CASK_PATH_CHAINED] = "chained", [CASK_PATH_FUSED] = "fused", [CASK_PATH_PLAIN] = "plain"};
 
 /* -------------------------------------------------------------------- steps */
 
-struct student {
-    struct cask_net *net;
-    struct cask_plan *plans[PATHS];
-    float *pixels, *embedding, *seed;
-    int batch;
-};
-
-static enum cask_status open_student(struct student *s, const struct options *options,
-                                     const struct cask_graph *graph, struct cask_device *device,
-                                     struct cask_error *err)
-{
-    enum cask_status st = CASK_OK;
-    const size_t batch = (size_t)options->batch;
-    const size_t image =
-        3 * (size_t)cask_graph_input_width(graph) * (size_t)cask_graph_input_height(graph);
-    const size_t outputs = batch * (size_t)cask_graph_embedding(graph);
-    s->batch = (int)options->batch;
-    CASK_TRY(cask_net_create(graph, device, true, &s->net, err));
-    CASK_TRY(cask_net_init(s->net, 1, err));
-    for (int path = 0; path < PATHS; path++) {
-        CASK_TRY(cask_plan_create_way(s->net, s->batch, CASK_MODE_TRAIN,
-                                      (struct cask_plan_way){.path = (enum cask_plan_path)path},
-                                      &s->plans[path], err));
-    }
-    s->pixels = cask_alloc(batch * image, sizeof(float));
-    s->embedding = cask_alloc(outputs, sizeof(float));
-    s->seed = cask_alloc(outputs, sizeof(float));
-    if (s->pixels == NULL || s->embedding == NULL || s->seed == NULL) {
-        CASK_TRY(cask_error_memory(err, batch * image * sizeof(float), "a batch"));
-    }
-    bench_fill(s->pixels, batch * image, 1);
-    bench_fill(s->seed, outputs, 2);
-done:
-    return st;
-}
-
-static void close_student(struct student *s)
-{
-    for (int path = 0; path < PATHS; path++) {
-        cask_plan_free(s->plans[path]);
-    }
-    cask_net_free(s->net);
-    cask_free(s->pixels);
-    cask_free(s->embedding);
-    cask_free(s->seed);
-}
-
-static enum cask_status time_step(struct student *s, struct cask_plan *plan, double *seconds,
-                                  struct cask_error *err)
-{
-    enum cask_status st = CASK_OK;
-    cask_net_changed(s->net);
-    double start = cask_now();
-    CASK_TRY(cask_plan_forward(plan, s->pixels, s->batch, s->embedding, err));
-    CASK_TRY(cask_plan_backward(plan, s->seed, err));
-    *seconds = cask_now() - start;
-done:
-    return st;
-}
-
-static enum cask_status time_paths(struct student *s, int64_t repeats, double best[PATHS],
+static enum cask_status time_paths(struct bench_student *s, int64_t repeats, double best[PATHS],
                                    struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     for (int64_t i = 0; i <= repeats; i++) {
         for (int path = 0; path < PATHS; path++) {
             double seconds = 0;
-            CASK_TRY(time_step(s, s->plans[path], &seconds, err));
+            CASK_TRY(bench_student_step(s, s->plans[path], &seconds, err));
             best[path] = i == 0 ? 1e30 : seconds < best[path] ? seconds : best[path];
         }
     }
@@ -215,13 +154,14 @@ static void add_account(struct account *to, struct account a, double seconds)
 }
 
 /* One step taken apart; [2]: forward, backward. */
-static enum cask_status take_apart(struct student *s, struct cask_plan *plan,
+static enum cask_status take_apart(struct bench_student *s, struct cask_plan *plan,
                                    struct account table[KINDS][2], struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     memset(table, 0, KINDS * sizeof *table);
     double whole;
-    CASK_TRY(time_step(s, plan, &whole, err)); /* gives the gradients something to start from */
+    CASK_TRY(
+        bench_student_step(s, plan, &whole, err)); /* gives the gradients something to start from */
     for (int i = 0; i < plan->step_count; i++) {
         const struct cask_step *step = &plan->steps[i];
         double start = cask_now();
@@ -255,8 +195,9 @@ static void print_row(const char *name, const char *pass, const struct account *
            100 * (compute > memory ? compute : memory) / a->seconds);
 }
 
-static enum cask_status print_roofline(struct student *s, struct cask_plan *plan, int64_t repeats,
-                                       double peak, double stream, struct cask_error *err)
+static enum cask_status print_roofline(struct bench_student *s, struct cask_plan *plan,
+                                       int64_t repeats, double peak, double stream,
+                                       struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct account best[KINDS][2], table[KINDS][2], sum = {0};
@@ -337,7 +278,7 @@ static enum cask_status headed_step(void *user, struct cask_error *err)
 }
 
 /* The trainer's own step: the chained one, an ArcFace head over all classes, SGD. */
-static enum cask_status bench_headed(const struct options *options, const struct student *s,
+static enum cask_status bench_headed(const struct options *options, const struct bench_student *s,
                                      struct cask_device *device, double plain,
                                      struct cask_error *err)
 {
@@ -383,7 +324,7 @@ static enum cask_status bench_device(const struct options *options, enum cask_pr
     enum cask_status st = CASK_OK;
     struct cask_device *device = NULL;
     struct cask_graph *graph = NULL;
-    struct student s = {0};
+    struct bench_student s = {0};
     double best[PATHS], peak, stream;
     char text[200];
     CASK_TRY(
@@ -391,7 +332,8 @@ static enum cask_status bench_device(const struct options *options, enum cask_pr
     CASK_TRY(bench_peak(device, options->repeats, &peak, err));
     CASK_TRY(measure_stream(device, options->repeats, &stream, err));
     CASK_TRY(cask_graph_build(options->net, NULL, &graph, err));
-    CASK_TRY(open_student(&s, options, graph, device, err));
+    CASK_TRY(
+        bench_student_open(&s, options->batch, graph, device, (bool[]){true, true, true}, err));
     CASK_TRY(time_paths(&s, options->repeats, best, err));
     cask_device_describe(device, text, sizeof text);
     printf("\n%s: matmul 512^3 %.0f GFLOP/s, a + b %.1f GB/s\n", text, peak, 1e-9 * stream);
@@ -411,7 +353,7 @@ static enum cask_status bench_device(const struct options *options, enum cask_pr
         CASK_TRY(bench_headed(options, &s, device, best[CASK_PATH_CHAINED], err));
     }
 done:
-    close_student(&s);
+    bench_student_close(&s);
     cask_graph_free(graph);
     cask_device_close(device);
     return st;

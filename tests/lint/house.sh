@@ -38,6 +38,9 @@ confined 'png.h' '^data/decode_png.c$'
 confined 'hdf5.h' '^cache/'
 confined 'lz4.h' '^cache/lz4_frame.c$'
 confined 'dnnl.*.h' '^kernels/cpu/'
+# One more place: a bench that runs oneDNN op by op, so that Cask is compared with it and not with itself.
+found=$(grep -rlE '#include <dnnl' tests --include='*.[ch]' | grep -v '^tests/bench/onednn_calls.h$' || true)
+[ -z "$found" ] || complain "<dnnl.h> in tests outside tests/bench/onednn_calls.h:" "$found"
 
 found=$(grep -nE 'TODO|FIXME|XXX' $sources || true)
 [ -z "$found" ] || complain "unfinished business:" "$found"
