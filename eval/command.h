@@ -21,15 +21,36 @@ enum cask_status command_ijb(int argc, char **argv, struct cask_error *err);
 enum cask_status command_megaface(int argc, char **argv, struct cask_error *err);
 enum cask_status command_masked(int argc, char **argv, struct cask_error *err);
 
-/* Flags of a model that is run: bind `model_rows` to a struct model_options as a section of its
- * own, with prefix "". */
+/* The flags that subcommands which measure have in common, bound once for all of them
+ * (command_measure.c). Texts are borrowed from the command line; "" is not given. */
 struct model_options {
     const char *model, *network, *preprocess, *backend;
     int precision;
     int64_t batch, threads;
 };
-extern const struct cask_config_row model_rows[];
-extern const size_t model_row_count;
+struct measure_flags {
+    struct model_options model;
+    struct { /* the second model; `path`: whatever the subcommand takes for one */
+        const char *path, *network, *preprocess;
+    } against;
+    int64_t draws, seed; /* of the bootstrap */
+    const char *json, *csv, *roc, *histogram;
+};
+/* Options of the second model: those of the first but for what --against-... says. */
+struct model_options measure_against(const struct measure_flags *flags);
+
+/* A subcommand that measures. --help shows the model's flags, its own, and the rest. */
+struct measure_command {
+    const char *usage;
+    const struct cask_config_row *rows; /* its own, of `options` */
+    size_t row_count;
+    bool against, pictures; /* takes --against..., --roc and --histogram */
+    enum cask_status (*run)(void *options, struct cask_error *err);
+};
+/* Reads the command line into `options` and its `flags`, a member of it, and runs. */
+enum cask_status measure_run(const struct measure_command *command, void *options,
+                             struct measure_flags *flags, int argc, char **argv,
+                             struct cask_error *err);
 
 struct opened_model {
     struct cask_device *device;

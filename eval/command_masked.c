@@ -4,8 +4,8 @@
 
 #include "common/mem.h"
 #include "eval/command.h"
-#include "eval/findings.h"
 #include "eval/masked.h"
+#include "eval/results.h"
 
 static const char usage[] =
     "usage: evaluate masked --model FILE (--pairs FILE --images DIR | --bin FILE) [options]\n"
@@ -21,10 +21,9 @@ static const char usage[] =
 enum { RULES = CASK_MASK_FDBTRS_MN + 1 };
 
 struct options {
-    struct model_options model;
-    const char *pairs, *images, *bin, *landmarks, *json, *csv;
+    struct measure_flags flags;
+    const char *pairs, *images, *bin, *landmarks;
     struct cask_config_texts rules;
-    int64_t seed, draws;
     int flip;
     bool exclude_bad;
 };
@@ -39,24 +38,19 @@ static const struct cask_config_row rows[] = {
     {"bin", CASK_CONFIG_TEXT, ROW(bin), "", 0, 0, NULL, "FILE", "insightface .bin set"},
     {"mask", CASK_CONFIG_TEXTS, ROW(rules), "[n-n, m-n, m-m]", 0, 0, NULL, "RULE",
      "n-n, m-n, m-m or fdbtrs-m-n; repeatable"},
-    {"seed", CASK_CONFIG_INT, ROW(seed), "1", 0, 1e15, NULL, "N", "of the masks and the bootstrap"},
     {"landmarks", CASK_CONFIG_TEXT, ROW(landmarks), "", 0, 0, NULL, "FILE",
      "\"image x1 y1 ... x5 y5\"; without it images are taken as aligned"},
     {"flip", CASK_CONFIG_ENUM, ROW(flip), "sum", 0, 0, flip_names, NULL,
      "embedding of image plus mirror, of the image alone, or both in a row"},
-    {"bootstrap", CASK_CONFIG_INT, ROW(draws), "1000", 0, 100000, NULL, "N",
-     "draws for the intervals; 0: none"},
     {"exclude_bad", CASK_CONFIG_BOOL, ROW(exclude_bad), "false", 0, 0, NULL, NULL,
      "leave out pairs with images that do not decode, and say how many"},
-    {"json", CASK_CONFIG_TEXT, ROW(json), "", 0, 0, NULL, "FILE", "write the results as JSON too"},
-    {"csv", CASK_CONFIG_TEXT, ROW(csv), "", 0, 0, NULL, "FILE", "write the results as CSV too"},
 };
 
 static enum cask_status check_options(const struct options *o, enum cask_mask_rule *rules,
                                       struct cask_error *err)
 {
     bool pairs = o->pairs[0] != 0 && o->images[0] != 0;
-    if (o->model.model[0] == 0 || pairs == (o->bin[0] != 0)) {
+    if (o->flags.model.model[0] == 0 || pairs == (o->bin[0] != 0)) {
         return cask_error_set(err, CASK_ERR_USAGE,
                               "expected --model, and either --pairs with --images or --bin; see "
                               "--help");
@@ -141,9 +135,10 @@ static enum cask_status write_files(const struct options *o,
     for (int i = 0; i < count; i++) {
         sets[i] = results[i].set;
     }
-    CASK_TRY(result_write_json(o->json, to_json(o->model.model, results, sets, count), err));
-    to_csv(o->model.model, results, sets, count, &csv);
-    CASK_TRY(result_write_csv(o->csv, &csv, err));
+    CASK_TRY(
+        result_write_json(o->flags.json, to_json(o->flags.model.model, results, sets, count), err));
+    to_csv(o->flags.model.model, results, sets, count, &csv);
+    CASK_TRY(result_write_csv(o->flags.csv, &csv, err));
 done:
     cask_text_release(&csv);
     cask_free(sets);
@@ -172,18 +167,18 @@ static enum cask_status run(void *user, struct cask_error *err)
     if (o->landmarks[0] != 0) {
         CASK_TRY(cask_landmarks_read(o->landmarks, pairs, &points, err));
     }
-    CASK_TRY(model_open(&o->model, &opened, err));
+    CASK_TRY(model_open(&o->flags.model, &opened, err));
     cask_preprocess_format(&opened.preprocess, pixels);
     struct cask_embed_options embed = {opened.model.net, opened.preprocess, (enum cask_flip)o->flip,
-                                       (int)o->model.batch, (int)o->model.threads};
+                                       (int)o->flags.model.batch, (int)o->flags.model.threads};
     struct cask_verify_options verify = cask_verify_default();
     verify.flip = embed.flip;
     verify.pixels = pixels;
-    verify.draws = (int)o->draws;
-    verify.seed = (uint64_t)o->seed;
+    verify.draws = (int)o->flags.draws;
+    verify.seed = (uint64_t)o->flags.seed;
     verify.exclude_bad = o->exclude_bad;
     for (; finished < o->rules.count; finished++) {
-        struct cask_masked_options masked = {rules[finished], (uint64_t)o->seed, points};
+        struct cask_masked_options masked = {rules[finished], (uint64_t)o->flags.seed, points};
         CASK_TRY(cask_evaluate_masked(pairs, &embed, &masked, &verify, &results[finished], err));
     }
     CASK_TRY(write_files(o, results, finished, err));
@@ -200,11 +195,8 @@ done:
 
 enum cask_status command_masked(int argc, char **argv, struct cask_error *err)
 {
+    static const struct measure_command masked = {usage, rows, sizeof rows / sizeof *rows,
+                                                  .run = run};
     struct options options = {0};
-    const struct cask_config_section sections[] = {
-        {"", model_rows, model_row_count, &options.model},
-        {"", rows, sizeof rows / sizeof *rows, &options},
-    };
-    const struct cask_cli_command cli = {usage, sections, 2, run, &options};
-    return cask_cli_run(&cli, argc, argv, err);
+    return measure_run(&masked, &options, &options.flags, argc, argv, err);
 }

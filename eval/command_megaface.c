@@ -1,15 +1,9 @@
-/* eval/command_megaface.c - `evaluate megaface`: identification and verification among distractors.
- */
-#include <math.h>
-#include <string.h>
-
-#include "common/hash.h"
-#include "common/log.h"
+/* eval/command_megaface.c - `evaluate megaface`: identification and verification among distractors,
+ * of one model or two. */
 #include "common/mem.h"
-#include "eval/embeddings.h"
-#include "eval/eval.h"
-#include "eval/megaface.h"
-#include "eval/resample.h"
+#include "eval/megaface_images.h"
+#include "eval/megaface_report.h"
+#include "eval/results.h"
 
 static const char usage[] =
     "usage: evaluate megaface --probes LIST --distractors LIST --probe-dir DIR --distractor-dir "
@@ -19,17 +13,26 @@ static const char usage[] =
     "FILE\n"
     "\n"
     "Rank-1 and rank-10 of every pair of probes of one identity among the distractors, and TPR at\n"
-    "FAR 1e-6. LIST is text with one path a line, or the devkit's JSON. --features reads the "
+    "--far. LIST is text with one path a line, or the devkit's JSON. --features reads the "
     "devkit's\n"
     "files DIR/<path>SUFFIX; --model embeds the aligned images DIR/<path> and keeps the embeddings "
     "in\n"
-    "--work, where a stopped run goes on.\n";
+    "--work, where a stopped run goes on.\n"
+    "\n"
+    "A second model is measured on the same probes and distractors, and the differences are "
+    "tested:\n"
+    "--against FILE with --against-work, or --against-features, or --against-probe-npy and\n"
+    "--against-distractor-npy. Identities are drawn, the same for both, and each model's threshold "
+    "is\n"
+    "found anew in each draw, as for the intervals.\n";
 
 struct options {
-    struct model_options model;
-    const char *probes, *distractors, *probe_dir, *distractor_dir, *probe_npy, *distractor_npy;
-    const char *features, *work, *probe_noise, *distractor_noise, *json, *csv;
-    int64_t limit, seed, views, draws;
+    struct measure_flags flags;
+    const char *probes, *distractors, *probe_dir, *distractor_dir, *probe_noise, *distractor_noise;
+    struct {
+        const char *probe_npy, *distractor_npy, *features, *work;
+    } sources[2]; /* of the model, and of what it is measured against */
+    int64_t limit, views;
     double far;
     int noise_rule, flip, bad_images;
 };
@@ -47,11 +50,11 @@ static const struct cask_config_row rows[] = {
     {"probe_dir", CASK_CONFIG_TEXT, ROW(probe_dir), "", 0, 0, NULL, "DIR", "of images or features"},
     {"distractor_dir", CASK_CONFIG_TEXT, ROW(distractor_dir), "", 0, 0, NULL, "DIR",
      "of images or features"},
-    {"features", CASK_CONFIG_TEXT, ROW(features), "", 0, 0, NULL, "SUFFIX",
+    {"features", CASK_CONFIG_TEXT, ROW(sources[0].features), "", 0, 0, NULL, "SUFFIX",
      "of the devkit's feature files, such as _r100.bin"},
-    {"probe_npy", CASK_CONFIG_TEXT, ROW(probe_npy), "", 0, 0, NULL, "FILE",
+    {"probe_npy", CASK_CONFIG_TEXT, ROW(sources[0].probe_npy), "", 0, 0, NULL, "FILE",
      "a row a line of the list"},
-    {"distractor_npy", CASK_CONFIG_TEXT, ROW(distractor_npy), "", 0, 0, NULL, "FILE",
+    {"distractor_npy", CASK_CONFIG_TEXT, ROW(sources[0].distractor_npy), "", 0, 0, NULL, "FILE",
      "a row a line of the list"},
     {"views", CASK_CONFIG_INT, ROW(views), "1", 1, 2, NULL, "N",
      "views in a row of a .npy: 1, or 2: image and mirror"},
@@ -63,339 +66,290 @@ static const struct cask_config_row rows[] = {
      "megaface_noises.txt"},
     {"noise_rule", CASK_CONFIG_ENUM, ROW(noise_rule), "insightface", 0, 0, cask_noise_rule_names,
      NULL, "what is done with the images of the noise lists"},
-    {"seed", CASK_CONFIG_INT, ROW(seed), "1", 0, 1e15, NULL, "N",
-     "of insightface's noise rule and of the draws"},
-    {"bootstrap", CASK_CONFIG_INT, ROW(draws), "1000", 0, 100000, NULL, "N",
-     "draws for the intervals; 0: none"},
     {"far", CASK_CONFIG_REAL, ROW(far), "1e-6", 1e-12, 0.1, NULL, "RATE", "target of TPR at FAR"},
-    {"work", CASK_CONFIG_TEXT, ROW(work), "", 0, 0, NULL, "DIR", "where embeddings are kept"},
+    {"work", CASK_CONFIG_TEXT, ROW(sources[0].work), "", 0, 0, NULL, "DIR",
+     "where embeddings are kept"},
     {"bad_images", CASK_CONFIG_ENUM, ROW(bad_images), "stop", 0, 0, bad_policy_names, NULL,
      "what an image that does not decode does"},
-    {"json", CASK_CONFIG_TEXT, ROW(json), "", 0, 0, NULL, "FILE", "write the results as JSON too"},
-    {"csv", CASK_CONFIG_TEXT, ROW(csv), "", 0, 0, NULL, "FILE", "write the results as CSV too"},
+    {"against_work", CASK_CONFIG_TEXT, ROW(sources[1].work), "", 0, 0, NULL, "DIR",
+     "as --work, for --against"},
+    {"against_features", CASK_CONFIG_TEXT, ROW(sources[1].features), "", 0, 0, NULL, "SUFFIX",
+     "of a second model's feature files, in the same folders"},
+    {"against_probe_npy", CASK_CONFIG_TEXT, ROW(sources[1].probe_npy), "", 0, 0, NULL, "FILE",
+     "a second model's rows"},
+    {"against_distractor_npy", CASK_CONFIG_TEXT, ROW(sources[1].distractor_npy), "", 0, 0, NULL,
+     "FILE", "a second model's rows"},
 };
 
-/* One of the two sets of images. */
+/* A model, or what stands for one. */
 struct side {
-    const char *what; /* "facescrub", "megaface": also its folder in --work */
-    const char *list_path, *folder, *npy, *noise_path;
-    struct cask_name_list list;
-    struct cask_noise noise;
-    struct cask_feature_files files;
-    struct embeddings embeddings;
-    struct cask_rows_view view;
-    struct cask_rows rows; /* D columns */
+    struct megaface_source source;
+    struct megaface_rows probe_rows, distractor_rows;
+    struct cask_rows_common common_probes, common_distractors;
+    struct cask_rows probes, distractors; /* what it is measured on */
+    struct megaface_result result;
 };
 
 struct run {
     const struct options *options;
-    struct opened_model model;
     struct cask_device *device; /* for the products; fp32 */
-    struct side probe, distractor;
-    struct cask_probes probes;
-    struct cask_megaface found;
-    struct findings findings;
-    struct cask_megaface_draws draws;
-    struct cask_interval intervals[CASK_MEGAFACE_RANKS + 1]; /* percent: rank-1..10, TPR */
-    char line[600];
+    struct megaface_images probes, distractors;
+    struct side sides[2]; /* the model, and what it is measured against */
+    int count;            /* of the two */
+    struct cask_paired paired[MEGAFACE_PAIRED];
 };
 
-static enum cask_status check_options(const struct options *o, struct cask_error *err)
+/* ----------------------------------------------------------------- options */
+
+static struct megaface_source source_of(const struct options *o, int side)
 {
-    bool npy = o->probe_npy[0] != 0 && o->distractor_npy[0] != 0;
+    return (struct megaface_source){.features = o->sources[side].features,
+                                    .probe_npy = o->sources[side].probe_npy,
+                                    .distractor_npy = o->sources[side].distractor_npy,
+                                    .model =
+                                        side == 0 ? o->flags.model : measure_against(&o->flags),
+                                    .work = o->sources[side].work,
+                                    .views = (int)o->views,
+                                    .flip = o->flip == 0,
+                                    .bad_images = (enum bad_policy)o->bad_images};
+}
+
+static bool is_against(const struct options *o)
+{
+    return (o->flags.against.path[0] | o->sources[1].work[0] | o->sources[1].features[0] |
+            o->sources[1].probe_npy[0] | o->sources[1].distractor_npy[0]) != 0;
+}
+
+static enum cask_status begin(struct run *r, const struct options *o, struct cask_error *err)
+{
     bool folders = o->probe_dir[0] != 0 && o->distractor_dir[0] != 0;
-    bool model = o->model.model[0] != 0 && o->work[0] != 0;
-    int kinds = npy + (folders && o->features[0] != 0) + (folders && model);
-    if (o->probes[0] == 0 || o->distractors[0] == 0 || kinds != 1) {
+    r->options = o;
+    r->probes = (struct megaface_images){.what = "facescrub",
+                                         .list_path = o->probes,
+                                         .folder = o->probe_dir,
+                                         .noise_path = o->probe_noise};
+    r->distractors = (struct megaface_images){.what = "megaface",
+                                              .list_path = o->distractors,
+                                              .folder = o->distractor_dir,
+                                              .noise_path = o->distractor_noise};
+    r->sides[0].source = source_of(o, 0);
+    r->sides[1].source = source_of(o, 1);
+    if (o->probes[0] == 0 || o->distractors[0] == 0 ||
+        megaface_source_kinds(&r->sides[0].source, folders) != 1) {
         return cask_error_set(err, CASK_ERR_USAGE,
                               "expected --probes and --distractors, and one of: both .npy; both "
                               "folders and --features; both folders, --model and --work; see "
                               "--help");
     }
+    if (is_against(o) && megaface_source_kinds(&r->sides[1].source, folders) != 1) {
+        return cask_error_set(err, CASK_ERR_USAGE,
+                              "a second model: expected one of: --against-probe-npy and "
+                              "--against-distractor-npy; both folders and --against-features; both "
+                              "folders, --against and --against-work; see --help");
+    }
+    r->count = is_against(o) ? 2 : 1;
     return CASK_OK;
 }
 
-/* ------------------------------------------------------------------- sides */
+/* -------------------------------------------------------------- embeddings */
 
-static void fingerprint(const struct cask_name_list *list, char hex[CASK_SHA256_HEX])
-{
-    struct cask_sha256 state;
-    cask_sha256_init(&state);
-    cask_sha256_update_text(&state, "list of aligned images");
-    for (int64_t i = 0; i < list->count; i++) {
-        cask_sha256_update_text(&state, list->path[i]);
-    }
-    cask_sha256_final_hex(&state, hex);
-}
-
-static enum cask_status embed_side(struct run *r, struct side *side, struct cask_error *err)
+static enum cask_status open_sides(struct run *r, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    const struct options *o = r->options;
-    struct cask_face_files files = {side->folder, side->list.path};
-    struct cask_faces faces = cask_faces_of_files(&files, side->list.count);
-    char list[CASK_SHA256_HEX];
-    char *folder = cask_format("%s/%s", o->work, side->what);
-    if (folder == NULL) {
-        CASK_TRY(cask_error_memory(err, 256, "a path"));
+    for (int s = 0; s < r->count; s++) {
+        struct side *side = &r->sides[s];
+        struct megaface_source *source = &side->source;
+        struct findings *findings = &side->result.findings;
+        if (source->features[0] == 0 && source->probe_npy[0] == 0) {
+            CASK_TRY(model_open(&source->model, &source->opened, err));
+        }
+        CASK_TRY(megaface_rows_open(source, &r->probes, source->probe_npy, findings,
+                                    &side->probe_rows, err));
+        CASK_TRY(megaface_rows_open(source, &r->distractors, source->distractor_npy, findings,
+                                    &side->distractor_rows, err));
     }
-    fingerprint(&side->list, list);
-    CASK_TRY(embeddings_make(&r->model, &o->model, &faces, list, "aligned", o->flip == 0 ? 2 : 1,
-                             folder, (enum bad_policy)o->bad_images, &r->findings,
-                             &side->embeddings, err));
-done:
-    cask_free(folder);
-    return st;
-}
-
-static enum cask_status open_side(struct run *r, struct side *side, int64_t limit,
-                                  struct cask_error *err)
-{
-    enum cask_status st = CASK_OK;
-    const struct options *o = r->options;
-    CASK_TRY(cask_name_list_open(side->list_path, limit, &side->list, err));
-    cask_log_info("%s: %lld images, %lld identities", side->list_path, (long long)side->list.count,
-                  (long long)side->list.identities);
-    if (side->noise_path[0] != 0) {
-        CASK_TRY(cask_noise_read(side->noise_path, &side->list, &side->noise, err));
-        cask_log_info("%s: %lld entries name %lld images of the list", side->noise_path,
-                      (long long)side->noise.entries, (long long)side->noise.images);
+    for (int s = 0; s < r->count; s++) {
+        struct side *side = &r->sides[s], *other = &r->sides[1 - s];
+        side->probes = side->probe_rows.rows;
+        side->distractors = side->distractor_rows.rows;
+        if (r->count == 2) {
+            side->common_probes =
+                (struct cask_rows_common){&side->probe_rows.rows, &other->probe_rows.rows};
+            side->common_distractors = (struct cask_rows_common){&side->distractor_rows.rows,
+                                                                 &other->distractor_rows.rows};
+            side->probes = cask_rows_of_common(&side->common_probes);
+            side->distractors = cask_rows_of_common(&side->common_distractors);
+        }
     }
-    if (o->features[0] != 0) {
-        CASK_TRY(cask_feature_files_open(&side->list, side->folder, o->features, &side->files,
-                                         &side->rows, err));
-        return st;
-    }
-    if (side->npy[0] != 0) {
-        CASK_TRY(
-            embeddings_read(side->npy, side->list.count, (int)o->views, &side->embeddings, err));
-    } else {
-        CASK_TRY(embed_side(r, side, err));
-    }
-    side->view =
-        (struct cask_rows_view){&side->embeddings.rows, side->embeddings.views, o->flip == 0};
-    side->rows = cask_rows_of_view(&side->view);
 done:
     return st;
 }
 
-static void close_side(struct side *side)
-{
-    embeddings_close(&side->embeddings);
-    cask_free(side->noise.noisy);
-    cask_name_list_close(&side->list);
-}
-
-static enum cask_status read_probes(struct run *r, struct cask_error *err)
+static enum cask_status read_probes(const struct run *r, const struct cask_rows *source,
+                                    struct cask_probes *probes, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    struct side *side = &r->probe;
-    size_t values = (size_t)side->rows.count * (size_t)side->rows.columns;
-    r->probes = (struct cask_probes){.count = side->rows.count,
-                                     .dim = side->rows.columns,
-                                     .identity = side->list.identity,
-                                     .noisy = side->noise.noisy};
-    r->probes.rows = cask_alloc(values, sizeof(float));
-    if (r->probes.rows == NULL) {
+    size_t values = (size_t)source->count * (size_t)source->columns;
+    *probes = (struct cask_probes){.count = source->count,
+                                   .dim = source->columns,
+                                   .identity = r->probes.list.identity,
+                                   .noisy = r->probes.noise.noisy};
+    probes->rows = cask_alloc(values, sizeof(float));
+    if (probes->rows == NULL) {
         CASK_TRY(cask_error_memory(err, values * sizeof(float), "probes"));
     }
-    CASK_TRY(side->rows.read(side->rows.user, 0, side->rows.count, r->probes.rows, err));
-    CASK_TRY(cask_probes_clean(&r->probes, (enum cask_noise_rule)r->options->noise_rule,
-                               (uint64_t)r->options->seed, err));
+    CASK_TRY(source->read(source->user, 0, source->count, probes->rows, err));
+    CASK_TRY(cask_probes_clean(probes, (enum cask_noise_rule)r->options->noise_rule,
+                               (uint64_t)r->options->flags.seed, err));
 done:
     return st;
 }
 
-/* ------------------------------------------------------------------ report */
+/* ----------------------------------------------------------------- measure */
 
-static double percent(int64_t part, int64_t whole)
-{
-    return whole > 0 ? 100.0 * (double)part / (double)whole : NAN;
-}
-
-static void find_intervals(struct run *r)
-{
-    int64_t units = r->draws.identities < r->found.pairs ? r->draws.identities : r->found.pairs;
-    for (int n = 0; n <= CASK_MEGAFACE_RANKS; n++) {
-        r->intervals[n] = r->draws.values == NULL
-                              ? (struct cask_interval){NAN, NAN}
-                              : interval_of_draws(r->draws.values + (int64_t)n * r->draws.draws,
-                                                  r->draws.draws, units);
-    }
-    if (r->draws.values != NULL) {
-        size_t used = strlen(r->line);
-        snprintf(r->line + used, sizeof r->line - used,
-                 "; 95 %%: bootstrap over %lld identities of probes, %d draws, seed %llu",
-                 (long long)r->draws.identities, r->draws.draws, (unsigned long long)r->draws.seed);
-        findings_add(&r->findings, "draws whose TPR is taken at the smallest negative kept",
-                     r->draws.shallow, "of %d", r->draws.draws);
-    }
-}
-
-static void describe(struct run *r)
+/* The protocol, and what is odd. */
+static void describe(const struct run *r, struct side *side, const struct cask_probes *probes)
 {
     const struct options *o = r->options;
-    const char *rule = cask_noise_rule_names[o->noise_rule];
+    struct megaface_result *result = &side->result;
+    const struct cask_megaface *found = &result->found;
     bool noise = o->probe_noise[0] != 0 || o->distractor_noise[0] != 0;
     char how[160], spec[64];
-    if (r->model.model.net != NULL) {
-        cask_preprocess_format(&r->model.preprocess, spec);
-        snprintf(how, sizeof how, "%s, %s", o->flip == 0 ? "flip-sum" : "no flip", spec);
+    if (side->source.opened.model.net != NULL) {
+        cask_preprocess_format(&side->source.opened.preprocess, spec);
+        snprintf(how, sizeof how, "%s, %s", side->source.flip ? "flip-sum" : "no flip", spec);
     } else {
-        snprintf(how, sizeof how, "%s", o->features[0] != 0 ? "feature files" : ".npy rows");
+        snprintf(how, sizeof how, "%s",
+                 side->source.features[0] != 0 ? "feature files" : ".npy rows");
     }
-    snprintf(r->line, sizeof r->line,
+    snprintf(result->line, sizeof result->line,
              "MegaFace, %lld distractors, noise %s, cosine; rank-n: fewer than n distractors above "
              "the pair, over all ordered pairs; TPR: at or above the floor(FAR n)-th largest of n "
              "probe-distractor pairs; %s",
-             (long long)r->found.distractors, noise ? rule : "lists not given", how);
-    findings_add(&r->findings, "noisy probes", r->probes.noisy_count, "rule %s", rule);
-    findings_add(&r->findings, "noisy distractors", r->found.noisy_distractors, "rule %s", rule);
-    findings_add(&r->findings, "probes without an embedding, similar to nobody",
-                 r->probes.zero_count, "%s", r->probe.list.path[r->probes.first_zero]);
-    findings_add(&r->findings, "distractors without an embedding, similarity 0",
-                 r->found.zero_distractors, "%s", r->distractor.list.path[r->found.first_zero]);
+             (long long)found->distractors, noise ? result->rule : "lists not given", how);
+    findings_add(&result->findings, "noisy probes", probes->noisy_count, "rule %s", result->rule);
+    findings_add(&result->findings, "noisy distractors", found->noisy_distractors, "rule %s",
+                 result->rule);
+    findings_add(&result->findings, "probes without an embedding, similar to nobody",
+                 probes->zero_count, "%s", r->probes.list.path[probes->first_zero]);
+    findings_add(&result->findings, "distractors without an embedding, similarity 0",
+                 found->zero_distractors, "%s", r->distractors.list.path[found->first_zero]);
 }
+
+static enum cask_status measure(struct run *r, struct side *side, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    const struct options *o = r->options;
+    struct megaface_result *result = &side->result;
+    struct cask_probes probes = {0};
+    enum cask_noise_rule rule = (enum cask_noise_rule)o->noise_rule;
+    bool detail = o->flags.draws > 0 || r->count == 2;
+    struct cask_megaface_options options = {
+        r->device, (int)o->flags.model.threads, o->far,
+        rule,      r->distractors.noise.noisy,  detail ? &result->draws : NULL};
+    result->model = megaface_source_name(&side->source);
+    result->rule = cask_noise_rule_names[rule];
+    result->far = o->far;
+    result->identities = r->probes.list.identities;
+    result->draws = (struct cask_megaface_draws){.draws = (int)o->flags.draws,
+                                                 .seed = (uint64_t)o->flags.seed,
+                                                 .keep_outcomes = r->count == 2};
+    CASK_TRY(read_probes(r, &side->probes, &probes, err));
+    CASK_TRY(cask_megaface_run(&probes, &side->distractors, &options, &result->found, err));
+    describe(r, side, &probes);
+done:
+    cask_free(probes.rows);
+    return st;
+}
+
+/* ----------------------------------------------------------------- results */
 
 static void print(const struct run *r, FILE *stream)
 {
-    const struct cask_megaface *f = &r->found;
-    char text[3][48];
-    fprintf(stream, "megaface: %lld probes of %lld identities, %lld pairs, %lld distractors\n",
-            (long long)f->probes, (long long)r->probe.list.identities, (long long)f->pairs,
-            (long long)f->distractors);
-    fprintf(stream,
-            "  rank-1 %.2f%% (%lld), rank-10 %.2f%% (%lld), TPR@FAR=%g %.2f%% (%lld)\n"
-            "  95 %% intervals: rank-1 %s, rank-10 %s, TPR %s\n",
-            percent(f->hits[0], f->pairs), (long long)f->hits[0],
-            percent(f->hits[CASK_MEGAFACE_RANKS - 1], f->pairs),
-            (long long)f->hits[CASK_MEGAFACE_RANKS - 1], r->options->far,
-            percent(f->accepted, f->pairs), (long long)f->accepted,
-            cask_interval_text(r->intervals[0], text[0]),
-            cask_interval_text(r->intervals[CASK_MEGAFACE_RANKS - 1], text[1]),
-            cask_interval_text(r->intervals[CASK_MEGAFACE_RANKS], text[2]));
-    fprintf(stream, "  threshold %.6f, %lld of %lld negatives allowed\n", f->threshold,
-            (long long)f->allowed, (long long)f->negatives);
-    fprintf(stream, "  protocol: %s\n", r->line);
-    findings_print(&r->findings, stream);
-}
-
-static struct cask_json *to_json(const struct run *r)
-{
-    const struct cask_megaface *f = &r->found;
-    struct cask_json *json = cask_json_object(), *hits = cask_json_array();
-    for (int n = 0; n < CASK_MEGAFACE_RANKS; n++) {
-        cask_json_append_int(hits, f->hits[n]);
+    for (int s = 0; s < r->count; s++) {
+        const struct megaface_result *result = &r->sides[s].result;
+        if (r->count == 2) {
+            result_print_side(s, result->model, stream);
+        }
+        megaface_print(result, stream);
     }
-    cask_json_set_text(json, "model", r->options->model.model);
-    cask_json_set_text(json, "set", "megaface");
-    cask_json_set_text(json, "protocol", r->line);
-    cask_json_set_int(json, "probes", f->probes);
-    cask_json_set_int(json, "identities", r->probe.list.identities);
-    cask_json_set_int(json, "distractors", f->distractors);
-    cask_json_set_int(json, "pairs", f->pairs);
-    cask_json_set(json, "hits", hits);
-    cask_json_set_real(json, "rank1", percent(f->hits[0], f->pairs));
-    cask_json_set_real(json, "rank10", percent(f->hits[CASK_MEGAFACE_RANKS - 1], f->pairs));
-    cask_json_set_interval(json, "rank1_interval", r->intervals[0]);
-    cask_json_set_interval(json, "rank10_interval", r->intervals[CASK_MEGAFACE_RANKS - 1]);
-    cask_json_set_interval(json, "tpr_interval", r->intervals[CASK_MEGAFACE_RANKS]);
-    cask_json_set_real(json, "far", r->options->far);
-    cask_json_set_real(json, "tpr", percent(f->accepted, f->pairs));
-    cask_json_set_int(json, "accepted", f->accepted);
-    cask_json_set_int(json, "negatives", f->negatives);
-    cask_json_set_int(json, "negatives_allowed", f->allowed);
-    cask_json_set_real(json, "threshold", f->threshold);
-    cask_json_set(json, "findings", findings_json(&r->findings));
-    return json;
+    if (r->count == 2) {
+        fprintf(stream, "\n");
+        cask_report_paired(r->paired, MEGAFACE_PAIRED, stream);
+    }
 }
 
 static enum cask_status write_files(const struct run *r, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    const char *rule = cask_noise_rule_names[r->options->noise_rule];
-    const char *model = r->options->model.model;
-    struct cask_text text = {0};
-    char number[64];
-    CASK_TRY(result_write_json(r->options->json, to_json(r), err));
-    cask_report_csv_head(&text);
-    for (int n = 0; n < CASK_MEGAFACE_RANKS; n++) {
-        snprintf(number, sizeof number, "rank %d", n + 1);
-        cask_report_csv_line(&text, model, "megaface", rule, number,
-                             percent(r->found.hits[n], r->found.pairs), r->intervals[n],
-                             r->found.pairs);
+    struct cask_text csv = {0};
+    struct cask_json *json = megaface_json(&r->sides[0].result);
+    if (r->count == 2) {
+        result_set_against(json, megaface_json(&r->sides[1].result), r->paired, MEGAFACE_PAIRED);
     }
-    snprintf(number, sizeof number, "tpr at far %g", r->options->far);
-    cask_report_csv_line(&text, model, "megaface", rule, number,
-                         percent(r->found.accepted, r->found.pairs),
-                         r->intervals[CASK_MEGAFACE_RANKS], r->found.pairs);
-    CASK_TRY(result_write_csv(r->options->csv, &text, err));
+    CASK_TRY(result_write_json(r->options->flags.json, json, err));
+    cask_report_csv_head(&csv);
+    for (int s = 0; s < r->count; s++) {
+        megaface_csv(&r->sides[s].result, &csv);
+    }
+    CASK_TRY(result_write_csv(r->options->flags.csv, &csv, err));
 done:
-    cask_text_release(&text);
+    cask_text_release(&csv);
     return st;
 }
 
-/* --------------------------------------------------------------------- run */
+static void release(struct run *r)
+{
+    for (int s = 0; s < 2; s++) {
+        struct side *side = &r->sides[s];
+        megaface_rows_close(&side->probe_rows);
+        megaface_rows_close(&side->distractor_rows);
+        cask_free(side->result.draws.values);
+        cask_free(side->result.draws.outcomes);
+        model_close(&side->source.opened);
+    }
+    megaface_images_close(&r->probes);
+    megaface_images_close(&r->distractors);
+    cask_device_close(r->device);
+}
 
 static enum cask_status run(void *user, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     const struct options *o = user;
+    const struct model_options *model = &o->flags.model;
+    struct cask_device_options device = {model->backend, (int)model->threads, CASK_PRECISION_FP32};
     struct run *r = cask_alloc(1, sizeof *r);
-    struct cask_device_options device = {o->model.backend, (int)o->model.threads,
-                                         CASK_PRECISION_FP32};
     if (r == NULL) {
         return cask_error_memory(err, sizeof *r, "results");
     }
-    r->options = o;
-    r->probe = (struct side){.what = "facescrub",
-                             .list_path = o->probes,
-                             .folder = o->probe_dir,
-                             .npy = o->probe_npy,
-                             .noise_path = o->probe_noise};
-    r->distractor = (struct side){.what = "megaface",
-                                  .list_path = o->distractors,
-                                  .folder = o->distractor_dir,
-                                  .npy = o->distractor_npy,
-                                  .noise_path = o->distractor_noise};
-    CASK_TRY(check_options(o, err));
-    if (o->model.model[0] != 0) {
-        CASK_TRY(model_open(&o->model, &r->model, err));
-    }
+    CASK_TRY(begin(r, o, err));
     CASK_TRY(cask_device_open(&device, &r->device, err));
-    CASK_TRY(open_side(r, &r->probe, 0, err));
-    CASK_TRY(open_side(r, &r->distractor, o->limit, err));
-    CASK_TRY(read_probes(r, err));
-    struct cask_megaface_options options = {r->device,
-                                            (int)o->model.threads,
-                                            o->far,
-                                            (enum cask_noise_rule)o->noise_rule,
-                                            r->distractor.noise.noisy,
-                                            o->draws > 0 ? &r->draws : NULL};
-    r->draws = (struct cask_megaface_draws){.draws = (int)o->draws, .seed = (uint64_t)o->seed};
-    CASK_TRY(cask_megaface_run(&r->probes, &r->distractor.rows, &options, &r->found, err));
-    describe(r);
-    find_intervals(r);
+    CASK_TRY(megaface_images_open(&r->probes, 0, err));
+    CASK_TRY(megaface_images_open(&r->distractors, o->limit, err));
+    CASK_TRY(open_sides(r, err));
+    for (int s = 0; s < r->count; s++) {
+        CASK_TRY(measure(r, &r->sides[s], err));
+    }
+    if (r->count == 2) {
+        const struct megaface_result *const results[2] = {&r->sides[0].result, &r->sides[1].result};
+        CASK_TRY(megaface_paired(results, r->paired, err));
+    }
+    for (int s = 0; s < r->count; s++) {
+        megaface_intervals(&r->sides[s].result);
+    }
     print(r, stdout);
     CASK_TRY(write_files(r, err));
 done:
-    close_side(&r->probe);
-    close_side(&r->distractor);
-    cask_free(r->probes.rows);
-    cask_free(r->draws.values);
-    cask_device_close(r->device);
-    model_close(&r->model);
+    release(r);
     cask_free(r);
     return st;
 }
 
 enum cask_status command_megaface(int argc, char **argv, struct cask_error *err)
 {
+    static const struct measure_command megaface = {usage, rows, sizeof rows / sizeof *rows,
+                                                    .against = true, .run = run};
     struct options options = {0};
-    const struct cask_config_section sections[] = {
-        {"", model_rows, model_row_count, &options.model},
-        {"", rows, sizeof rows / sizeof *rows, &options},
-    };
-    const struct cask_cli_command cli = {usage, sections, 2, run, &options};
-    return cask_cli_run(&cli, argc, argv, err);
+    return measure_run(&megaface, &options, &options.flags, argc, argv, err);
 }

@@ -1,24 +1,6 @@
 #include "common/log.h"
 #include "eval/command.h"
 
-static const char *const precision_names[] = {"auto", "fp32", "bf16", NULL};
-
-#define ROW(field) offsetof(struct model_options, field)
-const struct cask_config_row model_rows[] = {
-    {"model", CASK_CONFIG_TEXT, ROW(model), "", 0, 0, NULL, "FILE",
-     "safetensors, .pth, .pt, .ckpt or .onnx"},
-    {"network", CASK_CONFIG_TEXT, ROW(network), "auto", 0, 0, NULL, "NAME",
-     "ir18, ir50, mobilefacenet, mbf, ...; auto: from metadata or keys"},
-    {"preprocess", CASK_CONFIG_TEXT, ROW(preprocess), "", 0, 0, NULL, "SPEC",
-     "rgb|bgr:MEAN:SCALE, for files without metadata"},
-    {"batch", CASK_CONFIG_INT, ROW(batch), "32", 1, 4096, NULL, "N", "images per forward pass"},
-    {"threads", CASK_CONFIG_INT, ROW(threads), "0", 0, 1024, NULL, "N", "CPU threads; 0: all"},
-    {"precision", CASK_CONFIG_ENUM, ROW(precision), "auto", 0, 0, precision_names, NULL,
-     "of the forward pass"},
-    {"backend", CASK_CONFIG_TEXT, ROW(backend), "cpu", 0, 0, NULL, "NAME", "cpu, ref or ref64"},
-};
-const size_t model_row_count = sizeof model_rows / sizeof *model_rows;
-
 enum cask_status model_open(const struct model_options *options, struct opened_model *opened,
                             struct cask_error *err)
 {

@@ -3,7 +3,6 @@
 
 #include "common/file.h"
 #include "common/mem.h"
-#include "common/plot.h"
 #include "eval/command_verify.h"
 
 static const char usage[] =
@@ -55,34 +54,20 @@ static const struct cask_config_row rows[] = {
      "leave out pairs with images that cannot be used, and say so; else they are an error"},
     {"exclude_duplicates", CASK_CONFIG_BOOL, ROW(exclude_duplicates), "false", 0, 0, NULL, NULL,
      "leave out repeated pairs, and say so; else they count and are told"},
-    {"bootstrap", CASK_CONFIG_INT, ROW(draws), "1000", 0, 100000, NULL, "N",
-     "draws for the intervals; 0: none"},
     {"resample", CASK_CONFIG_ENUM, ROW(resample), "persons", 0, 0, resample_names, NULL,
      "what is drawn"},
-    {"seed", CASK_CONFIG_INT, ROW(seed), "1", 0, 1e15, NULL, "N", "of the draws"},
-    {"against", CASK_CONFIG_TEXT, ROW(against), "", 0, 0, NULL, "PATH",
-     "second model, .npy or cache"},
-    {"against_network", CASK_CONFIG_TEXT, ROW(against_network), "auto", 0, 0, NULL, "NAME",
-     "as --network, for --against"},
-    {"against_preprocess", CASK_CONFIG_TEXT, ROW(against_preprocess), "", 0, 0, NULL, "SPEC",
-     "as --preprocess, for --against"},
-    {"json", CASK_CONFIG_TEXT, ROW(json), "", 0, 0, NULL, "FILE", "write the results as JSON too"},
-    {"csv", CASK_CONFIG_TEXT, ROW(csv), "", 0, 0, NULL, "FILE", "and as CSV, one number a line"},
-    {"roc", CASK_CONFIG_TEXT, ROW(roc), "", 0, 0, NULL, "FILE", "draw the ROC: .svg or .png"},
-    {"histogram", CASK_CONFIG_TEXT, ROW(histogram), "", 0, 0, NULL, "FILE",
-     "draw the scores: .svg or .png"},
 };
 
 static const char *source_path(const struct verify_command *c)
 {
-    return c->model.model[0] != 0  ? c->model.model
-           : c->embeddings[0] != 0 ? c->embeddings
-                                   : c->cache;
+    return c->flags.model.model[0] != 0 ? c->flags.model.model
+           : c->embeddings[0] != 0      ? c->embeddings
+                                        : c->cache;
 }
 
 static enum cask_status check_options(const struct verify_command *c, struct cask_error *err)
 {
-    int sources = (c->model.model[0] != 0) + (c->embeddings[0] != 0) + (c->cache[0] != 0);
+    int sources = (c->flags.model.model[0] != 0) + (c->embeddings[0] != 0) + (c->cache[0] != 0);
     if (sources != 1 || c->pairs.count + c->bins.count == 0) {
         return cask_error_set(err, CASK_ERR_USAGE,
                               "expected one of --model, --embeddings and --cache, and at least one "
@@ -103,20 +88,18 @@ static enum cask_status check_options(const struct verify_command *c, struct cas
         return cask_error_set(err, CASK_ERR_IO, "--cache: expected the folder of a cask, found %s",
                               c->cache);
     }
-    enum cask_status st = cask_plot_check_name(c->roc, err);
-    return st == CASK_OK ? cask_plot_check_name(c->histogram, err) : st;
+    return CASK_OK;
 }
 
 static enum cask_status open_sources(struct verify_command *c, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    struct source_options options = {source_path(c), c->model, c->index, c->data, c->views};
-    bool against = c->against[0] != 0;
+    struct source_options options = {source_path(c), c->flags.model, c->index, c->data, c->views};
+    bool against = c->flags.against.path[0] != 0;
     CASK_TRY(source_open(&options, &c->sides[0].source, err));
     if (against) {
-        options.path = c->against;
-        options.model.network = c->against_network;
-        options.model.preprocess = c->against_preprocess;
+        options.path = c->flags.against.path;
+        options.model = measure_against(&c->flags);
         CASK_TRY(source_open(&options, &c->sides[1].source, err));
     }
     c->side_count = 1 + against;
@@ -155,9 +138,9 @@ static struct cask_verify_options verify_options(const struct verify_command *c,
         .far = c->far,
         .exclude_bad = c->exclude_bad,
         .exclude_duplicates = c->exclude_duplicates,
-        .draws = (int)c->draws,
+        .draws = (int)c->flags.draws,
         .resample = (enum cask_resample)c->resample,
-        .seed = (uint64_t)c->seed,
+        .seed = (uint64_t)c->flags.seed,
         .pixels = c->sides[side].source.pixels,
     };
     for (int p = 0; p < CASK_PROTOCOLS; p++) {
@@ -233,11 +216,8 @@ done:
 
 enum cask_status command_verify(int argc, char **argv, struct cask_error *err)
 {
+    static const struct measure_command verify = {
+        usage, rows, sizeof rows / sizeof *rows, .against = true, .pictures = true, .run = run};
     struct verify_command command = {0};
-    const struct cask_config_section sections[] = {
-        {"", model_rows, model_row_count, &command.model},
-        {"", rows, sizeof rows / sizeof *rows, &command},
-    };
-    const struct cask_cli_command cli = {usage, sections, 2, run, &command};
-    return cask_cli_run(&cli, argc, argv, err);
+    return measure_run(&verify, &command, &command.flags, argc, argv, err);
 }

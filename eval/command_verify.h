@@ -6,16 +6,14 @@
 #include "eval/source.h"
 
 struct verify_command {
-    struct model_options model;
+    struct measure_flags flags;
     const char *embeddings, *cache, *index, *data;
     int64_t views;
     struct cask_config_texts pairs, images, bins;
     int protocol, flip, resample;
-    int64_t folds, draws, seed;
+    int64_t folds;
     double far;
     bool exclude_bad, exclude_duplicates;
-    const char *against, *against_network, *against_preprocess;
-    const char *json, *csv, *roc, *histogram;
 
     struct {
         struct source source;

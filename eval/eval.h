@@ -1,10 +1,9 @@
 /* eval/eval.h - embeddings of a verification set, and the numbers made of them.
  *
- *   pairs + model, .npy or cache --> struct cask_views      raw embeddings of images and mirrors
- *   views + pairs                --> cask_verify            accuracy by each protocol, val@FAR,
- * ROC, intervals; cask_set_result two of those                 --> cask_verify_paired     is one
- * model better than the other? results                      --> report                 table, JSON,
- * CSV, pictures
+ *   pairs + model, .npy or cache --> struct cask_views   raw embeddings of images and mirrors
+ *   views + pairs                --> cask_verify         accuracies, val@FAR, ROC, intervals
+ *   two of those                 --> cask_verify_paired  is one model better than the other?
+ *   cask_set_result              --> cask_report_...     table, JSON, CSV, pictures
  *
  * Thread rule: plain functions; the model belongs to the calling thread.
  */
@@ -210,20 +209,21 @@ enum cask_status cask_evaluate_set(const struct cask_pairs *pairs,
                                    const struct cask_embed_options *options,
                                    struct cask_set_result *out, struct cask_error *err);
 
-/* Two models on the same pairs, by one protocol. */
+/* One number of two models on the same set: pairs, templates or probes. */
 struct cask_paired {
-    char set[64];
-    enum cask_protocol protocol;
-    int64_t both_right, only_a, only_b, both_wrong; /* pairs, each at its own fold's threshold */
-    double a, b;                                    /* accuracies, percent */
-    double difference;                              /* a - b */
-    struct cask_interval interval;                  /* of it; the same draws for both */
-    double mcnemar;   /* exact two-sided p: only_a of only_a + only_b at one half */
+    char set[64], protocol[16], number[40]; /* "lfw", "insightface", "accuracy" */
+    double a, b, difference;                /* percent; a - b */
+    struct cask_interval interval;          /* of the difference, by percentiles: both models in the
+                                               same draws, each with the thresholds of its draw */
     double bootstrap; /* twice the smaller share of draws on one side of zero, (k + 1) / (draws +
                          1), at most 1; NaN without draws */
+    /* Trials that a model gets right or wrong, where the number is a share of such. For accuracy:
+     * pairs, each at its own fold's threshold. */
+    int64_t both_right, only_a, only_b, both_wrong;
+    double mcnemar; /* exact two-sided p: only_a of only_a + only_b at one half; NaN: no trials */
 };
 /* Both made by cask_verify with the same pairs and options, and with each other's views as
- * `except`. out: one for each protocol; *count is set. */
+ * `except`. out: the accuracy by each protocol; *count is set. */
 enum cask_status cask_verify_paired(struct cask_verification *a, struct cask_verification *b,
                                     struct cask_paired out[CASK_PROTOCOLS], int *count,
                                     struct cask_error *err);
@@ -249,8 +249,9 @@ void cask_report_paired(const struct cask_paired *paired, int count, FILE *strea
  * Percent everywhere but in "roc", "val_far" and "fpr"; what is not defined is null. */
 struct cask_json *cask_report_json(const char *model, const struct cask_set_result *sets,
                                    int count);
-/* [{"set", "protocol", "a", "b", "difference", "interval", "both_right", "only_a", "only_b",
- * "both_wrong", "mcnemar_p", "bootstrap_p"}] */
+/* [{"set", "protocol", "number", "a", "b", "difference", "interval", "bootstrap_p", "both_right",
+ * "only_a", "only_b", "both_wrong", "mcnemar_p"}]; the last five are null where the number is no
+ * share of trials */
 struct cask_json *cask_report_paired_json(const struct cask_paired *paired, int count);
 
 /* One number a line: model,set,protocol,number,value,low,high,pairs; commas in names become

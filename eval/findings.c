@@ -3,9 +3,6 @@
 #include <stdarg.h>
 #include <string.h>
 
-#include "common/file.h"
-#include "common/mem.h"
-
 void findings_add(struct findings *findings, const char *what, int64_t times, const char *format,
                   ...)
 {
@@ -40,30 +37,4 @@ struct cask_json *findings_json(const struct findings *findings)
         cask_json_append(list, one);
     }
     return list;
-}
-
-enum cask_status result_write_json(const char *path, struct cask_json *json, struct cask_error *err)
-{
-    enum cask_status st = CASK_OK;
-    char *text = cask_json_dump(json, CASK_JSON_PRETTY);
-    cask_json_free(json);
-    if (text == NULL) {
-        return cask_error_memory(err, 0, "the JSON report");
-    }
-    if (path[0] != 0) {
-        st = cask_file_write_all(path, text, strlen(text), err);
-    }
-    cask_free(text);
-    return st;
-}
-
-enum cask_status result_write_csv(const char *path, struct cask_text *text, struct cask_error *err)
-{
-    enum cask_status st = CASK_OK;
-    if (path[0] != 0) {
-        CASK_TRY(cask_text_check(text, "the CSV report", err));
-        CASK_TRY(cask_file_write_all(path, text->data, text->length, err));
-    }
-done:
-    return st;
 }

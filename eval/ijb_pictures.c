@@ -1,6 +1,7 @@
 /* eval/ijb_pictures.c - ROC and histogram of IJB's scores, in the pictures of verification sets. */
 #include "eval/histogram.h"
 #include "eval/ijb_report.h"
+#include "eval/results.h"
 
 static void count_bins(const double *scores, int64_t count, int64_t bins[CASK_HISTOGRAM_BINS])
 {
@@ -19,24 +20,23 @@ void ijb_picture(const struct cask_scores *scores, struct cask_set_result *set)
     count_bins(scores->impostor, scores->impostor_count, set->histogram_impostor);
 }
 
-enum cask_status ijb_write_pictures(const struct ijb_result *result,
-                                    const struct cask_set_result *sets, const char *roc,
+enum cask_status ijb_write_pictures(const struct ijb_result *results,
+                                    struct cask_set_result *const *sets, int count, const char *roc,
                                     const char *histogram, struct cask_error *err)
 {
-    enum cask_status st = CASK_OK;
-    struct cask_report_curve curves[IJB_VARIANTS];
-    int count = 0;
-    for (int i = 0; i < result->count; i++) {
-        if (result->variants[i].pairs.pairs > 0) {
-            curves[count++] = (struct cask_report_curve){result->variants[i].name, &sets[i]};
+    struct cask_report_curve curves[2 * IJB_VARIANTS];
+    char names[2 * IJB_VARIANTS][256];
+    int drawn = 0;
+    for (int s = 0; s < count; s++) {
+        for (int i = 0; i < results[s].count; i++) {
+            const struct ijb_variant *v = &results[s].variants[i];
+            if (v->pairs.pairs > 0) {
+                snprintf(names[drawn], sizeof names[drawn], "%s%s%s",
+                         count > 1 ? results[s].model : "", count > 1 ? ", " : "", v->name);
+                curves[drawn] = (struct cask_report_curve){names[drawn], &sets[s][i]};
+                drawn++;
+            }
         }
     }
-    if (roc[0] != 0 && count > 0) {
-        CASK_TRY(cask_report_roc(roc, curves, count, err));
-    }
-    if (histogram[0] != 0 && count > 0) {
-        CASK_TRY(cask_report_histogram(histogram, curves, count, err));
-    }
-done:
-    return st;
+    return result_write_pictures(roc, histogram, curves, drawn, err);
 }

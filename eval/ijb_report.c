@@ -6,24 +6,53 @@
 
 const double ijb_targets[IJB_TARGETS] = {1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1};
 
-double ijb_tpir(const struct ijb_variant *variant, int fpir)
+static const char *const rule_names[IJB_RULES] = {"parity", "full", "strict"};
+
+static double tpir(const struct ijb_variant *v, int fpir)
 {
     double sum = 0;
-    for (int g = 0; g < variant->galleries; g++) {
-        const struct cask_ijb_identification *found = &variant->found[g];
+    for (int g = 0; g < v->galleries; g++) {
+        const struct cask_ijb_identification *found = &v->found[g];
         bool defined = found->mated > 0 && found->nonmated > 0;
         sum += defined ? 100.0 * (double)found->accepted[fpir] / (double)found->mated : NAN;
     }
-    return variant->galleries > 0 ? sum / variant->galleries : NAN;
+    return v->galleries > 0 ? sum / v->galleries : NAN;
 }
 
-double ijb_rank(const struct ijb_variant *variant, int rank)
+static double rank(const struct ijb_variant *v, int rank)
 {
     int64_t hits = 0;
-    for (int g = 0; g < variant->galleries; g++) {
-        hits += variant->found[g].hits[rank];
+    for (int g = 0; g < v->galleries; g++) {
+        hits += v->found[g].hits[rank];
     }
-    return variant->galleries > 0 ? 100.0 * (double)hits / (double)variant->found[0].probes : NAN;
+    return v->galleries > 0 ? 100.0 * (double)hits / (double)v->found[0].probes : NAN;
+}
+
+bool ijb_has_number(const struct ijb_variant *v, int number)
+{
+    return number < IJB_RATES ? v->pairs.pairs > 0 : v->galleries > 0;
+}
+
+double ijb_number(const struct ijb_variant *v, int number)
+{
+    int search = number - IJB_RATES;
+    return search < 0 ? 100 * v->rates[number / IJB_TARGETS][number % IJB_TARGETS].tpr
+           : search < CASK_IJB_RANKS ? rank(v, search)
+                                     : tpir(v, search - CASK_IJB_RANKS);
+}
+
+const char *ijb_number_name(int number, char buffer[40])
+{
+    int search = number - IJB_RATES;
+    if (search < 0) {
+        snprintf(buffer, 40, "%s tpr at fpr %g", rule_names[number / IJB_TARGETS],
+                 ijb_targets[number % IJB_TARGETS]);
+    } else if (search < CASK_IJB_RANKS) {
+        snprintf(buffer, 40, "rank %d", cask_ijb_ranks[search]);
+    } else {
+        snprintf(buffer, 40, "tpir at fpir %g", cask_ijb_fpirs[search - CASK_IJB_RANKS]);
+    }
+    return buffer;
 }
 
 /* ------------------------------------------------------------------- table */
@@ -61,12 +90,12 @@ static void print_11(const struct ijb_result *result, const struct ijb_variant *
         fprintf(stream, " %8g", ijb_targets[i]);
     }
     fprintf(stream, "\n");
-    print_rates("parity", v->parity, v->tpr_interval[IJB_PARITY], stream);
-    print_rates("full", v->full, v->tpr_interval[IJB_FULL], stream);
-    print_rates("strict", v->strict, v->tpr_interval[IJB_STRICT], stream);
+    for (int r = 0; r < IJB_RULES; r++) {
+        print_rates(rule_names[r], v->rates[r], v->intervals + r * IJB_TARGETS, stream);
+    }
     fprintf(stream, "  impostors");
     for (int i = 0; i < IJB_TARGETS; i++) {
-        fprintf(stream, " %8lld", (long long)v->strict[i].impostors);
+        fprintf(stream, " %8lld", (long long)v->rates[IJB_STRICT][i].impostors);
     }
     fprintf(stream, "\n  protocol: %s\n", v->line);
 }
@@ -74,14 +103,15 @@ static void print_11(const struct ijb_result *result, const struct ijb_variant *
 static void print_1n(const struct ijb_result *result, const struct ijb_variant *v, FILE *stream)
 {
     char interval[48];
-    const struct cask_interval *intervals = v->search_interval;
+    const struct cask_interval *intervals = v->intervals + IJB_RATES;
     fprintf(stream, "%s 1:N, %s:", result->set, v->name);
     for (int k = 0; k < CASK_IJB_RANKS; k++) {
-        fprintf(stream, " rank-%d %.2f%% (%s),", cask_ijb_ranks[k], ijb_rank(v, k),
+        fprintf(stream, " rank-%d %.2f%% (%s),", cask_ijb_ranks[k], ijb_number(v, IJB_RATES + k),
                 cask_interval_text(intervals[k], interval));
     }
     for (int f = 0; f < CASK_IJB_FPIRS; f++) {
-        fprintf(stream, " TPIR@FPIR=%g %.2f%% (%s)%s", cask_ijb_fpirs[f], ijb_tpir(v, f),
+        fprintf(stream, " TPIR@FPIR=%g %.2f%% (%s)%s", cask_ijb_fpirs[f],
+                ijb_number(v, IJB_RATES + CASK_IJB_RANKS + f),
                 cask_interval_text(intervals[CASK_IJB_RANKS + f], interval),
                 f + 1 < CASK_IJB_FPIRS ? "," : "\n");
     }
@@ -119,16 +149,15 @@ static struct cask_json *rates_json(const struct ijb_variant *v)
     for (int i = 0; i < IJB_TARGETS; i++) {
         struct cask_json *one = cask_json_object();
         cask_json_set_real(one, "fpr", ijb_targets[i]);
-        cask_json_set_real(one, "parity", 100 * v->parity[i].tpr);
-        cask_json_set_real(one, "parity_fpr", v->parity[i].fpr);
-        cask_json_set_real(one, "full", 100 * v->full[i].tpr);
-        cask_json_set_real(one, "full_fpr", v->full[i].fpr);
-        cask_json_set_real(one, "strict", 100 * v->strict[i].tpr);
-        cask_json_set_real(one, "strict_fpr", v->strict[i].fpr);
         cask_json_set_real(one, "impostors_allowed", ijb_targets[i] * (double)v->impostor);
-        cask_json_set_interval(one, "parity_interval", v->tpr_interval[IJB_PARITY][i]);
-        cask_json_set_interval(one, "full_interval", v->tpr_interval[IJB_FULL][i]);
-        cask_json_set_interval(one, "strict_interval", v->tpr_interval[IJB_STRICT][i]);
+        for (int r = 0; r < IJB_RULES; r++) {
+            char key[32];
+            cask_json_set_real(one, rule_names[r], 100 * v->rates[r][i].tpr);
+            snprintf(key, sizeof key, "%s_fpr", rule_names[r]);
+            cask_json_set_real(one, key, v->rates[r][i].fpr);
+            snprintf(key, sizeof key, "%s_interval", rule_names[r]);
+            cask_json_set_interval(one, key, v->intervals[r * IJB_TARGETS + i]);
+        }
         cask_json_append(list, one);
     }
     return list;
@@ -160,15 +189,14 @@ static struct cask_json *galleries_json(const struct ijb_variant *v)
 
 static void set_search_numbers(struct cask_json *json, const struct ijb_variant *v)
 {
-    char key[40];
-    for (int n = 0; n < CASK_IJB_RANKS + CASK_IJB_FPIRS; n++) {
-        bool rank = n < CASK_IJB_RANKS;
-        int f = n - CASK_IJB_RANKS, used;
-        used = rank ? snprintf(key, sizeof key, "rank%d", cask_ijb_ranks[n])
-                    : snprintf(key, sizeof key, "tpir_%g", cask_ijb_fpirs[f]);
-        cask_json_set_real(json, key, rank ? ijb_rank(v, n) : ijb_tpir(v, f));
+    for (int n = IJB_RATES; n < IJB_NUMBERS; n++) {
+        int k = n - IJB_RATES, f = k - CASK_IJB_RANKS, used;
+        char key[40];
+        used = f < 0 ? snprintf(key, sizeof key, "rank%d", cask_ijb_ranks[k])
+                     : snprintf(key, sizeof key, "tpir_%g", cask_ijb_fpirs[f]);
+        cask_json_set_real(json, key, ijb_number(v, n));
         snprintf(key + used, sizeof key - (size_t)used, "_interval");
-        cask_json_set_interval(json, key, v->search_interval[n]);
+        cask_json_set_interval(json, key, v->intervals[n]);
     }
 }
 
@@ -210,28 +238,15 @@ struct cask_json *ijb_json(const struct ijb_result *result)
 
 void ijb_csv(const struct ijb_result *result, struct cask_text *text)
 {
-    char number[64];
-    cask_report_csv_head(text);
+    char name[40];
     for (int i = 0; i < result->count; i++) {
         const struct ijb_variant *v = &result->variants[i];
-        for (int t = 0; t < IJB_TARGETS && v->pairs.pairs > 0; t++) {
-            const struct cask_rate *rates[] = {&v->parity[t], &v->full[t], &v->strict[t]};
-            static const char *const names[] = {"parity", "full", "strict"};
-            for (int n = 0; n < 3; n++) {
-                snprintf(number, sizeof number, "%s tpr at fpr %g", names[n], ijb_targets[t]);
-                cask_report_csv_line(text, result->model, result->set, v->name, number,
-                                     100 * rates[n]->tpr, v->tpr_interval[n][t], v->pairs.pairs);
+        for (int n = 0; n < IJB_NUMBERS; n++) {
+            if (ijb_has_number(v, n)) {
+                cask_report_csv_line(text, result->model, result->set, v->name,
+                                     ijb_number_name(n, name), ijb_number(v, n), v->intervals[n],
+                                     n < IJB_RATES ? v->pairs.pairs : v->found[0].probes);
             }
-        }
-        for (int k = 0; k < CASK_IJB_RANKS && v->galleries > 0; k++) {
-            snprintf(number, sizeof number, "rank %d", cask_ijb_ranks[k]);
-            cask_report_csv_line(text, result->model, result->set, v->name, number, ijb_rank(v, k),
-                                 v->search_interval[k], v->found[0].probes);
-        }
-        for (int f = 0; f < CASK_IJB_FPIRS && v->galleries > 0; f++) {
-            snprintf(number, sizeof number, "tpir at fpir %g", cask_ijb_fpirs[f]);
-            cask_report_csv_line(text, result->model, result->set, v->name, number, ijb_tpir(v, f),
-                                 v->search_interval[CASK_IJB_RANKS + f], v->found[0].probes);
         }
     }
 }

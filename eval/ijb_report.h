@@ -10,6 +10,13 @@
 enum { IJB_TARGETS = 6, IJB_VARIANTS = 8, IJB_GALLERIES = 4 };
 extern const double ijb_targets[IJB_TARGETS]; /* 1e-6 .. 1e-1 */
 
+/* The numbers of a variant, in the order of the draws: number rule * IJB_TARGETS + t is a TPR, then
+ * come rank-k for each of cask_ijb_ranks and TPIR for each of cask_ijb_fpirs. */
+enum {
+    IJB_RATES = IJB_RULES * IJB_TARGETS,
+    IJB_NUMBERS = IJB_RATES + CASK_IJB_RANKS + CASK_IJB_FPIRS
+};
+
 /* One choice of switches. */
 struct ijb_variant {
     struct cask_ijb_switches switches;
@@ -18,12 +25,8 @@ struct ijb_variant {
     char search[500]; /* protocol of 1:N */
     struct cask_ijb_pairs pairs;
     int64_t genuine, impostor;
-    struct cask_rate parity[IJB_TARGETS]; /* nearest FPR on the thinned curve */
-    struct cask_rate full[IJB_TARGETS];   /* nearest FPR on the full one */
-    struct cask_rate strict[IJB_TARGETS];
-    struct cask_interval tpr_interval[IJB_RULES][IJB_TARGETS]; /* percent */
-    /* of rank-k for each of cask_ijb_ranks, then of TPIR for each of cask_ijb_fpirs */
-    struct cask_interval search_interval[CASK_IJB_RANKS + CASK_IJB_FPIRS];
+    struct cask_rate rates[IJB_RULES][IJB_TARGETS];
+    struct cask_interval intervals[IJB_NUMBERS]; /* percent */
     int galleries;
     struct cask_ijb_identification found[IJB_GALLERIES];
 };
@@ -45,18 +48,21 @@ void ijb_print(const struct ijb_result *result, FILE *stream);
  * "tpir"}], "rank1", "rank5", "rank10", "tpir_0.01", "tpir_0.1", and each of these five with
  * "_interval"}]}; TPR and TPIR in percent */
 struct cask_json *ijb_json(const struct ijb_result *result);
+/* The lines; the head line is the caller's. */
 void ijb_csv(const struct ijb_result *result, struct cask_text *text);
 
 /* What pictures need of one variant's sorted scores: thinned ROC, histogram. */
 void ijb_picture(const struct cask_scores *scores, struct cask_set_result *set);
-/* sets[result->count]; "" writes nothing. */
-enum cask_status ijb_write_pictures(const struct ijb_result *result,
-                                    const struct cask_set_result *sets, const char *roc,
+/* Of one model or two. sets[s]: [results[s].count]. "" writes nothing. */
+enum cask_status ijb_write_pictures(const struct ijb_result *results,
+                                    struct cask_set_result *const *sets, int count, const char *roc,
                                     const char *histogram, struct cask_error *err);
 
-/* Means over galleries, as published: TPIR is the mean, rank-k all hits over all probes. Percent;
- * NaN where there are none. */
-double ijb_tpir(const struct ijb_variant *variant, int fpir);
-double ijb_rank(const struct ijb_variant *variant, int rank);
+bool ijb_has_number(const struct ijb_variant *variant, int number);
+/* Percent; NaN where it is not defined. Of galleries as published: TPIR is their mean, rank-k all
+ * hits over all probes. */
+double ijb_number(const struct ijb_variant *variant, int number);
+/* "strict tpr at fpr 0.0001", "rank 1". Returns buffer. */
+const char *ijb_number_name(int number, char buffer[40]);
 
 #endif

@@ -11,6 +11,7 @@
 #define CASK_EVAL_MEGAFACE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "eval/rows.h"
 #include "kernels/kernels.h"
@@ -85,21 +86,30 @@ enum cask_status cask_probes_clean(struct cask_probes *probes, enum cask_noise_r
 
 enum { CASK_MEGAFACE_RANKS = 10 };
 
+/* What became of a pair. */
+struct cask_megaface_outcome {
+    uint8_t rank; /* the least n at which it is a hit; RANKS + 1: at none */
+    bool accepted;
+};
+
 struct cask_megaface_options {
     struct cask_device *device; /* a CPU device, fp32; its gemm is used */
     int threads;                /* for reading and for keeping the largest; 0: all */
     double far;                 /* 1e-6 */
     enum cask_noise_rule rule;
     const bool *noisy; /* [distractors] or NULL, borrowed */
-    /* for intervals, or NULL: identities are drawn with replacement */
+    /* for intervals and paired tests, or NULL: identities are drawn with replacement */
     struct cask_megaface_draws {
-        int draws;
+        int draws; /* 0: none */
         uint64_t seed;
+        bool keep_outcomes;
         int64_t identities; /* found */
         /* found: draws that give less weight to the 4 k largest negatives than they may accept: the
          * smallest of these is their threshold */
         int64_t shallow;
         double *values; /* found: [RANKS + 1][draws], percent: rank-1..10, TPR; caller frees */
+        /* found with keep_outcomes: [pairs], by probe, then by gallery image; caller frees */
+        struct cask_megaface_outcome *outcomes;
     } * draws;
 };
 

@@ -63,7 +63,7 @@ static int64_t identity_end(const struct cask_probes *probes)
 
 enum cask_status megaface_detail_open(struct megaface_detail *detail,
                                       const struct cask_probes *probes, int64_t distractors,
-                                      const struct cask_largest *largest, int slices,
+                                      const struct cask_largest *largest, int slices, bool outcomes,
                                       struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
@@ -86,7 +86,8 @@ enum cask_status megaface_detail_open(struct megaface_detail *detail,
     }
     size_t pairs = (size_t)detail->begin[count];
     detail->scores = cask_alloc(pairs + 1, sizeof *detail->scores);
-    if (detail->scores == NULL) {
+    detail->outcomes = outcomes ? cask_alloc(pairs, sizeof *detail->outcomes) : NULL;
+    if (detail->scores == NULL || (outcomes && detail->outcomes == NULL)) {
         CASK_TRY(cask_error_memory(err, pairs * sizeof *detail->scores, "scores of pairs"));
     }
     CASK_TRY(gather(detail, largest, slices, err));
@@ -101,16 +102,23 @@ void megaface_detail_close(struct megaface_detail *detail)
     cask_free(detail->next);
     cask_free(detail->scores);
     cask_free(detail->hits);
+    cask_free(detail->outcomes);
     cask_free(detail->negatives);
     *detail = (struct megaface_detail){0};
 }
 
 void megaface_detail_add(struct megaface_detail *detail, int64_t probe, float score,
-                         const float *best)
+                         const float *best, bool accepted)
 {
-    detail->scores[detail->next[probe]++] = score;
+    int64_t place = detail->next[probe]++;
+    int missed = 0;
+    detail->scores[place] = score;
     for (int n = 0; n < CASK_MEGAFACE_RANKS; n++) {
         detail->hits[probe][n] += score >= best[n];
+        missed += !(score >= best[n]);
+    }
+    if (detail->outcomes != NULL) {
+        detail->outcomes[place] = (struct cask_megaface_outcome){(uint8_t)(missed + 1), accepted};
     }
 }
 
@@ -161,7 +169,7 @@ static void measure(const struct megaface_detail *detail, const int32_t *times, 
     }
 }
 
-enum cask_status megaface_draw(const struct megaface_detail *detail, double far,
+enum cask_status megaface_draw(struct megaface_detail *detail, double far,
                                struct cask_megaface_draws *draws, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
@@ -188,6 +196,8 @@ enum cask_status megaface_draw(const struct megaface_detail *detail, double far,
         resample_units(draws->seed, d, units, draws->identities, times);
         measure(detail, times, far, d, draws);
     }
+    draws->outcomes = detail->outcomes;
+    detail->outcomes = NULL;
 done:
     cask_free(times);
     cask_free(units);

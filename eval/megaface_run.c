@@ -207,11 +207,12 @@ static void count_task(void *user, int64_t slice, int worker)
             for (int n = 0; n < CASK_MEGAFACE_RANKS; n++) {
                 r->hits[slice][n] += score >= best[n];
             }
-            if (r->options->draws != NULL) {
-                megaface_detail_add(&r->detail, p, score, best);
-            }
-            r->accepted[slice] +=
+            bool accepted =
                 r->none_allowed ? (double)score > r->threshold : (double)score >= r->threshold;
+            if (r->options->draws != NULL) {
+                megaface_detail_add(&r->detail, p, score, best, accepted);
+            }
+            r->accepted[slice] += accepted;
         }
     }
 }
@@ -330,8 +331,8 @@ enum cask_status cask_megaface_run(const struct cask_probes *probes,
     CASK_TRY(stream_distractors(&r, pool, err));
     CASK_TRY(find_threshold(&r, err));
     if (options->draws != NULL) {
-        CASK_TRY(
-            megaface_detail_open(&r.detail, probes, distractors->count, r.largest, SLICES, err));
+        CASK_TRY(megaface_detail_open(&r.detail, probes, distractors->count, r.largest, SLICES,
+                                      options->draws->keep_outcomes, err));
     }
     CASK_TRY(count_pairs(&r, pool, err));
     if (options->draws != NULL) {

@@ -89,20 +89,34 @@ void cask_report_table(const struct cask_set_result *sets, int count, FILE *stre
     }
 }
 
+/* How the trials of one number fell; "-" where it is no share of trials. */
+static void print_trials(const struct cask_paired *p, FILE *stream)
+{
+    if (isnan(p->mcnemar)) {
+        fprintf(stream, " %7s %7s %10s", "-", "-", "-");
+    } else {
+        fprintf(stream, " %7lld %7lld %10.4g", (long long)p->only_a, (long long)p->only_b,
+                p->mcnemar);
+    }
+}
+
 void cask_report_paired(const struct cask_paired *paired, int count, FILE *stream)
 {
     char interval[48];
-    fprintf(stream, "%-16s %-11s %8s %8s %6s  %-16s %7s %7s %10s %10s\n", "set", "mode", "A", "B",
-            "A - B", "95 % interval", "only A", "only B", "McNemar p", "draws' p");
+    fprintf(stream, "%-16s %-11s %-24s %8s %8s %7s  %-16s %7s %7s %10s %10s\n", "set", "mode",
+            "number", "A", "B", "A - B", "95 % interval", "only A", "only B", "McNemar p",
+            "draws' p");
     for (int i = 0; i < count; i++) {
         const struct cask_paired *p = &paired[i];
-        fprintf(stream, "%-16s %-11s %7.2f%% %7.2f%% %6.2f  %-16s %7lld %7lld %10.4g", p->set,
-                cask_protocol_name(p->protocol), p->a, p->b, p->difference,
-                cask_interval_text(p->interval, interval), (long long)p->only_a,
-                (long long)p->only_b, p->mcnemar);
+        fprintf(stream, "%-16s %-11s %-24s %7.2f%% %7.2f%% %7.2f  %-16s", p->set, p->protocol,
+                p->number, p->a, p->b, p->difference, cask_interval_text(p->interval, interval));
+        print_trials(p, stream);
         fprintf(stream, isnan(p->bootstrap) ? "          -\n" : " %10.4g\n", p->bootstrap);
     }
     fprintf(stream,
-            "  only A, only B: pairs that one model alone calls right. McNemar's p takes pairs as "
-            "independent; the draws do not.\n");
+            "  interval, draws' p: both models in the same draws, each with its thresholds found "
+            "anew in each draw.\n"
+            "  only A, only B: what one model alone gets right: pairs, or probes of a 1:N search; "
+            "McNemar's p takes\n"
+            "  them as independent.\n");
 }

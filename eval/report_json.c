@@ -129,23 +129,34 @@ struct cask_json *cask_report_json(const char *model, const struct cask_set_resu
     return root;
 }
 
+static void set_trials(struct cask_json *json, const struct cask_paired *p)
+{
+    const char *const names[] = {"both_right", "only_a", "only_b", "both_wrong"};
+    const int64_t counts[] = {p->both_right, p->only_a, p->only_b, p->both_wrong};
+    for (int n = 0; n < 4; n++) {
+        if (isnan(p->mcnemar)) {
+            cask_json_set_real(json, names[n], NAN);
+        } else {
+            cask_json_set_int(json, names[n], counts[n]);
+        }
+    }
+    cask_json_set_real(json, "mcnemar_p", p->mcnemar);
+}
+
 struct cask_json *cask_report_paired_json(const struct cask_paired *paired, int count)
 {
     struct cask_json *list = cask_json_array();
     for (int i = 0; i < count; i++) {
         struct cask_json *one = cask_json_object();
         cask_json_set_text(one, "set", paired[i].set);
-        cask_json_set_text(one, "protocol", cask_protocol_name(paired[i].protocol));
+        cask_json_set_text(one, "protocol", paired[i].protocol);
+        cask_json_set_text(one, "number", paired[i].number);
         cask_json_set_real(one, "a", paired[i].a);
         cask_json_set_real(one, "b", paired[i].b);
         cask_json_set_real(one, "difference", paired[i].difference);
         cask_json_set_interval(one, "interval", paired[i].interval);
-        cask_json_set_int(one, "both_right", paired[i].both_right);
-        cask_json_set_int(one, "only_a", paired[i].only_a);
-        cask_json_set_int(one, "only_b", paired[i].only_b);
-        cask_json_set_int(one, "both_wrong", paired[i].both_wrong);
-        cask_json_set_real(one, "mcnemar_p", paired[i].mcnemar);
         cask_json_set_real(one, "bootstrap_p", paired[i].bootstrap);
+        set_trials(one, &paired[i]);
         cask_json_append(list, one);
     }
     return list;

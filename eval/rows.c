@@ -51,6 +51,37 @@ struct cask_rows cask_rows_of_view(const struct cask_rows_view *view)
                               read_view};
 }
 
+static enum cask_status read_common(const void *user, int64_t first, int64_t count, float *values,
+                                    struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    const struct cask_rows_common *common = user;
+    size_t columns = (size_t)common->source->columns, others = (size_t)common->other->columns;
+    float *rows = cask_alloc((size_t)count * others, sizeof *rows);
+    if (rows == NULL) {
+        return cask_error_memory(err, (size_t)count * others * sizeof *rows, "rows of two models");
+    }
+    CASK_TRY(common->source->read(common->source->user, first, count, values, err));
+    CASK_TRY(common->other->read(common->other->user, first, count, rows, err));
+    for (size_t r = 0; r < (size_t)count; r++) {
+        bool zero = true;
+        for (size_t d = 0; d < others && zero; d++) {
+            zero = rows[r * others + d] == 0;
+        }
+        if (zero) {
+            memset(values + r * columns, 0, columns * sizeof *values);
+        }
+    }
+done:
+    cask_free(rows);
+    return st;
+}
+
+struct cask_rows cask_rows_of_common(const struct cask_rows_common *common)
+{
+    return (struct cask_rows){common->source->count, common->source->columns, common, read_common};
+}
+
 double cask_dot(const double *a, const double *b, int64_t count)
 {
     enum { LANES = 8 };

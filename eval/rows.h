@@ -34,6 +34,13 @@ struct cask_rows_view {
 };
 struct cask_rows cask_rows_of_view(const struct cask_rows_view *view);
 
+/* Rows of `source`, zero where the row of `other` is: of two models neither is measured on an image
+ * that one of them could not embed. Both are borrowed; their columns may differ. */
+struct cask_rows_common {
+    const struct cask_rows *source, *other;
+};
+struct cask_rows cask_rows_of_common(const struct cask_rows_common *common);
+
 /* A dot product in double. Eight running sums keep the order of additions the same everywhere. */
 double cask_dot(const double *a, const double *b, int64_t count);
 

@@ -1,10 +1,7 @@
 /* eval/verify_output.c - what `evaluate` prints and writes. */
-#include <string.h>
-
-#include "common/file.h"
 #include "common/mem.h"
-#include "common/text.h"
 #include "eval/command_verify.h"
+#include "eval/results.h"
 
 static const char *path_of(const struct verify_command *c, int side)
 {
@@ -15,7 +12,7 @@ void verify_print(const struct verify_command *c, FILE *stream)
 {
     for (int s = 0; s < c->side_count; s++) {
         if (c->side_count == 2) {
-            fprintf(stream, "%s%c: %s\n", s == 0 ? "" : "\n", "AB"[s], path_of(c, s));
+            result_print_side(s, path_of(c, s), stream);
         }
         cask_report_table(c->sides[s].sets, c->finished, stream);
     }
@@ -29,16 +26,10 @@ static enum cask_status write_json(const struct verify_command *c, struct cask_e
 {
     struct cask_json *report = cask_report_json(path_of(c, 0), c->sides[0].sets, c->finished);
     if (c->side_count == 2) {
-        cask_json_set(report, "against",
-                      cask_report_json(path_of(c, 1), c->sides[1].sets, c->finished));
-        cask_json_set(report, "paired", cask_report_paired_json(c->paired, c->paired_count));
+        result_set_against(report, cask_report_json(path_of(c, 1), c->sides[1].sets, c->finished),
+                           c->paired, c->paired_count);
     }
-    char *text = cask_json_dump(report, CASK_JSON_PRETTY);
-    enum cask_status st = text != NULL ? cask_file_write_all(c->json, text, strlen(text), err)
-                                       : cask_error_memory(err, 0, "the JSON report");
-    cask_free(text);
-    cask_json_free(report);
-    return st;
+    return result_write_json(c->flags.json, report, err);
 }
 
 static enum cask_status write_csv(const struct verify_command *c, struct cask_error *err)
@@ -49,8 +40,7 @@ static enum cask_status write_csv(const struct verify_command *c, struct cask_er
     for (int s = 0; s < c->side_count; s++) {
         cask_report_csv(path_of(c, s), c->sides[s].sets, c->finished, &text);
     }
-    CASK_TRY(cask_text_check(&text, "the CSV report", err));
-    CASK_TRY(cask_file_write_all(c->csv, text.data, text.length, err));
+    CASK_TRY(result_write_csv(c->flags.csv, &text, err));
 done:
     cask_text_release(&text);
     return st;
@@ -76,12 +66,7 @@ static enum cask_status write_pictures(const struct verify_command *c, struct ca
         }
         curves[i] = (struct cask_report_curve){names[i], set};
     }
-    if (c->roc[0] != 0) {
-        CASK_TRY(cask_report_roc(c->roc, curves, count, err));
-    }
-    if (c->histogram[0] != 0) {
-        CASK_TRY(cask_report_histogram(c->histogram, curves, count, err));
-    }
+    CASK_TRY(result_write_pictures(c->flags.roc, c->flags.histogram, curves, count, err));
 done:
     cask_free(curves);
     cask_free(names);
@@ -91,15 +76,9 @@ done:
 enum cask_status verify_write(const struct verify_command *c, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    if (c->json[0] != 0) {
-        CASK_TRY(write_json(c, err));
-    }
-    if (c->csv[0] != 0) {
-        CASK_TRY(write_csv(c, err));
-    }
-    if (c->roc[0] != 0 || c->histogram[0] != 0) {
-        CASK_TRY(write_pictures(c, err));
-    }
+    CASK_TRY(write_json(c, err));
+    CASK_TRY(write_csv(c, err));
+    CASK_TRY(write_pictures(c, err));
 done:
     return st;
 }

@@ -171,9 +171,10 @@ def drawn(seed, draw, count):
     return np.bincount(rng.below(seed, stream, np.arange(count), count), minlength=count)
 
 
-def ijb_draws():
-    """The rates of whole resampled sets: pairs and probes are repeated as often as they count."""
-    template, subject, media, ids, detector, rows = ijb_set()
+def ijb_numbers(rows, bits, seed, draws):
+    """numbers[draw]: every rate, rank and TPIR, in percent, of whole resampled sets: pairs and probes
+    are repeated as often as they count. Draw None is the set itself."""
+    template, subject, media, ids, detector, _ = ijb_set()
     back = {i: t for t, i in enumerate(ids)}
     lines = [l.split() for l in open(os.path.join(IJB, "template_pair_label.txt"))]
     a, b = (np.array([back[int(l[c])] for l in lines]) for c in (0, 1))
@@ -182,23 +183,32 @@ def ijb_draws():
     persons = sorted(set(subject[in_pairs]), key=lambda s: min(ids[t] for t in in_pairs if subject[t] == s))
     galleries, probes = [np.arange(0, 18), np.arange(18, 30)], np.arange(SUBJECTS, TEMPLATES)
     searched = sorted(set(subject[probes]))
+    t = pool(rows, template, media, detector, bits >> 2 & 1, bits >> 1 & 1, bits & 1)
+    score = (t[a] * t[b]).sum(1)
+
+    def times(units, draw):
+        return dict(zip(units, np.ones(len(units), int) if draw is None else drawn(seed, draw, len(units))))
+
+    for d in draws:
+        n = times(persons, d)
+        w = np.array([n[subject[i]] * (1 if subject[i] == subject[j] else n[subject[j]]) for i, j in zip(a, b)])
+        g, i = (np.repeat(score[same == s], w[same == s]) for s in (1, 0))
+        row, _ = rates_line(g, i)
+        numbers = [row[k] / len(g) for k in list(range(0, 24, 2)) + list(range(24, 30))]
+        n = times(searched, d)
+        again = np.repeat(probes, [n[subject[p]] for p in probes])
+        found = [identify(t, gallery, again, subject) for gallery in galleries]
+        numbers += [sum(f[4 + k] for f in found) / len(again) for k in range(3)]
+        numbers += [sum(f[7 + k] / f[2] for f in found) / 2 for k in range(2)]
+        yield 100 * np.array(numbers)
+
+
+def ijb_draws():
+    rows = ijb_set()[-1]
     with open(os.path.join(HERE, "ijb_draws.txt"), "w") as out:
         for bits in (0, 7):
-            t = pool(rows, template, media, detector, bits >> 2 & 1, bits >> 1 & 1, bits & 1)
-            score = (t[a] * t[b]).sum(1)
-            for d in range(12):
-                times = dict(zip(persons, drawn(3, d, len(persons))))
-                w = np.array([times[subject[i]] * (1 if subject[i] == subject[j] else times[subject[j]])
-                              for i, j in zip(a, b)])
-                g, i = (np.repeat(score[same == s], w[same == s]) for s in (1, 0))
-                row, _ = rates_line(g, i)
-                numbers = [row[k] / len(g) for k in list(range(0, 24, 2)) + list(range(24, 30))]
-                times = dict(zip(searched, drawn(3, d, len(searched))))
-                again = np.repeat(probes, [times[subject[p]] for p in probes])
-                found = [identify(t, gallery, again, subject) for gallery in galleries]
-                numbers += [sum(f[4 + k] for f in found) / len(again) for k in range(3)]
-                numbers += [sum(f[7 + k] / f[2] for f in found) / 2 for k in range(2)]
-                out.write("%d %d %s\n" % (bits, d, " ".join("%.10g" % (100 * v) for v in numbers)))
+            for d, numbers in enumerate(ijb_numbers(rows, bits, 3, range(12))):
+                out.write("%d %d %s\n" % (bits, d, " ".join("%.10g" % v for v in numbers)))
 
 
 # ------------------------------------------------------------------------------------------- MegaFace
@@ -220,8 +230,9 @@ def unit(x):
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
-def megaface_counts(seed, rule):
-    identity, probes, distractors, noisy_probe, noisy = megaface_case(seed)
+def megaface_scores(case, seed, rule):
+    """Similarities of probes with distractors, of probes with probes, and which of those are pairs."""
+    identity, probes, distractors, noisy_probe, noisy = case
     probes, distractors = unit(probes), unit(distractors)
     clean = probes.copy()
     for p in np.flatnonzero(noisy_probe):
@@ -240,29 +251,43 @@ def megaface_counts(seed, rule):
     else:
         scores = clean @ distractors.T
     same = (identity[:, None] == identity) & ~np.eye(PROBES, dtype=bool)
-    sims = clean @ clean.T
-    hits = np.zeros(10, int)
+    return scores, clean @ clean.T, same
+
+
+def megaface_right(scores, sims, same):
+    """right[n]: which pairs are a hit at rank n + 1, and last which are accepted at FAR; how near the
+    nearest decision is; the threshold's rank."""
     ordered = -np.sort(-scores, axis=1)
-    negatives = np.sort(scores.ravel())[::-1]
     k = int(FAR * scores.size)
-    threshold, accepted, closest = negatives[k - 1], 0, 1.0
-    for p in range(PROBES):
-        for g in np.flatnonzero(same[p]):
-            hits += sims[p, g] >= ordered[p, :10]
-            accepted += sims[p, g] >= threshold
-            closest = min(closest, abs(sims[p, g] - ordered[p, :10]).min(), abs(sims[p, g] - threshold))
-    draws = []
-    people = np.unique(identity)
-    for d in range(6):
-        times = drawn(3, d, len(people))[np.searchsorted(people, identity)]
+    threshold = np.sort(scores.ravel())[::-1][k - 1]
+    right = [same & (sims >= ordered[:, n:n + 1]) for n in range(10)] + [same & (sims >= threshold)]
+    edges = np.dstack([abs(sims - ordered[:, n:n + 1]) for n in range(10)] + [abs(sims - threshold)])
+    return right, edges[same].min(), k
+
+
+def megaface_draws(identity, scores, sims, same, seed, count):
+    """numbers[draw]: rank-1..10 and TPR in percent, with each probe's rows as often as it counts; how
+    near the nearest decision is."""
+    right, closest, _ = megaface_right(scores, sims, same)
+    people, draws = np.unique(identity), []
+    for d in range(count):
+        times = drawn(seed, d, len(people))[np.searchsorted(people, identity)]
         again = np.repeat(scores, times, axis=0)
         at = np.sort(again.ravel())[::-1][int(FAR * again.size) - 1]
         weight = same * times[:, None]
-        for n in range(10):
-            draws.append(100 * (weight * (sims >= ordered[:, n:n + 1])).sum() / weight.sum())
-        draws.append(100 * (weight * (sims >= at)).sum() / weight.sum())
+        draws.append([100 * (weight * r).sum() / weight.sum() for r in right[:10] + [sims >= at]])
         closest = min(closest, abs(sims - at)[weight > 0].min())
-    return list(hits) + [same.sum(), k, accepted, noisy_probe.sum(), noisy.sum()], closest, draws
+    return np.array(draws), closest
+
+
+def megaface_counts(seed, rule):
+    case = megaface_case(seed)
+    identity, _, _, noisy_probe, noisy = case
+    scores, sims, same = megaface_scores(case, seed, rule)
+    right, _, k = megaface_right(scores, sims, same)
+    draws, closest = megaface_draws(identity, scores, sims, same, 3, 6)
+    hits = [r.sum() for r in right]
+    return hits[:10] + [same.sum(), k, hits[10], noisy_probe.sum(), noisy.sum()], closest, draws.ravel()
 
 
 def megaface():
