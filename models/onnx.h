@@ -41,6 +41,7 @@ struct cask_onnx_value {
     enum cask_onnx_kind kind;
     int id;     /* ACTIVATION: the graph's value */
     bool flat;  /* ACTIVATION: seen as [batch, C*H*W] */
+    bool line;  /* ACTIVATION: flat, of one pixel, seen as [batch, C, 1] */
     bool gate;  /* ACTIVATION: hard-sigmoid of `id`, not in the graph yet */
     bool input; /* ACTIVATION: the picture, perhaps normalised */
     const Cask__Onnx__Tensor *tensor;

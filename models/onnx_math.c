@@ -162,7 +162,7 @@ static bool is_hard_swish(struct cask_onnx_import *import, const Cask__Onnx__Nod
     const struct cask_onnx_value *b = &cask_onnx_lookup(import, node->input[1])->value;
     *x = a->id;
     return a->kind == CASK_ONNX_ACTIVATION && b->kind == CASK_ONNX_ACTIVATION &&
-           a->gate != b->gate && a->id == b->id && a->flat == b->flat;
+           a->gate != b->gate && a->id == b->id && a->flat == b->flat && a->line == b->line;
 }
 
 static enum cask_status add_activation(struct cask_onnx_import *import,

@@ -1,5 +1,5 @@
-/* Flatten and Reshape, and the integer arithmetic that exporters write in front of them. A graph
- * of Cask has no flatten: only the view of a value changes. */
+/* Flatten, Reshape, Squeeze, Unsqueeze, and the integer arithmetic that exporters write in front of
+ * them. A graph of Cask has no flatten: only the view of a value changes. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -98,8 +98,8 @@ enum cask_status cask_onnx_reshape(struct cask_onnx_import *import, const Cask__
         to.count > 1 && (to.items[0] == CASK_ONNX_BATCH || to.items[0] == 1 || to.items[0] == -1);
     bool flattens =
         batch && to.count == 2 && (to.items[1] == all || (to.items[1] == -1 && to.items[0] != -1));
-    bool keeps = batch && to.count == 4 && to.items[1] == in->c && to.items[2] == in->h &&
-                 to.items[3] == in->w;
+    bool keeps = batch && to.count == 4 && to.items[2] == in->h && to.items[3] == in->w &&
+                 (to.items[1] == in->c || (to.items[1] == -1 && to.items[0] != -1));
     if (!flattens && !keeps) {
         CASK_TRY(REFUSE(CASK_ERR_UNSUPPORTED,
                         "a target of %d dimensions for an image of %d x %d x %d; only flattening "
@@ -134,6 +134,83 @@ enum cask_status cask_onnx_squeeze(struct cask_onnx_import *import, const Cask__
         x.flat = true;
     }
     cask_onnx_output(import, node, &x);
+done:
+    return st;
+}
+
+/* From opset 13 on the axes are an input. */
+static enum cask_status read_axes(struct cask_onnx_import *import, const Cask__Onnx__Node *node,
+                                  struct cask_onnx_ints *axes, struct cask_error *err)
+{
+    const Cask__Onnx__Attribute *attribute = cask_onnx_attribute(node, "axes");
+    if (attribute == NULL) {
+        return read_ints(import, node, 1, axes, err);
+    }
+    if (attribute->n_ints > CASK_ONNX_RANK) {
+        return REFUSE(CASK_ERR_FORMAT, "%zu axes", attribute->n_ints);
+    }
+    *axes = (struct cask_onnx_ints){.count = (int)attribute->n_ints};
+    memcpy(axes->items, attribute->ints, attribute->n_ints * sizeof *attribute->ints);
+    return CASK_OK;
+}
+
+/* Of a flattened value of one pixel: back to an image, at once or an axis at a time, as PyTorch
+ * writes [:, :, None, None]. Ones behind the channels move nothing. */
+static enum cask_status unsqueeze_image(struct cask_onnx_import *import,
+                                        const Cask__Onnx__Node *node, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    struct cask_onnx_value x = cask_onnx_lookup(import, node->input[0])->value;
+    struct cask_onnx_ints axes;
+    const bool line = x.line;
+    if (!line) { /* which nothing but this function reads; it is no gate either */
+        CASK_TRY(cask_onnx_activation(import, node, 0, &x, err));
+    }
+    CASK_TRY(read_axes(import, node, &axes, err));
+    const struct cask_value *in = cask_graph_value(import->graph, x.id);
+    const int rank = (line ? 3 : x.flat ? 2 : 4) + axes.count;
+    bool behind = x.flat && in->h == 1 && in->w == 1 && axes.count > 0 && rank <= 4;
+    for (int i = 0; behind && i < axes.count; i++) {
+        axes.items[i] += axes.items[i] < 0 ? rank : 0;
+        behind = axes.items[i] >= 2 && axes.items[i] < rank &&
+                 (i == 0 || axes.items[i] != axes.items[i - 1]);
+    }
+    if (!behind) {
+        CASK_TRY(REFUSE(CASK_ERR_UNSUPPORTED, "%s",
+                        "of a picture or its features; expected [batch, channels] and the axes 2 "
+                        "and 3"));
+    }
+    x.flat = x.line = rank == 3;
+    x.input = false;
+    cask_onnx_output(import, node, &x);
+done:
+    return st;
+}
+
+/* Of integers: a scalar becomes a vector. Of a float constant (a PReLU slope on its way from [C] to
+ * [C,1,1]) only the view changes. */
+enum cask_status cask_onnx_unsqueeze(struct cask_onnx_import *import, const Cask__Onnx__Node *node,
+                                     struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    const struct cask_onnx_value *value = NULL;
+    struct cask_onnx_ints ints;
+    CASK_TRY(cask_onnx_input(import, node, 0, &value, err));
+    if (value != NULL && value->kind == CASK_ONNX_TENSOR && cask_onnx_is_float(value->tensor)) {
+        const struct cask_onnx_value copy = *value;
+        cask_onnx_output(import, node, &copy);
+        goto done;
+    }
+    if (value != NULL && value->kind == CASK_ONNX_ACTIVATION) {
+        CASK_TRY(unsqueeze_image(import, node, err));
+        goto done;
+    }
+    CASK_TRY(read_ints(import, node, 0, &ints, err));
+    if (!ints.scalar) {
+        CASK_TRY(REFUSE(CASK_ERR_UNSUPPORTED, "%s", "its input is not a scalar"));
+    }
+    ints.scalar = false;
+    put_ints(import, node, &ints);
 done:
     return st;
 }
@@ -192,30 +269,6 @@ enum cask_status cask_onnx_concat(struct cask_onnx_import *import, const Cask__O
         all.count += part.count;
     }
     put_ints(import, node, &all);
-done:
-    return st;
-}
-
-/* Of integers: a scalar becomes a vector. Of a float constant (a PReLU slope on its way from [C] to
- * [C,1,1]) only the view changes. */
-enum cask_status cask_onnx_unsqueeze(struct cask_onnx_import *import, const Cask__Onnx__Node *node,
-                                     struct cask_error *err)
-{
-    enum cask_status st = CASK_OK;
-    const struct cask_onnx_value *value = NULL;
-    struct cask_onnx_ints ints;
-    CASK_TRY(cask_onnx_input(import, node, 0, &value, err));
-    if (value != NULL && value->kind == CASK_ONNX_TENSOR && cask_onnx_is_float(value->tensor)) {
-        const struct cask_onnx_value copy = *value;
-        cask_onnx_output(import, node, &copy);
-        goto done;
-    }
-    CASK_TRY(read_ints(import, node, 0, &ints, err));
-    if (!ints.scalar) {
-        CASK_TRY(REFUSE(CASK_ERR_UNSUPPORTED, "%s", "its input is not a scalar"));
-    }
-    ints.scalar = false;
-    put_ints(import, node, &ints);
 done:
     return st;
 }

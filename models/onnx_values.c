@@ -72,6 +72,12 @@ enum cask_status cask_onnx_activation(struct cask_onnx_import *import, const Cas
                                 cask_onnx_label(node, label, sizeof label), index,
                                 found == NULL ? "nothing" : "a constant"));
     }
+    if (found->line) {
+        CASK_TRY(cask_error_set(err, CASK_ERR_UNSUPPORTED,
+                                "%s: input %zu is [batch, channels, 1]; expected an Unsqueeze that "
+                                "makes it an image of one pixel",
+                                cask_onnx_label(node, label, sizeof label), index));
+    }
     *value = *found;
     if (value->gate) {
         struct cask_onnx_name *entry = cask_onnx_lookup(import, node->input[index]);

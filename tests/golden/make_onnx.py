@@ -82,6 +82,22 @@ class Squeeze(nn.Module):
         return self.tail(x * self.gate(x) / 0.5 + 0.25) * 2 - 1
 
 
+class Gated(nn.Module):
+    """Squeeze-and-excitation by linear layers: the gate becomes an image again by Unsqueeze or Reshape."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, 2, 1)
+        self.gate = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 8))
+        self.tail = nn.Sequential(nn.Conv2d(8, 5, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    def forward(self, x):
+        x = self.conv(x)
+        y = x * torch.sigmoid(self.gate(x))[:, :, None, None]
+        z = y * nn.functional.hardsigmoid(3 * self.gate(y)).unsqueeze(-1).unsqueeze(2)
+        return self.tail(z + y * torch.sigmoid(self.gate(z)).view(x.size(0), -1, 1, 1))
+
+
 def write(name, model, size, scale=1.0, **options):
     model.eval()
     shake(model)
@@ -127,7 +143,7 @@ def message(*fields):
     return b"".join(field(n, v) for n, v in fields)
 
 
-FLOAT, FLOAT16, DOUBLE, BFLOAT16 = 1, 10, 11, 16
+FLOAT, INT64, FLOAT16, DOUBLE, BFLOAT16 = 1, 7, 10, 11, 16
 
 
 def tensor(name, kind, values, data):
@@ -184,4 +200,36 @@ def write_typed():
         f.write(x.tobytes() + y.float().numpy().tobytes())
 
 
+def write_unsqueezed(opset):
+    """Both axes in one node: an attribute up to opset 12, then an input."""
+    r = numpy.random.RandomState(opset)
+    w, v = r.uniform(-1, 1, (4, 3, 1, 1)), r.uniform(-1, 1, (6, 4, 1, 1))
+    data = lambda values, kind="<f4": field(9, values.astype(kind).tobytes())
+    initializers = [tensor("w", FLOAT, w, data(w)), tensor("v", FLOAT, v, data(v))]
+    axes = numpy.array([-1, 2])
+    attributes = [("axes", [(8, int(a)) for a in axes])] if opset < 13 else []
+    if opset >= 13:
+        initializers.append(tensor("axes", INT64, axes, data(axes, "<i8")))
+    nodes = [
+        node("Conv", ["x", "w"], "c"),
+        node("GlobalAveragePool", ["c"], "p"),
+        node("Flatten", ["p"], "f"),
+        node("Unsqueeze", ["f"] + ["axes"] * (opset >= 13), "u", *attributes),
+        node("Conv", ["u", "v"], "y"),
+    ]
+    graph = b"".join(field(1, n) for n in nodes) + b"".join(field(5, i) for i in initializers)
+    graph += message((11, info("x", [1, 3, 4, 4])), (12, info("y", [1, 6, 1, 1])))
+    with open(os.path.join(OUT, "unsqueeze_%d.onnx" % opset), "wb") as f:
+        f.write(message((1, 7), (7, graph), (8, message((2, opset)))))
+    x = r.uniform(-1, 1, (2, 3, 4, 4)).astype(numpy.float32)
+    t = lambda a: torch.from_numpy(a.astype(numpy.float32).astype(numpy.float64))
+    y = nn.functional.conv2d(nn.functional.conv2d(t(x), t(w)).mean((2, 3), keepdim=True), t(v))
+    with open(os.path.join(OUT, "unsqueeze_%d.bin" % opset), "wb") as f:
+        f.write(x.tobytes() + y.float().numpy().tobytes())
+
+
 write_typed()
+write("gated_11", Gated(), (9, 9), opset_version=11)
+write("gated_13", Gated(), (9, 9), opset_version=13, dynamic_axes={"data": {0: "batch"}})
+for opset in 12, 13:
+    write_unsqueezed(opset)

@@ -72,7 +72,9 @@ static void outputs_match(void **state)
         {"residual", 8, 8, 10, false},     {"residual_unfused", 8, 8, 10, false},
         {"reshape_fixed", 8, 12, 9, true}, {"reshape_dynamic", 8, 12, 9, true},
         {"squeeze", 10, 10, 7, false},     {"squeeze_14", 10, 10, 7, false},
-        {"typed", 5, 5, 6, false},
+        {"typed", 5, 5, 6, false},         {"gated_11", 9, 9, 5, false},
+        {"gated_13", 9, 9, 5, false},      {"unsqueeze_12", 4, 4, 6, false},
+        {"unsqueeze_13", 4, 4, 6, false},
     };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         print_message("%s\n", files[i].name);
@@ -115,11 +117,58 @@ static void damage(void **state)
     test_remove_folder(temporary);
 }
 
+/* The file, with the first bytes `from` behind the first `after` replaced by `to`, is refused. */
+static void check_patched(const char *name, const char *after, size_t bytes, const char *from,
+                          const char *to, const char *message)
+{
+    struct cask_error err;
+    struct cask_device *device = NULL;
+    struct cask_model model = {0};
+    bool normalises = false;
+    const struct cask_device_options options = {.backend = "ref", .threads = 1};
+    char path[500], patched[300], temporary[256], *data = NULL;
+    size_t all = 0;
+    snprintf(path, sizeof path, "%s/%s.onnx", folder(), name);
+    assert_ok(cask_file_read_all(path, 1 << 20, &data, &all, &err));
+    char *place = memmem(data, all, after, strlen(after));
+    assert_non_null(place);
+    place += strlen(after);
+    place = memmem(place, all - (size_t)(place - data), from, bytes);
+    assert_non_null(place);
+    memcpy(place, to, bytes);
+    test_make_folder(temporary);
+    snprintf(patched, sizeof patched, "%s/patched.onnx", temporary);
+    assert_ok(cask_file_write_all(patched, data, all, &err));
+    assert_ok(cask_device_open(&options, &device, &err));
+    assert_refused(CASK_ERR_UNSUPPORTED, message,
+                   cask_onnx_open(device, patched, &model, &normalises, &err));
+    cask_device_close(device);
+    cask_free(data);
+    test_remove_folder(temporary);
+}
+
+/* An Unsqueeze of features is a view only if its ones come behind the channels, and nothing reads
+ * what is neither flat nor an image. */
+static void only_ones_behind_the_channels(void **state)
+{
+    (void)state;
+    static const char minus_one[] = "\xff\xff\xff\xff\xff\xff\xff\xff", two[] = "\2\0\0\0\0\0\0\0",
+                      one[] = "\1\0\0\0\0\0\0\0";
+    static const char expected[] = "expected [batch, channels] and the axes 2 and 3";
+    check_patched("unsqueeze_13", "axes", 8, two, one, expected);
+    check_patched("unsqueeze_13", "axes", 8, minus_one, two, expected); /* twice the same */
+    check_patched("unsqueeze_12", "Unsqueeze", 4, "axes", "axis", "input 1 should be integers");
+    check_patched("unsqueeze_12", "x", 7, "Flatten", "Sigmoid", expected);
+    check_patched("gated_11", "\"\x09Unsqueeze", 11, "\"\x09Unsqueeze", "\"\x09HardSwish",
+                  "is [batch, channels, 1]; expected an Unsqueeze");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(outputs_match),
         cmocka_unit_test(damage),
+        cmocka_unit_test(only_ones_behind_the_channels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
