@@ -146,7 +146,7 @@ static enum cask_status matmul_open(struct cask_conv *conv, struct cask_error *e
             conv, &m->gradient, pointwise && m->data[0].plain == NULL ? m->data : NULL, err));
     }
     (void)snprintf(conv->description, sizeof conv->description, "matmul %s, %lld x %lld rows",
-                   cask_product_name(m->forward.write[0]), (long long)m->forward.chunks,
+                   cask_inner_name(&m->forward.product), (long long)m->forward.chunks,
                    (long long)m->forward.chunk);
 done:
     return st;
@@ -316,7 +316,7 @@ static enum cask_status matmul_forward(struct cask_conv *conv, const struct cask
     const struct cask_matmul_conv *m = conv->state;
     bool fills = cask_matmul_pass_fills(&m->forward);
     if (fills) {
-        CASK_TRY(cask_sink_open(sink, m->forward.chunks, err));
+        CASK_TRY(cask_sink_open(sink, m->forward.tasks, err));
     }
     CASK_TRY(cask_matmul_pass_run(conv->cpu, &m->forward, x, m->bias, y, false, fills ? sink : NULL,
                                   finish, err));
@@ -336,7 +336,7 @@ static enum cask_status backward_data(struct cask_conv *conv, const struct cask_
     const struct cask_matmul_conv *m = conv->state;
     bool fills = m->data_passes == 1 && !is_linear(conv) && cask_matmul_pass_fills(&m->data[0]);
     if (fills) {
-        CASK_TRY(cask_sink_open(g->sink, m->data[0].chunks, err));
+        CASK_TRY(cask_sink_open(g->sink, m->data[0].tasks, err));
     }
     for (int i = 0; i < m->data_passes; i++) {
         CASK_TRY(cask_matmul_pass_run(conv->cpu, &m->data[i], g->dy, NULL, g->dx, g->accumulate,

@@ -18,6 +18,7 @@
  * zero, written, and read once more: that should be little beside its products. */
 enum { TILE_BYTES = 384 * 1024, CHUNK_BYTES = 64 * 1024, GATHERED_BYTES = 384 * 1024 };
 enum { CHUNK_LEAST_ROWS = 128, TASKS = 16, FEW_TASKS = 4, GROUP_LEAST_ROWS = 384 };
+enum { TILE_ROWS = 6 };
 
 static void choose_tiles(const struct cask_conv_desc *d, struct cask_matmul_gradient *g)
 {
@@ -39,7 +40,8 @@ static void choose_tiles(const struct cask_conv_desc *d, struct cask_matmul_grad
     g->groups = g->groups < most ? g->groups : (int)most;
     chunks = (chunks + g->groups - 1) / g->groups * g->groups;
     g->chunk = (g->rows + chunks - 1) / chunks;
-    g->chunk += g->chunk & 1; /* bf16 is multiplied in pairs of rows */
+    /* dW takes two rows of bf16 at once, dx six of either type. */
+    g->chunk = (g->chunk + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
     g->chunks = (g->rows + g->chunk - 1) / g->chunk;
 }
 
@@ -48,29 +50,13 @@ static int64_t last_chunk(const struct cask_matmul_gradient *g)
     return g->rows - (g->chunks - 1) * g->chunk;
 }
 
-/* Products of a full chunk and, where it differs, of the last one. */
-static enum cask_status open_pair(struct cask_cpu *cpu, const struct cask_matmul_gradient *g,
-                                  struct cask_product_desc *desc, struct cask_product **pair,
-                                  struct cask_error *err)
-{
-    enum cask_status st = CASK_OK;
-    desc->m = g->chunk;
-    CASK_TRY(cask_product_open(cpu, desc, g->data->write[0], &pair[0], err));
-    if (last_chunk(g) != g->chunk) {
-        desc->m = last_chunk(g);
-        CASK_TRY(cask_product_open(cpu, desc, g->data->write[0], &pair[1], err));
-    }
-done:
-    return st;
-}
-
 /* dx[rows][in] = dy[rows][out] * W, with the weights that the data pass has packed. */
 static enum cask_status open_data(struct cask_conv *conv, struct cask_matmul_gradient *g,
                                   struct cask_error *err)
 {
-    enum cask_status st = CASK_OK;
     const struct cask_conv_desc *d = &conv->desc;
-    struct cask_product_desc desc = {.n = d->in_c,
+    struct cask_product_desc desc = {.m = g->chunk,
+                                     .n = d->in_c,
                                      .k = d->out_c,
                                      .src_strides = {d->out_c, 1},
                                      .weight_strides = {d->in_c, 1},
@@ -80,11 +66,8 @@ static enum cask_status open_data(struct cask_conv *conv, struct cask_matmul_gra
                                      .beta = 1,
                                      .in_dtype = g->lowering.dtype,
                                      .out_dtype = g->lowering.dtype};
-    CASK_TRY(open_pair(conv->cpu, g, &desc, g->write, err));
-    desc.accumulate = true;
-    CASK_TRY(open_pair(conv->cpu, g, &desc, g->add, err));
-done:
-    return st;
+    return cask_inner_open(conv->cpu, &desc, last_chunk(g), false, true, &g->data->product,
+                           &g->product, err);
 }
 
 enum cask_status cask_matmul_gradient_open(struct cask_conv *conv, struct cask_matmul_gradient *g,
@@ -127,10 +110,7 @@ done:
 
 void cask_matmul_gradient_close(struct cask_matmul_gradient *g)
 {
-    for (int i = 0; i < 2; i++) {
-        cask_product_close(g->write[i]);
-        cask_product_close(g->add[i]);
-    }
+    cask_inner_close(&g->product);
     cask_outer_close(&g->sum);
 }
 
@@ -150,51 +130,31 @@ static float *partial_of(const struct gradient_run *run, int tile, int group)
     return (float *)(void *)at;
 }
 
-enum { REGIONS = 4 + CASK_REDUCTIONS };
-
-struct coming {
-    struct cask_ahead regions[REGIONS];
-    int count;
-};
-
-static void comes(struct coming *coming, const struct cask_matmul_gradient *g, const void *data,
-                  int64_t first, int64_t elements)
-{
-    if (data != NULL) {
-        struct cask_ahead *region = &coming->regions[coming->count];
-        region->at = cask_at(data, g->lowering.dtype, first);
-        region->end = cask_at(data, g->lowering.dtype, first + elements);
-        if (coming->count > 0) {
-            region[-1].next = region;
-        }
-        coming->count++;
-    }
-}
-
 static int64_t rows_of(const struct cask_matmul_gradient *g, int64_t chunk)
 {
     const int64_t left = g->rows - chunk * g->chunk;
     return left < g->chunk ? left : g->chunk;
 }
 
-/* Everything that a chunk reads. */
+/* What a chunk reads and writes. */
 static struct cask_ahead *look_ahead(const struct gradient_run *run, int64_t chunk,
-                                     struct coming *coming)
+                                     struct cask_coming *coming)
 {
     const struct cask_matmul_gradient *g = run->g;
     const struct cask_conv_gradient *what = run->what;
+    const enum cask_dtype dtype = g->lowering.dtype;
     const int64_t row = chunk * g->chunk, rows = rows_of(g, chunk);
     const int out = run->conv->desc.out_c, in = g->lowering.src_c;
-    *coming = (struct coming){.count = 0};
     const struct cask_span span = cask_lowering_span(&g->lowering, row, rows);
-    comes(coming, g, what->dy->data, row * out, rows * out);
-    comes(coming, g, what->dy->gradient, row * out, rows * out);
-    comes(coming, g, what->x->data, span.first * in, span.pixels * in);
+    coming->count = 0;
+    cask_comes(coming, what->dy->data, dtype, row * out, rows * out);
+    cask_comes(coming, what->dy->gradient, dtype, row * out, rows * out);
+    cask_comes(coming, what->x->data, dtype, span.first * in, span.pixels * in);
     if (run->with_data) {
-        comes(coming, g, what->accumulate ? what->dx : NULL, row * in, rows * in);
+        cask_comes(coming, what->dx, dtype, row * in, rows * in);
         for (int i = 0; i < what->sink->reduction_count; i++) {
             const void *x = what->sink->reductions[i].x->data;
-            comes(coming, g, x != what->x->data ? x : NULL, row * in, rows * in);
+            cask_comes(coming, x != what->x->data ? x : NULL, dtype, row * in, rows * in);
         }
     }
     return coming->regions;
@@ -202,15 +162,19 @@ static struct cask_ahead *look_ahead(const struct gradient_run *run, int64_t chu
 
 /* dx of one chunk, and its part in the sink. */
 static bool give_rows(const struct gradient_run *run, int64_t part, int thread, const void *dy,
-                      int64_t row, int64_t rows)
+                      int64_t row, int64_t rows, struct cask_ahead *ahead)
 {
     const struct cask_matmul_gradient *g = run->g;
     const struct cask_conv_gradient *what = run->what;
-    int which = rows == g->chunk ? 0 : 1;
-    void *dx = cask_at(what->dx, g->lowering.dtype, row * g->lowering.src_c);
-    bool ok = cask_product_run(what->accumulate ? g->add[which] : g->write[which], thread, dy,
-                               g->data->weights, NULL, dx);
-    cask_sink_rows(what->sink, part, thread, dx, row, rows);
+    const struct cask_inner_block product = {
+        .a = dy,
+        .rows = rows,
+        .weights = g->data->weights,
+        .y = cask_at(what->dx, g->lowering.dtype, row * g->lowering.src_c),
+        .accumulate = what->accumulate,
+        .ahead = ahead};
+    const bool ok = cask_inner_run(&g->product, thread, product);
+    cask_sink_rows(what->sink, part, thread, product.y, row, rows);
     return ok;
 }
 
@@ -223,12 +187,14 @@ static void sum_tile(void *user, int64_t index, int thread)
     int64_t chunks_each = (g->chunks + g->groups - 1) / g->groups;
     int64_t end = (group + 1) * chunks_each < g->chunks ? (group + 1) * chunks_each : g->chunks;
     float *partial = partial_of(run, tile, group);
+
     memset(partial, 0, g->partial_bytes);
     if (run->with_data) {
         cask_sink_begin(run->what->sink, index, thread, NULL);
     }
     for (int64_t chunk = group * chunks_each; chunk < end; chunk++) {
-        struct coming coming;
+        struct cask_coming coming;
+        struct cask_ahead *ahead = chunk + 1 < end ? look_ahead(run, chunk + 1, &coming) : NULL;
         int64_t row = chunk * g->chunk, rows = rows_of(g, chunk);
         const void *dy =
             cask_source_rows(run->what->dy, row, rows, cpu->gradient_scratch[thread].data);
@@ -236,10 +202,9 @@ static void sum_tile(void *user, int64_t index, int thread)
             cask_lowered_rows(cpu, thread, &g->lowering, run->what->x, row, rows,
                               tile * g->tile_taps, g->tile_taps, cpu->block_scratch[thread].data);
         bool ok = cask_outer_add(&g->sum, thread, g->swapped ? lowered : dy,
-                                 g->swapped ? dy : lowered, rows, partial,
-                                 chunk + 1 < end ? look_ahead(run, chunk + 1, &coming) : NULL);
+                                 g->swapped ? dy : lowered, rows, partial, ahead);
         if (run->with_data) {
-            ok &= give_rows(run, index, thread, dy, row, rows);
+            ok &= give_rows(run, index, thread, dy, row, rows, ahead);
         }
         if (!ok) {
             __atomic_store_n(&run->failed, true, __ATOMIC_RELAXED);

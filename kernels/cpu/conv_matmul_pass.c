@@ -6,13 +6,21 @@
 /* A chunk of the lowered matrix should leave room in a 1 MB L2 for weights and output; fewer rows
  * than this would read the weights too often. */
 enum { CHUNK_BYTES = 384 * 1024, CHUNK_LEAST_ROWS = 96, FEW_ROWS = 512 };
+/* With the own kernel and a next chunk to fetch: both fit. */
+enum { OWN_BYTES = 96 * 1024, TASKS = 16, ROWS_OF_A_TILE = 6 };
 
-static void choose_chunks(struct cask_matmul_pass *pass, bool whole)
+static int64_t divide_up(int64_t count, int64_t by)
+{
+    return (count + by - 1) / by;
+}
+
+static void choose_chunks(struct cask_matmul_pass *pass, bool whole, bool own)
 {
     int64_t row_bytes = (pass->k + pass->n) * (int64_t)cask_dtype_size(pass->lowering.dtype);
-    int64_t target = CHUNK_BYTES / row_bytes;
+    int64_t target = (own ? OWN_BYTES : CHUNK_BYTES) / row_bytes;
     target = target < CHUNK_LEAST_ROWS ? CHUNK_LEAST_ROWS : target;
     pass->blocks = 1;
+    pass->each = 1;
     if (whole) {
         target = (pass->rows + 1) / 2; /* one for each of two threads */
     } else if (pass->rows <= FEW_ROWS && pass->input_as_is && pass->dense) {
@@ -25,27 +33,20 @@ static void choose_chunks(struct cask_matmul_pass *pass, bool whole)
         target = (pass->rows + 3) / 4;
         target = target < 16 ? 16 : target;
     }
-    int64_t chunks = (pass->rows + target - 1) / target;
+    int64_t chunks = divide_up(pass->rows, target);
     chunks += chunks > 1 ? chunks & 1 : 0; /* even: two threads get the same work */
-    pass->chunk = (pass->rows + chunks - 1) / chunks;
-    pass->chunks = (pass->rows + pass->chunk - 1) / pass->chunk;
-    pass->block_n = pass->n / pass->blocks;
-}
-
-static enum cask_status open_products(struct cask_cpu *cpu, struct cask_matmul_pass *pass,
-                                      struct cask_product_desc *desc, struct cask_product **pair,
-                                      struct cask_error *err)
-{
-    enum cask_status st = CASK_OK;
-    int64_t last = pass->rows - (pass->chunks - 1) * pass->chunk;
-    desc->m = pass->chunk;
-    CASK_TRY(cask_product_open(cpu, desc, pass->write[0], &pair[0], err));
-    if (last != pass->chunk) {
-        desc->m = last;
-        CASK_TRY(cask_product_open(cpu, desc, pass->write[0], &pair[1], err));
+    if (own && pass->blocks == 1) {
+        pass->each = divide_up(chunks, TASKS);
+        pass->each = pass->each > 1 ? pass->each : 1;
+        chunks = divide_up(chunks, pass->each) * pass->each;
     }
-done:
-    return st;
+    pass->chunk = divide_up(pass->rows, chunks);
+    if (own && chunks > 1) {
+        pass->chunk = divide_up(pass->chunk, ROWS_OF_A_TILE) * ROWS_OF_A_TILE;
+    }
+    pass->chunks = divide_up(pass->rows, pass->chunk);
+    pass->tasks = divide_up(pass->chunks, pass->each);
+    pass->block_n = pass->n / pass->blocks;
 }
 
 enum cask_status cask_matmul_pass_open(struct cask_cpu *cpu, struct cask_matmul_pass *pass,
@@ -59,12 +60,9 @@ enum cask_status cask_matmul_pass_open(struct cask_cpu *cpu, struct cask_matmul_
     if (pass->rows == 0 || pass->k == 0) {
         goto done;
     }
-    choose_chunks(pass, whole);
     struct cask_product_desc desc = {
-        .n = pass->block_n,
         .k = pass->k,
         .src_strides = {pass->k, 1},
-        .dst_strides = {pass->dense ? pass->n : pass->block_n, 1},
         .weight_strides = {pass->weight_strides[0], pass->weight_strides[1]},
         .pack = pass->plain == NULL,
         .bias = bias,
@@ -72,11 +70,14 @@ enum cask_status cask_matmul_pass_open(struct cask_cpu *cpu, struct cask_matmul_
         .beta = 1,
         .in_dtype = dtype,
         .out_dtype = dtype};
-    CASK_TRY(open_products(cpu, pass, &desc, pass->write, err));
-    if (add && pass->dense) {
-        desc.accumulate = true;
-        CASK_TRY(open_products(cpu, pass, &desc, pass->add, err));
-    }
+    const bool own = !whole && cask_inner_suits(cpu, &desc);
+    choose_chunks(pass, whole, own);
+    desc.m = pass->chunk;
+    desc.n = pass->block_n;
+    desc.dst_strides[0] = pass->dense ? pass->n : pass->block_n;
+    desc.dst_strides[1] = 1;
+    CASK_TRY(cask_inner_open(cpu, &desc, pass->rows - (pass->chunks - 1) * pass->chunk, own,
+                             add && pass->dense, NULL, &pass->product, err));
     CASK_TRY(cask_cpu_reserve(cpu, cpu->block_scratch,
                               (size_t)pass->chunk * (size_t)(pass->k + pass->n) * element + 128,
                               err));
@@ -88,7 +89,7 @@ enum cask_status cask_matmul_pass_open(struct cask_cpu *cpu, struct cask_matmul_
     if (pass->plain != NULL) {
         goto done;
     }
-    pass->block_bytes = (cask_product_weight_bytes(pass->write[0]) + 63) / 64 * 64;
+    pass->block_bytes = (cask_inner_weight_bytes(&pass->product) + 63) / 64 * 64;
     pass->weights = cask_alloc((size_t)pass->blocks, pass->block_bytes);
     if (pass->weights == NULL) {
         CASK_TRY(
@@ -100,10 +101,7 @@ done:
 
 void cask_matmul_pass_close(struct cask_matmul_pass *pass)
 {
-    for (int i = 0; i < 2; i++) {
-        cask_product_close(pass->write[i]);
-        cask_product_close(pass->add[i]);
-    }
+    cask_inner_close(&pass->product);
     cask_free(pass->weights);
 }
 
@@ -112,8 +110,8 @@ bool cask_matmul_pass_pack(const struct cask_matmul_pass *pass, int thread, int6
 {
     const void *from =
         cask_at(plain, pass->lowering.dtype, block * pass->block_n * pass->weight_strides[1]);
-    return cask_product_pack(pass->write[0], thread, from,
-                             (char *)pass->weights + (size_t)block * pass->block_bytes);
+    return cask_inner_pack(&pass->product, thread, from,
+                           (char *)pass->weights + (size_t)block * pass->block_bytes);
 }
 
 bool cask_matmul_pass_fills(const struct cask_matmul_pass *pass)
@@ -139,6 +137,20 @@ const void *cask_lowered_rows(struct cask_cpu *cpu, int thread, const struct cas
     return pixels;
 }
 
+void cask_comes(struct cask_coming *coming, const void *data, enum cask_dtype dtype, int64_t first,
+                int64_t elements)
+{
+    if (data != NULL) {
+        struct cask_ahead *region = &coming->regions[coming->count];
+        *region = (struct cask_ahead){cask_at(data, dtype, first),
+                                      cask_at(data, dtype, first + elements), NULL};
+        if (coming->count > 0) {
+            region[-1].next = region;
+        }
+        coming->count++;
+    }
+}
+
 struct pass_run {
     struct cask_cpu *cpu;
     const struct cask_matmul_pass *pass;
@@ -151,28 +163,50 @@ struct pass_run {
     bool accumulate, failed;
 };
 
-static void run_chunk(void *user, int64_t index, int thread)
+static int64_t rows_of(const struct cask_matmul_pass *pass, int64_t chunk)
 {
-    struct pass_run *run = user;
+    const int64_t left = pass->rows - chunk * pass->chunk;
+    return left < pass->chunk ? left : pass->chunk;
+}
+
+/* What a chunk reads and writes. */
+static struct cask_ahead *look_ahead(const struct pass_run *run, int64_t chunk,
+                                     struct cask_coming *coming)
+{
+    const struct cask_matmul_pass *pass = run->pass;
+    const enum cask_dtype dtype = pass->lowering.dtype;
+    const int64_t row = chunk * pass->chunk, rows = rows_of(pass, chunk), c = run->src->c;
+    const struct cask_span span = cask_lowering_span(&pass->lowering, row, rows);
+    coming->count = 0;
+    cask_comes(coming, run->src->data, dtype, span.first * c, span.pixels * c);
+    cask_comes(coming, run->src->gradient, dtype, span.first * c, span.pixels * c);
+    cask_comes(coming, pass->dense ? run->dst : NULL, dtype, row * pass->n, rows * pass->n);
+    return coming->regions;
+}
+
+/* Returns where the rows of the product are. */
+static const void *run_chunk(struct pass_run *run, int64_t chunk, int64_t block, int thread,
+                             struct cask_ahead *ahead)
+{
     const struct cask_matmul_pass *pass = run->pass;
     enum cask_dtype dtype = pass->lowering.dtype;
-    int64_t chunk = index / pass->blocks, block = index % pass->blocks, row = chunk * pass->chunk;
-    int64_t rows = pass->rows - row < pass->chunk ? pass->rows - row : pass->chunk;
-    int which = rows == pass->chunk ? 0 : 1;
+    int64_t row = chunk * pass->chunk, rows = rows_of(pass, chunk), column = block * pass->block_n;
     char *scratch = run->cpu->block_scratch[thread].data;
     const void *src = cask_lowered_rows(run->cpu, thread, &pass->lowering, run->src, row, rows, 0,
                                         pass->lowering.kernel_h * pass->lowering.kernel_w, scratch);
     int64_t used = (pass->chunk * pass->k * (int64_t)cask_dtype_size(dtype) + 63) / 64 * 64;
-    void *dst = pass->dense ? cask_at(run->dst, dtype, row * pass->n + block * pass->block_n)
-                            : scratch + used;
-    struct cask_product *product =
-        pass->dense && run->accumulate ? pass->add[which] : pass->write[which];
-    const void *weights =
-        pass->plain != NULL
-            ? cask_at(pass->plain, dtype, block * pass->block_n * pass->weight_strides[1])
-            : (char *)pass->weights + (size_t)block * pass->block_bytes;
-    const float *bias = run->bias != NULL ? run->bias + block * pass->block_n : NULL;
-    if (!cask_product_run(product, thread, src, weights, bias, dst)) {
+    void *dst = pass->dense ? cask_at(run->dst, dtype, row * pass->n + column) : scratch + used;
+    const struct cask_inner_block product = {
+        .a = src,
+        .rows = rows,
+        .weights = pass->plain != NULL
+                       ? cask_at(pass->plain, dtype, column * pass->weight_strides[1])
+                       : (char *)pass->weights + (size_t)block * pass->block_bytes,
+        .bias = run->bias != NULL ? run->bias + column : NULL,
+        .y = dst,
+        .accumulate = pass->dense && run->accumulate,
+        .ahead = ahead};
+    if (!cask_inner_run(&pass->product, thread, product)) {
         __atomic_store_n(&run->failed, true, __ATOMIC_RELAXED);
     }
     if (!pass->dense) {
@@ -180,13 +214,30 @@ static void run_chunk(void *user, int64_t index, int thread)
                          run->accumulate);
     }
     if (run->finish != NULL) {
-        cask_finish_rows(run->finish, run->dst, row, rows, (int)(block * pass->block_n),
-                         (int)pass->block_n);
+        cask_finish_rows(run->finish, run->dst, row, rows, (int)column, (int)pass->block_n);
+    }
+    return dst;
+}
+
+static void run_task(void *user, int64_t index, int thread)
+{
+    struct pass_run *run = user;
+    const struct cask_matmul_pass *pass = run->pass;
+    const int64_t task = index / pass->blocks, first = task * pass->each;
+    const int64_t end = first + pass->each < pass->chunks ? first + pass->each : pass->chunks;
+    struct cask_coming coming;
+    for (int64_t chunk = first; chunk < end; chunk++) {
+        const void *dst = run_chunk(run, chunk, index % pass->blocks, thread,
+                                    chunk + 1 < end ? look_ahead(run, chunk + 1, &coming) : NULL);
+        if (run->sink != NULL && chunk == first) {
+            cask_sink_begin(run->sink, task, thread, dst);
+        }
+        if (run->sink != NULL) {
+            cask_sink_rows(run->sink, task, thread, dst, chunk * pass->chunk, rows_of(pass, chunk));
+        }
     }
     if (run->sink != NULL) {
-        cask_sink_begin(run->sink, chunk, thread, dst);
-        cask_sink_rows(run->sink, chunk, thread, dst, row, rows);
-        cask_sink_end(run->sink, chunk, thread);
+        cask_sink_end(run->sink, task, thread);
     }
 }
 
@@ -209,10 +260,10 @@ enum cask_status cask_matmul_pass_run(struct cask_cpu *cpu, const struct cask_ma
                          accumulate);
         return CASK_OK;
     }
-    cask_cpu_for(cpu, pass->chunks * pass->blocks, run_chunk, &run);
+    cask_cpu_for(cpu, pass->tasks * pass->blocks, run_task, &run);
     if (run.failed) {
         return cask_error_set(err, CASK_ERR_DEVICE, "oneDNN: a matrix product failed (%s)",
-                              cask_product_name(pass->write[0]));
+                              cask_inner_name(&pass->product));
     }
     return CASK_OK;
 }

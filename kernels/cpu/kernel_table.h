@@ -130,6 +130,32 @@ struct cask_outer_kernels {
                 struct cask_ahead *ahead);
 };
 
+struct cask_inner_weight {
+    const void *plain; /* [k][n], by steps of elements */
+    int64_t step_k, step_n;
+    int k, n;
+};
+
+/* y[rows][n] (+)= a[rows][k] W + bias */
+struct cask_inner_block {
+    const void *a;
+    int64_t rows;
+    int k, n;
+    const void *weights; /* packed */
+    const float *bias;   /* NULL: none */
+    void *y;
+    int64_t y_step; /* elements from row to row */
+    bool accumulate;
+    struct cask_ahead *ahead; /* NULL, or what to fetch meanwhile */
+};
+
+struct cask_inner_kernels {
+    int depth; /* of which k is a multiple */
+    /* to: k rows of n up to a multiple of 16 */
+    void (*pack)(const struct cask_inner_weight *weight, void *to);
+    void (*run)(const struct cask_inner_block *block);
+};
+
 struct cask_cpu_kernels {
     const struct cask_batchnorm_kernels *batchnorm;
     const struct cask_activation_kernels *activation;
@@ -139,6 +165,7 @@ struct cask_cpu_kernels {
     const struct cask_row_kernels *rows;
     const struct cask_max_pool_kernels *max_pool;
     const struct cask_outer_kernels *outer;
+    const struct cask_inner_kernels *inner;
 };
 
 extern const struct cask_cpu_kernels cask_kernels_f32_scalar, cask_kernels_f32_avx2,

@@ -36,6 +36,14 @@ static inline cell cell_of(element first, element second)
     return first | (uint32_t)second << 16;
 }
 
+/* The DEPTH values of a row that meet a cell. */
+INLINE cell cell_load(const element *from)
+{
+    cell value;
+    memcpy(&value, from, sizeof value);
+    return value;
+}
+
 INLINE cells cells_load(const cell *from)
 {
     return *(const loose_cells *)from;

@@ -35,6 +35,11 @@ static inline cell cell_of(element first, element second)
     return first;
 }
 
+INLINE cell cell_load(const element *from)
+{
+    return *from;
+}
+
 INLINE cells cells_load(const cell *from)
 {
     return *(const loose_vec *)from;

@@ -5,8 +5,7 @@
  * multiplies pairs; one of floats). `cells` puts the DEPTH values of a column side by side, which
  * is all the arrangement that either operand needs. A tile of c stays in registers over all rows.
  */
-#include "kernels/cpu/kernel_table.h"
-#include "kernels/cpu/vector/vector.h"
+#include "kernels/cpu/vector/ahead.h"
 
 enum { TILE_ROWS = 6, TILE_VECS = 4 };
 
@@ -31,22 +30,20 @@ static void pack(const void *rows, int64_t count, int c, void *packed)
     }
 }
 
-/* The operands of a tile, and what memory should bring meanwhile. */
+/* The operands of a tile. */
 struct outer {
     const cell *a, *b;
     int a_width, b_width;
     int64_t steps;
     float *c;
-    const char *ahead;
-    int ahead_step;
+    struct lines_ahead ahead;
 };
 
 INLINE void tile(int rows, int vecs, const struct outer *o)
 {
     vec sums[TILE_ROWS][TILE_VECS];
     const cell *a = o->a, *b = o->b;
-    const char *ahead = o->ahead;
-    const int ahead_step = o->ahead_step;
+    struct lines_ahead ahead = o->ahead;
 #pragma GCC unroll 6
     for (int i = 0; i < rows; i++) {
 #pragma GCC unroll 4
@@ -55,8 +52,7 @@ INLINE void tile(int rows, int vecs, const struct outer *o)
         }
     }
     for (int64_t step = o->steps; step > 0; step--, a += o->a_width, b += o->b_width) {
-        __builtin_prefetch(ahead, 0, 2);
-        ahead += ahead_step;
+        lines_fetch(&ahead);
         cells right[TILE_VECS];
 #pragma GCC unroll 4
         for (int j = 0; j < vecs; j++) {
@@ -102,26 +98,12 @@ INLINE void tile_of(int rows, int vecs, const struct outer *o)
     }
 }
 
-/* One tile's share of what is to come: a line a step. */
-static void look_ahead(struct outer *o, struct cask_ahead **ahead)
-{
-    while (*ahead != NULL && (*ahead)->at >= (*ahead)->end) {
-        *ahead = (*ahead)->next;
-    }
-    o->ahead_step = *ahead != NULL ? 64 : 0;
-    if (*ahead != NULL) {
-        o->ahead = (*ahead)->at;
-        (*ahead)->at += 64 * o->steps;
-    }
-}
-
 static void sum(const void *a, int m, const void *b, int n, int64_t rows, float *c,
                 struct cask_ahead *ahead)
 {
     struct outer o = {.a_width = (m + LANES - 1) / LANES * LANES,
                       .b_width = (n + LANES - 1) / LANES * LANES,
-                      .steps = (rows + DEPTH - 1) / DEPTH,
-                      .ahead = a};
+                      .steps = (rows + DEPTH - 1) / DEPTH};
     for (int j = 0; j < o.b_width;) {
         const bool wide = j + TILE_VECS * LANES <= o.b_width;
         o.b = (const cell *)b + j;
@@ -129,7 +111,7 @@ static void sum(const void *a, int m, const void *b, int n, int64_t rows, float 
             const int tall = m - i < TILE_ROWS ? m - i : TILE_ROWS;
             o.a = (const cell *)a + i;
             o.c = c + (int64_t)i * o.b_width + j;
-            look_ahead(&o, &ahead);
+            o.ahead = lines_of(&ahead, o.steps, a);
             if (wide) {
                 tile_of(tall, TILE_VECS, &o);
             } else {

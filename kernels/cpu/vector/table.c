@@ -10,6 +10,7 @@ extern const struct cask_elementwise_kernels KERNEL(elementwise);
 extern const struct cask_row_kernels KERNEL(rows);
 extern const struct cask_max_pool_kernels KERNEL(max_pool);
 extern const struct cask_outer_kernels KERNEL(outer);
+extern const struct cask_inner_kernels KERNEL(inner);
 
 const struct cask_cpu_kernels KERNEL(kernels) = {.batchnorm = &KERNEL(batchnorm),
                                                  .activation = &KERNEL(activation),
@@ -18,4 +19,5 @@ const struct cask_cpu_kernels KERNEL(kernels) = {.batchnorm = &KERNEL(batchnorm)
                                                  .elementwise = &KERNEL(elementwise),
                                                  .rows = &KERNEL(rows),
                                                  .max_pool = &KERNEL(max_pool),
-                                                 .outer = &KERNEL(outer)};
+                                                 .outer = &KERNEL(outer),
+                                                 .inner = &KERNEL(inner)};

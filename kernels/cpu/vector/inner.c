@@ -1,0 +1,159 @@
+/* kernels/cpu/vector/inner.c - y = a W + bias for a few rows of a: inner products.
+ *
+ * W lies in strips of up to four vectors of columns. In a strip DEPTH values of a column are side
+ * by side, as they are in a row of a (two of bfloat16, because one instruction multiplies pairs;
+ * one of floats), and steps follow each other. So a strip is read from its first byte to its last
+ * for each tile of y, which stays in registers meanwhile; a strip fits the L1 or the L2 cache.
+ */
+#include "kernels/cpu/vector/ahead.h"
+#include "kernels/cpu/vector/some.h"
+
+enum { TILE_ROWS = 6, TILE_VECS = 4 };
+
+/* Strips are of nearly equal width: 5 vectors are 3 and 2. */
+static int strip_vecs(int columns)
+{
+    const int vecs = (columns + LANES - 1) / LANES, strips = (vecs + TILE_VECS - 1) / TILE_VECS;
+    return (vecs + strips - 1) / strips;
+}
+
+static void pack(const struct cask_inner_weight *w, void *packed)
+{
+    cell *to = packed;
+    for (int first = 0; first < w->n;) {
+        const int width = strip_vecs(w->n - first) * LANES;
+        const int columns = w->n - first < width ? w->n - first : width;
+        for (int64_t k = 0; k < w->k; k += DEPTH, to += width) {
+            const element *from = (const element *)w->plain + k * w->step_k + first * w->step_n;
+            for (int j = 0; j < columns; j++, from += w->step_n) {
+                to[j] = cell_of(from[0], from[(DEPTH - 1) * w->step_k]);
+            }
+            for (int j = columns; j < width; j++) {
+                to[j] = 0;
+            }
+        }
+        first += width;
+    }
+}
+
+struct inner {
+    const element *a;
+    const cell *strip;
+    const float *bias;
+    element *y;
+    int64_t a_step, y_step, steps;
+    int last; /* columns of the strip's last vector */
+    bool accumulate;
+    struct lines_ahead ahead;
+};
+
+INLINE void tile(int rows, int vecs, const struct inner *o)
+{
+    vec sums[TILE_ROWS][TILE_VECS];
+    const element *a = o->a;
+    const cell *strip = o->strip;
+    struct lines_ahead ahead = o->ahead;
+#pragma GCC unroll 6
+    for (int i = 0; i < rows; i++) {
+#pragma GCC unroll 4
+        for (int j = 0; j < vecs; j++) {
+            sums[i][j] = (vec){0};
+        }
+    }
+    for (int64_t step = o->steps; step > 0; step--, a += DEPTH, strip += vecs * LANES) {
+        lines_fetch(&ahead);
+        cells right[TILE_VECS];
+#pragma GCC unroll 4
+        for (int j = 0; j < vecs; j++) {
+            right[j] = cells_load(strip + j * LANES);
+        }
+#pragma GCC unroll 6
+        for (int i = 0; i < rows; i++) {
+            const cell left = cell_load(a + i * o->a_step);
+#pragma GCC unroll 4
+            for (int j = 0; j < vecs; j++) {
+                sums[i][j] = cells_madd(sums[i][j], left, right[j]);
+            }
+        }
+    }
+#pragma GCC unroll 4
+    for (int j = 0; j < vecs; j++) {
+        const int count = j + 1 < vecs ? LANES : o->last;
+        const vec bias = o->bias != NULL ? load_some_f32(o->bias + j * LANES, count) : (vec){0};
+#pragma GCC unroll 6
+        for (int i = 0; i < rows; i++) {
+            element *y = o->y + i * o->y_step + j * LANES;
+            const vec value = sums[i][j] + bias;
+            store_some(y, o->accumulate ? value + load_some(y, count) : value, count);
+        }
+    }
+}
+
+INLINE void rest_of_rows(int rows, int vecs, const struct inner *o)
+{
+    switch (rows) {
+    case 1:
+        tile(1, vecs, o);
+        return;
+    case 2:
+        tile(2, vecs, o);
+        return;
+    case 3:
+        tile(3, vecs, o);
+        return;
+    case 4:
+        tile(4, vecs, o);
+        return;
+    case 5:
+        tile(5, vecs, o);
+        return;
+    default:
+        return;
+    }
+}
+
+INLINE void strip(int vecs, struct inner o, int64_t rows, struct cask_ahead **ahead)
+{
+    for (; rows >= TILE_ROWS; rows -= TILE_ROWS) {
+        o.ahead = lines_of(ahead, o.steps, o.strip);
+        tile(TILE_ROWS, vecs, &o);
+        o.a += TILE_ROWS * o.a_step;
+        o.y += TILE_ROWS * o.y_step;
+    }
+    o.ahead = lines_of(ahead, o.steps, o.strip);
+    rest_of_rows((int)rows, vecs, &o);
+}
+
+static void run(const struct cask_inner_block *block)
+{
+    struct inner o = {.a = block->a,
+                      .strip = block->weights,
+                      .a_step = block->k,
+                      .y_step = block->y_step,
+                      .steps = block->k / DEPTH,
+                      .accumulate = block->accumulate};
+    struct cask_ahead *ahead = block->ahead;
+    for (int first = 0; first < block->n;) {
+        const int vecs = strip_vecs(block->n - first), left = block->n - first;
+        o.y = (element *)block->y + first;
+        o.bias = block->bias != NULL ? block->bias + first : NULL;
+        o.last = left < vecs * LANES ? left - (vecs - 1) * LANES : LANES;
+        switch (vecs) {
+        case 1:
+            strip(1, o, block->rows, &ahead);
+            break;
+        case 2:
+            strip(2, o, block->rows, &ahead);
+            break;
+        case 3:
+            strip(3, o, block->rows, &ahead);
+            break;
+        default:
+            strip(4, o, block->rows, &ahead);
+        }
+        o.strip += o.steps * vecs * LANES;
+        first += vecs * LANES;
+    }
+}
+
+const struct cask_inner_kernels KERNEL(inner) = {.depth = DEPTH, .pack = pack, .run = run};
