@@ -11,9 +11,12 @@
 static void print_help(const struct cask_config *config, const char *usage)
 {
     char *rows = cask_config_help(config);
-    printf("%s\n%s  --set KEY=VALUE                 any key with a dot below or above\n"
-           "  --help, --version\n",
-           usage, rows != NULL ? rows : "");
+    bool dots = false;
+    for (size_t i = 0; i < config->count; i++) {
+        dots = dots || strchr(config->entries[i].key, '.') != NULL;
+    }
+    printf("%s\n%s%s  --help, --version\n", usage, rows != NULL ? rows : "",
+           dots ? "  --set KEY=VALUE                 any of the keys with a dot\n" : "");
     cask_free(rows);
 }
 

@@ -13,18 +13,17 @@ static const char usage[] =
     "usage: evaluate ijb --meta DIR --name ijbc --images DIR --model FILE --work DIR [options]\n"
     "       evaluate ijb --meta DIR --name ijbc --embeddings FILE.npy [options]\n"
     "\n"
-    "Aligns every image by its five points, embeds it and its mirror, pools templates, and prints\n"
-    "TPR at FPR over all pairs; with --gallery and --probe also ranks and TPIR at FPIR.\n"
-    "Embeddings are kept in --work: a run that was stopped goes on where it was.\n"
+    "Aligns every image by its five points, embeds it and its mirror, pools the images of a "
+    "template,\n"
+    "and prints TPR at FPR over all pairs of templates; with --gallery and --probe also ranks and\n"
+    "TPIR at FPIR. Embeddings are kept in --work, where a stopped run goes on.\n"
     "Switches: N1 keeps an embedding's length as its weight, D1 multiplies by the detector's "
     "score,\n"
     "F1 adds the mirror's embedding. insightface prints N1D1F1, TFace and EKD N0D0F0.\n"
     "\n"
-    "--against PATH measures a second model (with --images and --against-work) or a .npy on the "
-    "same\n"
-    "templates, pairs and galleries and tests every difference: persons are drawn, the same for "
-    "both,\n"
-    "and each model's thresholds are found anew in each draw, as for the intervals.\n";
+    "--against PATH measures a second model (with --images and --against-work) or a .npy on the\n"
+    "same templates, pairs and galleries, and tests every difference. Persons are drawn, the same\n"
+    "for both, and each model's thresholds are found anew in each draw, as for the intervals.\n";
 
 struct options {
     struct measure_flags flags;
@@ -47,21 +46,21 @@ static const struct cask_config_row rows[] = {
     {"pairs", CASK_CONFIG_TEXT, ROW(pairs), "", 0, 0, NULL, "FILE",
      "instead of the one in --meta, which may be absent if there is a gallery"},
     {"gallery", CASK_CONFIG_TEXTS, ROW(galleries), "[]", 0, 0, NULL, "FILE",
-     "1:N gallery CSV; repeatable (G1, G2), each searched by itself"},
+     "1:N gallery CSV; repeatable (G1, G2), each searched by itself; needs --probe"},
     {"probe", CASK_CONFIG_TEXTS, ROW(probes), "[]", 0, 0, NULL, "FILE", "1:N probe CSV"},
     {"images", CASK_CONFIG_TEXT, ROW(images), "", 0, 0, NULL, "DIR",
      "the set's cropped, not yet aligned images (loose_crop)"},
     {"embeddings", CASK_CONFIG_TEXT, ROW(embeddings), "", 0, 0, NULL, "FILE",
-     ".npy matrix of a row an image, instead of a model"},
+     ".npy matrix, a row an image in the order of the lists, instead of a model"},
     {"views", CASK_CONFIG_INT, ROW(views), "2", 1, 2, NULL, "N",
-     "views a row holds: 1, or 2: image and mirror"},
+     "views of an image that are embedded, or stand in a row of a .npy: 1, or 2: image and mirror"},
     {"switches", CASK_CONFIG_TEXTS, ROW(switches), "[N1D1F1]", 0, 0, NULL, "NxDxFx",
-     "repeatable; all: the eight of them"},
+     "how images are pooled, see above; repeatable; all: the eight of them"},
     {"work", CASK_CONFIG_TEXT, ROW(work), "", 0, 0, NULL, "DIR", "where embeddings are kept"},
     {"against_work", CASK_CONFIG_TEXT, ROW(against_work), "", 0, 0, NULL, "DIR",
      "as --work, for --against"},
     {"bad_images", CASK_CONFIG_ENUM, ROW(bad_images), "stop", 0, 0, bad_policy_names, NULL,
-     "what an image that does not decode does"},
+     "images that do not decode end the run when all are known, or are left out"},
 };
 
 static enum cask_status check_options(const struct options *o, struct cask_error *err)

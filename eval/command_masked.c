@@ -12,11 +12,12 @@ static const char usage[] =
     "\n"
     "The pairs of a set without masks (n-n), with a mask on the second image of each pair (m-n) "
     "and\n"
-    "on both (m-m): k-fold accuracy, FMR100, FMR1000, EER and FDR. Masks are drawn, by seed and "
-    "image.\n"
-    "fdbtrs-m-n masks the second half of all images instead, as a public loader does under the "
-    "name\n"
-    "M-N.\n";
+    "on both (m-m): k-fold accuracy, FMR100 and FMR1000 (share of genuine pairs that are refused "
+    "when\n"
+    "at most 1 % or 0.1 % of impostor pairs are accepted), EER and FDR. Masks are drawn over the\n"
+    "faces, by --seed and image. fdbtrs-m-n masks the second half of all images instead, as a "
+    "public\n"
+    "loader does under the name M-N.\n";
 
 enum { RULES = CASK_MASK_FDBTRS_MN + 1 };
 

@@ -7,23 +7,23 @@ static const char *const precision_names[] = {"auto", "fp32", "bf16", NULL};
 #define ROW(field) offsetof(struct measure_flags, field)
 static const struct cask_config_row model_rows[] = {
     {"model", CASK_CONFIG_TEXT, ROW(model.model), "", 0, 0, NULL, "FILE",
-     "safetensors, .pth, .pt, .ckpt or .onnx"},
+     "network with its weights: .safetensors, .pth, .pt, .ckpt or .onnx"},
     {"network", CASK_CONFIG_TEXT, ROW(model.network), "auto", 0, 0, NULL, "NAME",
      "ir18, ir50, mobilefacenet, mbf, ...; auto: from metadata or keys"},
     {"preprocess", CASK_CONFIG_TEXT, ROW(model.preprocess), "", 0, 0, NULL, "SPEC",
-     "rgb|bgr:MEAN:SCALE, for files without metadata"},
+     "pixels as rgb|bgr:MEAN:SCALE; default: what the file says, else rgb:127.5:127.5"},
     {"batch", CASK_CONFIG_INT, ROW(model.batch), "32", 1, 4096, NULL, "N",
      "images per forward pass"},
     {"threads", CASK_CONFIG_INT, ROW(model.threads), "0", 0, 1024, NULL, "N",
      "CPU threads; 0: all"},
     {"precision", CASK_CONFIG_ENUM, ROW(model.precision), "auto", 0, 0, precision_names, NULL,
-     "of the forward pass"},
+     "of the forward pass; auto: bf16 where the CPU has AMX, else fp32"},
     {"backend", CASK_CONFIG_TEXT, ROW(model.backend), "cpu", 0, 0, NULL, "NAME",
-     "cpu, ref or ref64"},
+     "cpu, or ref or ref64 (slow, for checking)"},
 };
 static const struct cask_config_row against_rows[] = {
     {"against", CASK_CONFIG_TEXT, ROW(against.path), "", 0, 0, NULL, "PATH",
-     "second model, measured on the same; the difference is tested"},
+     "second model, measured on the same set; the difference is tested"},
     {"against_network", CASK_CONFIG_TEXT, ROW(against.network), "auto", 0, 0, NULL, "NAME",
      "as --network, for --against"},
     {"against_preprocess", CASK_CONFIG_TEXT, ROW(against.preprocess), "", 0, 0, NULL, "SPEC",
@@ -31,7 +31,7 @@ static const struct cask_config_row against_rows[] = {
 };
 static const struct cask_config_row result_rows[] = {
     {"bootstrap", CASK_CONFIG_INT, ROW(draws), "1000", 0, 100000, NULL, "N",
-     "draws for the intervals; 0: none"},
+     "draws for intervals and paired tests; 0: none"},
     {"seed", CASK_CONFIG_INT, ROW(seed), "1", 0, 1e15, NULL, "N", "of all that is drawn"},
     {"json", CASK_CONFIG_TEXT, ROW(json), "", 0, 0, NULL, "FILE", "write the results as JSON too"},
     {"csv", CASK_CONFIG_TEXT, ROW(csv), "", 0, 0, NULL, "FILE",

@@ -6,25 +6,23 @@
 #include "eval/results.h"
 
 static const char usage[] =
-    "usage: evaluate megaface --probes LIST --distractors LIST --probe-dir DIR --distractor-dir "
-    "DIR\n"
-    "           (--features SUFFIX | --model FILE --work DIR) [options]\n"
-    "       evaluate megaface --probes LIST --distractors LIST --probe-npy FILE --distractor-npy "
-    "FILE\n"
+    "usage: evaluate megaface LISTS (--model FILE --work DIR | --features SUFFIX) FOLDERS "
+    "[options]\n"
+    "       evaluate megaface LISTS --probe-npy FILE --distractor-npy FILE [options]\n"
+    "  LISTS    --probes LIST --distractors LIST: text, one path a line, or the devkit's JSON\n"
+    "  FOLDERS  --probe-dir DIR --distractor-dir DIR: of aligned images DIR/<path>, which --model\n"
+    "           embeds, or of the devkit's feature files DIR/<path>SUFFIX\n"
     "\n"
-    "Rank-1 and rank-10 of every pair of probes of one identity among the distractors, and TPR at\n"
-    "--far. LIST is text with one path a line, or the devkit's JSON. --features reads the "
-    "devkit's\n"
-    "files DIR/<path>SUFFIX; --model embeds the aligned images DIR/<path> and keeps the embeddings "
-    "in\n"
-    "--work, where a stopped run goes on.\n"
+    "Takes two probes of one identity as gallery image and probe, both ways round. The pair is a\n"
+    "hit at rank n if fewer than n distractors are more similar to the probe than the gallery\n"
+    "image; printed are rank-1, rank-10 and TPR at --far. Embeddings of a model are kept in "
+    "--work,\n"
+    "where a stopped run goes on.\n"
     "\n"
-    "A second model is measured on the same probes and distractors, and the differences are "
-    "tested:\n"
-    "--against FILE with --against-work, or --against-features, or --against-probe-npy and\n"
-    "--against-distractor-npy. Identities are drawn, the same for both, and each model's threshold "
-    "is\n"
-    "found anew in each draw, as for the intervals.\n";
+    "A second model is measured on the same probes and distractors, and the differences are\n"
+    "tested: --against FILE with --against-work, or --against-features, or --against-probe-npy\n"
+    "with --against-distractor-npy. Identities are drawn, the same for both, and each model's\n"
+    "threshold is found anew in each draw, as for the intervals.\n";
 
 struct options {
     struct measure_flags flags;
@@ -53,32 +51,33 @@ static const struct cask_config_row rows[] = {
     {"features", CASK_CONFIG_TEXT, ROW(sources[0].features), "", 0, 0, NULL, "SUFFIX",
      "of the devkit's feature files, such as _r100.bin"},
     {"probe_npy", CASK_CONFIG_TEXT, ROW(sources[0].probe_npy), "", 0, 0, NULL, "FILE",
-     "a row a line of the list"},
+     ".npy matrix, a row a line of the list"},
     {"distractor_npy", CASK_CONFIG_TEXT, ROW(sources[0].distractor_npy), "", 0, 0, NULL, "FILE",
-     "a row a line of the list"},
+     ".npy matrix, a row a line of the list"},
     {"views", CASK_CONFIG_INT, ROW(views), "1", 1, 2, NULL, "N",
      "views in a row of a .npy: 1, or 2: image and mirror"},
     {"flip", CASK_CONFIG_ENUM, ROW(flip), "sum", 0, 0, flip_names, NULL,
-     "embedding of image plus mirror, or of the image alone"},
+     "embedding of image plus mirror, or of the image alone; not for feature files"},
     {"probe_noise", CASK_CONFIG_TEXT, ROW(probe_noise), "", 0, 0, NULL, "FILE",
-     "facescrub_noises.txt"},
+     "images not to be trusted: facescrub_noises.txt"},
     {"distractor_noise", CASK_CONFIG_TEXT, ROW(distractor_noise), "", 0, 0, NULL, "FILE",
-     "megaface_noises.txt"},
+     "the same of distractors: megaface_noises.txt"},
     {"noise_rule", CASK_CONFIG_ENUM, ROW(noise_rule), "insightface", 0, 0, cask_noise_rule_names,
      NULL, "what is done with the images of the noise lists"},
-    {"far", CASK_CONFIG_REAL, ROW(far), "1e-6", 1e-12, 0.1, NULL, "RATE", "target of TPR at FAR"},
+    {"far", CASK_CONFIG_REAL, ROW(far), "1e-6", 1e-12, 0.1, NULL, "RATE",
+     "FAR at which TPR is taken"},
     {"work", CASK_CONFIG_TEXT, ROW(sources[0].work), "", 0, 0, NULL, "DIR",
      "where embeddings are kept"},
     {"bad_images", CASK_CONFIG_ENUM, ROW(bad_images), "stop", 0, 0, bad_policy_names, NULL,
-     "what an image that does not decode does"},
+     "images that do not decode end the run when all are known, or are left out"},
     {"against_work", CASK_CONFIG_TEXT, ROW(sources[1].work), "", 0, 0, NULL, "DIR",
      "as --work, for --against"},
     {"against_features", CASK_CONFIG_TEXT, ROW(sources[1].features), "", 0, 0, NULL, "SUFFIX",
-     "of a second model's feature files, in the same folders"},
+     "as --features, of a second model in the same folders"},
     {"against_probe_npy", CASK_CONFIG_TEXT, ROW(sources[1].probe_npy), "", 0, 0, NULL, "FILE",
-     "a second model's rows"},
+     "as --probe-npy, of a second model"},
     {"against_distractor_npy", CASK_CONFIG_TEXT, ROW(sources[1].distractor_npy), "", 0, 0, NULL,
-     "FILE", "a second model's rows"},
+     "FILE", "as --distractor-npy, of a second model"},
 };
 
 /* A model, or what stands for one. */

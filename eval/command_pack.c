@@ -11,8 +11,8 @@ static const char usage[] =
     "usage: evaluate pack --pairs FILE --images DIR OUT.bin\n"
     "\n"
     "Writes the pairs in their order (or see --interleave) as a .bin that insightface's loader "
-    "and Cask read. Images are\n"
-    "copied byte for byte, unless --quality says to encode them again.\n";
+    "and\n"
+    "Cask read. Images are copied byte for byte, unless --quality says to encode them again.\n";
 
 struct options {
     const char *pairs, *images, *out;
