@@ -1,6 +1,7 @@
 /* bench_onednn - a student's training step, Cask's against oneDNN's own primitives.
  *
- *   bench_onednn [--net mobilefacenet] [--batch 64] [--repeats 5] [--search] [--quick]
+ *   bench_onednn [--net mobilefacenet] [--batch 64] [--repeats 5] [--threads 0] [--search]
+ * [--quick]
  *
  * "oneDNN" is the same network, batch and arithmetic as a program runs them that calls oneDNN op by
  * op: a primitive a layer, forward, backward of data, backward of weights (onednn_*.h). With two
@@ -19,7 +20,7 @@
 
 struct options {
     const char *net;
-    int64_t batch, repeats;
+    int64_t batch, repeats, threads;
     bool search, quick;
 };
 
@@ -29,6 +30,7 @@ static const struct cask_config_row rows[] = {
     {"batch", CASK_CONFIG_INT, ROW(batch), "64", 2, 4096, NULL, "N", "images in a step"},
     {"repeats", CASK_CONFIG_INT, ROW(repeats), "5", 1, 1000, NULL, "N",
      "steps of which the fastest counts"},
+    {"threads", CASK_CONFIG_INT, ROW(threads), "0", 0, 256, NULL, "N", "0: one, then two"},
     {"search", CASK_CONFIG_BOOL, ROW(search), "false", 0, 0, NULL, NULL,
      "try all of oneDNN's implementations of each convolution"},
     {"quick", CASK_CONFIG_BOOL, ROW(quick), "false", 0, 0, NULL, NULL,
@@ -281,30 +283,36 @@ done:
     return st;
 }
 
+static enum cask_status bench_threads(const struct options *options, int threads,
+                                      struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    double fp32[2], bf16[2];
+    CASK_TRY(bench_device(options, CASK_PRECISION_FP32, threads, fp32, err));
+    st = bench_device(options, CASK_PRECISION_BF16, threads, bf16, err);
+    if (st == CASK_ERR_UNSUPPORTED) {
+        printf("\n%s\n", err->message);
+        return CASK_OK;
+    }
+    CASK_TRY(st);
+    printf("\n%d thread%s: Cask fp32 is x%.2f of oneDNN fp32; Cask bf16 is x%.2f of oneDNN bf16, "
+           "x%.2f of oneDNN fp32\n",
+           threads, threads > 1 ? "s" : "", fp32[0] / fp32[1], bf16[0] / bf16[1],
+           bf16[0] / fp32[1]);
+done:
+    return st;
+}
+
 static enum cask_status bench_all(const struct options *options, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     const int most = cask_cpu_count() > 1 ? 2 : 1;
-    double rate[2][2][2] = {{{0}}}; /* [precision][threads - 1][whose] */
-    for (int half = 0; half < 2; half++) {
-        for (int threads = 1; threads <= most; threads++) {
-            st = bench_device(options, half ? CASK_PRECISION_BF16 : CASK_PRECISION_FP32, threads,
-                              rate[half][threads - 1], err);
-            if (half && st == CASK_ERR_UNSUPPORTED) {
-                printf("\n%s\n", err->message);
-                return CASK_OK;
-            }
-            CASK_TRY(st);
-        }
+    if (options->threads > 0) {
+        return bench_threads(options, (int)options->threads, err);
     }
     for (int threads = 1; threads <= most; threads++) {
-        const double *fp32 = rate[0][threads - 1], *bf16 = rate[1][threads - 1];
-        printf("\n%d thread%s: Cask fp32 is x%.2f of oneDNN fp32; Cask bf16 x%.2f of oneDNN bf16, "
-               "x%.2f of oneDNN fp32",
-               threads, threads > 1 ? "s" : "", fp32[0] / fp32[1], bf16[0] / bf16[1],
-               bf16[0] / fp32[1]);
+        CASK_TRY(bench_threads(options, threads, err));
     }
-    printf("\n");
 done:
     return st;
 }
@@ -326,6 +334,7 @@ int main(int argc, char **argv)
         options.batch = 8;
         options.repeats = 1;
     }
+    (void)setvbuf(stdout, NULL, _IOLBF, 0);
     bench_machine();
     printf("%s, batch %lld, best of %lld\n", options.net, (long long)options.batch,
            (long long)options.repeats);
