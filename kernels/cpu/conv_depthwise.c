@@ -87,6 +87,8 @@ static bool set_lines(const struct cask_conv *conv, struct cask_depthwise *dw)
         .depth = d->kernel_h,
         .filled = filled,
         .rounds = dw->inputs};
+    dw->x_back = (struct cask_line_shape){
+        .h = d->h, .w = d->w, .c = d->in_c, .depth = 1, .filled = filled, .rounds = 1};
     for (int i = 0; i < d->stride; i++) {
         const struct cask_phase *phase = &dw->phases[i];
         int end = phase->column + phase->count + phase->taps - 1;
@@ -137,7 +139,8 @@ static enum cask_status reserve(struct cask_conv *conv, struct cask_error *err)
     CASK_TRY(cask_cpu_reserve(cpu, cpu->read_scratch,
                               blocks * (size_t)cask_line_ring_floats(&dw->x) * sizeof(float), err));
     if (!d->inference) {
-        size_t partials = (size_t)dw->images * (size_t)cask_depthwise_weights(conv) * sizeof(float);
+        size_t partials =
+            (size_t)dw->images * (size_t)cask_depthwise_transposed(conv) * sizeof(float);
         CASK_TRY(cask_cpu_reserve(cpu, cpu->gradient_scratch,
                                   blocks * (size_t)cask_line_ring_floats(&dw->dy) * sizeof(float),
                                   err));
@@ -161,9 +164,9 @@ static enum cask_status depthwise_open(struct cask_conv *conv, struct cask_error
     const size_t taps = (size_t)d->kernel_h * (size_t)d->kernel_w;
     dw->inputs = d->in_c / d->groups;
     dw->outputs = d->out_c / d->groups;
-    dw->weight = cask_alloc((size_t)cask_depthwise_weights(conv), sizeof(float));
-    dw->transposed =
-        cask_alloc((size_t)dw->outputs * taps * (size_t)cask_filled(d->in_c), sizeof(float));
+    dw->weight =
+        cask_alloc((size_t)dw->inputs * taps * (size_t)cask_filled(d->out_c), sizeof(float));
+    dw->transposed = cask_alloc((size_t)cask_depthwise_transposed(conv), sizeof(float));
     dw->bias = cask_alloc((size_t)cask_filled(d->out_c), sizeof(float));
     dw->phases = cask_alloc((size_t)d->stride, sizeof *dw->phases);
     if (dw->weight == NULL || dw->transposed == NULL || dw->bias == NULL || dw->phases == NULL ||
@@ -214,23 +217,46 @@ static void pack_forward(const struct cask_conv *conv, const float *weight)
     }
 }
 
-/* One row of a kernel for the way back: phase by phase, taps from right to left. */
-static void pack_row(const struct cask_conv *conv, const float *weight, int round, int kh)
+/* Columns of a kernel as `transposed` has them: phase by phase, taps from right to left. */
+static int column_behind(const struct cask_conv *conv, int place)
 {
-    const struct cask_conv_desc *d = &conv->desc;
     const struct cask_depthwise *dw = conv->state;
-    const int64_t filled = cask_filled(d->in_c);
-    float *row = dw->transposed + ((int64_t)round * d->kernel_h + kh) * d->kernel_w * filled;
-    for (int phase = 0; phase < d->stride; phase++) {
-        for (int i = 0; i < dw->phases[phase].taps; i++, row += filled) {
-            int kw = phase + (dw->phases[phase].taps - 1 - i) * d->stride;
-            for (int in = 0; in < d->in_c; in++) {
-                int64_t out =
-                    in / dw->inputs * dw->outputs + (in % dw->inputs + round) % dw->outputs;
-                row[in] =
-                    weight[((out * dw->inputs + in % dw->inputs) * d->kernel_h + kh) * d->kernel_w +
-                           kw];
-            }
+    int phase = 0;
+    while (place >= dw->phases[phase].before + dw->phases[phase].taps) {
+        phase++;
+    }
+    place -= dw->phases[phase].before;
+    return phase + (dw->phases[phase].taps - 1 - place) * conv->desc.stride;
+}
+
+/* Where PyTorch's weight keeps what input `in` gets from its output of `round`; tap: of the kernel
+ * as it is. */
+static int64_t weight_behind(const struct cask_conv *conv, int round, int64_t tap, int in)
+{
+    const struct cask_depthwise *dw = conv->state;
+    const int64_t taps = (int64_t)conv->desc.kernel_h * conv->desc.kernel_w;
+    const int64_t out = in / dw->inputs * dw->outputs + (in % dw->inputs + round) % dw->outputs;
+    return (out * dw->inputs + in % dw->inputs) * taps + tap;
+}
+
+/* Vector `index` of `transposed`: its round, and its tap of the kernel as it is. */
+static int64_t tap_behind(const struct cask_conv *conv, int64_t index, int *round)
+{
+    const int64_t columns = conv->desc.kernel_w, taps = conv->desc.kernel_h * columns;
+    *round = (int)(index / taps);
+    return index % taps / columns * columns + column_behind(conv, (int)(index % columns));
+}
+
+static void pack_behind(const struct cask_conv *conv, const float *weight)
+{
+    const struct cask_depthwise *dw = conv->state;
+    const int64_t count = (int64_t)dw->outputs * conv->desc.kernel_h * conv->desc.kernel_w;
+    float *to = dw->transposed;
+    for (int64_t i = 0; i < count; i++, to += cask_filled(conv->desc.in_c)) {
+        int round;
+        const int64_t tap = tap_behind(conv, i, &round);
+        for (int in = 0; in < conv->desc.in_c; in++) {
+            to[in] = weight[weight_behind(conv, round, tap, in)];
         }
     }
 }
@@ -241,9 +267,7 @@ static enum cask_status depthwise_set_weights(struct cask_conv *conv, const floa
     struct cask_depthwise *dw = conv->state;
     (void)err;
     pack_forward(conv, weight);
-    for (int i = 0; i < dw->outputs * conv->desc.kernel_h; i++) {
-        pack_row(conv, weight, i / conv->desc.kernel_h, i % conv->desc.kernel_h);
-    }
+    pack_behind(conv, weight);
     if (bias != NULL) {
         memcpy(dw->bias, bias, (size_t)conv->desc.out_c * sizeof *bias);
     }
@@ -256,28 +280,29 @@ struct weight_sum {
     float *dweight;
 };
 
-/* One tap of one round. */
+/* One vector of `transposed`. */
 static void sum_tap(void *user, int64_t index, int thread)
 {
     enum { SOME = 64 };
     const struct weight_sum *run = user;
     const struct cask_depthwise *dw = run->conv->state;
     const struct cask_conv_desc *d = &run->conv->desc;
-    const int64_t filled = cask_filled(d->out_c), taps = (int64_t)d->kernel_h * d->kernel_w;
+    const int64_t all = cask_depthwise_transposed(run->conv);
+    int round;
+    const int64_t tap = tap_behind(run->conv, index, &round);
     (void)thread;
-    for (int first = 0; first < d->out_c; first += SOME) {
+    for (int first = 0; first < d->in_c; first += SOME) {
         double sum[SOME] = {0};
-        const int count = d->out_c - first < SOME ? d->out_c - first : SOME;
+        const int count = d->in_c - first < SOME ? d->in_c - first : SOME;
         for (int group = 0; group < dw->images; group++) {
             const float *partial =
-                run->partials + group * cask_depthwise_weights(run->conv) + index * filled + first;
+                run->partials + group * all + index * cask_filled(d->in_c) + first;
             for (int i = 0; i < count; i++) {
                 sum[i] += (double)partial[i];
             }
         }
         for (int i = 0; i < count; i++) {
-            run->dweight[weight_at(run->conv, (int)(index / taps), index % taps, first + i)] +=
-                (float)sum[i];
+            run->dweight[weight_behind(run->conv, round, tap, first + i)] += (float)sum[i];
         }
     }
 }
@@ -286,7 +311,7 @@ void cask_depthwise_add_weights(const struct cask_conv *conv, const float *parti
 {
     const struct cask_depthwise *dw = conv->state;
     struct weight_sum run = {conv, partials, dweight};
-    cask_cpu_for(conv->cpu, (int64_t)dw->inputs * conv->desc.kernel_h * conv->desc.kernel_w,
+    cask_cpu_for(conv->cpu, (int64_t)dw->outputs * conv->desc.kernel_h * conv->desc.kernel_w,
                  sum_tap, &run);
 }
 

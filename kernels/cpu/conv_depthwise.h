@@ -10,6 +10,8 @@
  * Channels are worked on in blocks, so that the lines of a block stay in the first cache; a few
  * rows in each, so that memory is read in order on the whole.
  *
+ * On the way back a pixel of x and one of dy that are a tap apart meet once, for dx and for dW.
+ *
  * dx for stride s: pixels whose row and column are equal modulo s (a phase) meet the same taps, and
  * to each other they are a correlation of stride 1 with dy; their results lie s pixels apart.
  */
@@ -19,15 +21,15 @@
 #include "kernels/cpu/lines.h"
 
 struct cask_depthwise {
-    int inputs, outputs; /* of a group */
-    struct cask_line_shape x, dy;
-    int *x_order, *dy_order;   /* NULL: depthwise */
-    float *weight;             /* [I rounds][kernel_h][kernel_w][out_c filled] */
-    float *transposed;         /* [O rounds][kernel_h][phase, column][in_c filled] */
-    float *bias;               /* [out_c filled] */
-    int images;                /* groups of images, for backward */
-    int bands, rows;           /* of an image, for forward; output rows in a band */
-    int blocks, block_groups;  /* of channels; groups in a block */
+    int inputs, outputs;                  /* of a group */
+    struct cask_line_shape x, dy, x_back; /* x_back: one line, as x is met on the way back */
+    int *x_order, *dy_order;              /* NULL: depthwise */
+    float *weight;                        /* [I rounds][kernel_h][kernel_w][out_c filled] */
+    float *transposed;                    /* [O rounds][kernel_h][phase, column][in_c filled] */
+    float *bias;                          /* [out_c filled] */
+    int images;                           /* groups of images, for backward */
+    int bands, rows;                      /* of an image, for forward; output rows in a band */
+    int blocks, block_groups;             /* of channels; groups in a block */
     int turn;                  /* output rows that a block does before the next has its turn */
     struct cask_phase *phases; /* [stride] */
 };
@@ -39,7 +41,7 @@ struct cask_phase {
     int column;       /* of dy, that the first pixel's first tap meets; may be negative */
 };
 
-/* dweight += sum over groups of partials[group][I rounds][kernel_h][kernel_w][out_c filled] */
+/* dweight += sum over groups of partials[group], each laid out as `transposed` */
 void cask_depthwise_add_weights(const struct cask_conv *conv, const float *partials,
                                 float *dweight);
 
@@ -50,11 +52,12 @@ enum cask_status cask_depthwise_backward(struct cask_conv *conv,
                                          const struct cask_conv_gradient *what,
                                          struct cask_error *err);
 
-static inline int64_t cask_depthwise_weights(const struct cask_conv *conv)
+/* Floats of `transposed`. */
+static inline int64_t cask_depthwise_transposed(const struct cask_conv *conv)
 {
     const struct cask_depthwise *dw = conv->state;
-    return (int64_t)dw->inputs * conv->desc.kernel_h * conv->desc.kernel_w *
-           cask_filled(conv->desc.out_c);
+    return (int64_t)dw->outputs * conv->desc.kernel_h * conv->desc.kernel_w *
+           cask_filled(conv->desc.in_c);
 }
 
 #endif

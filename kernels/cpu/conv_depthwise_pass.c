@@ -11,6 +11,7 @@
 struct workplace {
     struct cask_line_ring *x, *dy; /* [blocks] */
     struct cask_depthwise_row *rows;
+    int thread, begin; /* begin: forward, the first output row that is made here */
 };
 
 static struct workplace workplace_of(const struct cask_conv *conv, int thread)
@@ -18,7 +19,7 @@ static struct workplace workplace_of(const struct cask_conv *conv, int thread)
     const struct cask_depthwise *dw = conv->state;
     struct cask_line_ring *lines = conv->cpu->block_scratch[thread].data;
     return (struct workplace){lines, lines + dw->blocks,
-                              (struct cask_depthwise_row *)(lines + 2 * dw->blocks)};
+                              (struct cask_depthwise_row *)(lines + 2 * dw->blocks), thread, 0};
 }
 
 /* Channels of block `b` where a group has `each` of them. */
@@ -34,25 +35,28 @@ static int count_of(const struct cask_conv *conv, int b, int each)
     return (left < dw->block_groups ? left : dw->block_groups) * each;
 }
 
+/* A single line is used as soon as it is made, so one does for all blocks. */
 static void open_lines(const struct cask_conv *conv, const struct cask_line_shape *shape,
                        const struct cask_source *source, int each, int ordered_each, void *room,
                        struct cask_line_ring *lines)
 {
     const struct cask_depthwise *dw = conv->state;
+    const int64_t floats = shape->depth > 1 ? cask_line_ring_floats(shape) : 0;
     for (int b = 0; b < dw->blocks; b++) {
-        lines[b] =
-            (struct cask_line_ring){.shape = shape,
-                                    .source = source,
-                                    .first = first_of(dw, b, each),
-                                    .c = count_of(conv, b, each),
-                                    .ordered_c = count_of(conv, b, ordered_each),
-                                    .room = (float *)room + b * cask_line_ring_floats(shape)};
+        lines[b] = (struct cask_line_ring){.shape = shape,
+                                           .source = source,
+                                           .first = first_of(dw, b, each),
+                                           .c = count_of(conv, b, each),
+                                           .ordered_c = count_of(conv, b, ordered_each),
+                                           .room = (float *)room + b * floats};
     }
 }
 
-/* Kernel rows of all rounds on the lines that output row `oh` sees. partial: NULL, or dW. */
+/* ------------------------------------------------------------------ forward */
+
+/* Kernel rows of all rounds on the lines that output row `oh` sees. */
 static struct cask_depthwise_block rows_seen(const struct cask_conv *conv, int b,
-                                             const struct workplace *at, int oh, float *partial)
+                                             const struct workplace *at, int oh)
 {
     const struct cask_conv_desc *d = &conv->desc;
     const struct cask_depthwise *dw = conv->state;
@@ -71,14 +75,11 @@ static struct cask_depthwise_block rows_seen(const struct cask_conv *conv, int b
         for (int kh = begin; kh < end; kh++) {
             int64_t row = ((int64_t)round * d->kernel_h + kh) * d->kernel_w * filled + first;
             at->rows[block.row_count++] = (struct cask_depthwise_row){
-                cask_line_ring_at(&at->x[b], round, top + kh), dw->weight + row,
-                partial != NULL ? partial + row : NULL};
+                cask_line_ring_at(&at->x[b], round, top + kh), dw->weight + row, NULL};
         }
     }
     return block;
 }
-
-/* ------------------------------------------------------------------ forward */
 
 struct forward_run {
     const struct cask_conv *conv;
@@ -98,11 +99,17 @@ static void forward_block(const struct forward_run *run, const struct workplace 
     const int64_t c = conv->desc.out_c;
     const int channel = first_of(dw, b, dw->outputs);
     const int64_t ahead = conv->out_w * c * (int64_t)cask_dtype_size(conv->cpu->dtype);
+    const struct cask_line line = {
+        .step = c, .pixels = conv->out_w, .c = count_of(conv, b, dw->outputs)};
     for (int oh = begin; oh < end; oh++, first += conv->out_w) {
-        const struct cask_depthwise_block block = rows_seen(conv, b, at, oh, NULL);
+        const struct cask_depthwise_block block = rows_seen(conv, b, at, oh);
+        void *y = cask_at(run->y, conv->cpu->dtype, first * c + channel);
         run->x->kernels->depthwise->correlate(
-            &block, run->bias != NULL ? run->bias + channel : NULL,
-            cask_at(run->y, conv->cpu->dtype, first * c + channel), c, ahead, false);
+            &block, run->bias != NULL ? run->bias + channel : NULL, y, c, ahead, false);
+        if (oh == at->begin) {
+            cask_sink_origin(run->sink, at->thread, channel, line.c, y);
+        }
+        cask_sink_line(run->sink, at->thread, channel, y, first, &line);
     }
 }
 
@@ -112,7 +119,7 @@ static void forward_band(void *user, int64_t index, int thread)
     const struct cask_conv *conv = run->conv;
     const struct cask_conv_desc *d = &conv->desc;
     const struct cask_depthwise *dw = conv->state;
-    const struct workplace at = workplace_of(conv, thread);
+    struct workplace at = workplace_of(conv, thread);
     const int64_t image = index / dw->bands;
     const int begin = (int)(index % dw->bands) * dw->rows;
     const int end = begin + dw->rows < conv->out_h ? begin + dw->rows : conv->out_h;
@@ -122,21 +129,19 @@ static void forward_band(void *user, int64_t index, int thread)
     for (int b = 0; b < dw->blocks; b++) {
         cask_line_ring_begin(&at.x[b], image, seen > 0 ? seen : 0);
     }
+    at.begin = begin;
+    cask_sink_begin(run->sink, index, thread, NULL);
     for (int oh = begin; oh < end; oh += dw->turn) {
         const int stop = oh + dw->turn < end ? oh + dw->turn : end;
         const int64_t first = (image * conv->out_h + oh) * conv->out_w;
         const int64_t pixels = (int64_t)(stop - oh) * conv->out_w;
-        const void *rows = cask_at(run->y, conv->cpu->dtype, first * d->out_c);
         for (int b = 0; b < dw->blocks; b++) {
             forward_block(run, &at, b, oh, stop, first);
         }
         if (run->finish != NULL) {
             cask_finish_rows(run->finish, run->y, first, pixels, 0, d->out_c);
         }
-        if (oh == begin) {
-            cask_sink_begin(run->sink, index, thread, rows);
-        }
-        cask_sink_rows(run->sink, index, thread, rows, first, pixels);
+        cask_sink_fold(run->sink, index, thread, pixels);
     }
     cask_sink_end(run->sink, index, thread);
 }
@@ -164,10 +169,11 @@ struct backward_run {
     float *partials;
 };
 
-/* Kernel rows whose outputs see row `h` of x, on the lines of dy, for columns of one phase. */
+/* Kernel rows whose outputs see row `h` of x, on the lines of dy, for columns of one phase.
+ * partial: of dW. */
 static struct cask_depthwise_block rows_behind(const struct cask_conv *conv, int b,
                                                const struct workplace *at, int h,
-                                               const struct cask_phase *phase)
+                                               const struct cask_phase *phase, float *partial)
 {
     const struct cask_conv_desc *d = &conv->desc;
     const struct cask_depthwise *dw = conv->state;
@@ -184,33 +190,46 @@ static struct cask_depthwise_block rows_behind(const struct cask_conv *conv, int
             int oh = (h + d->pad_top - kh) / d->stride;
             if (h + d->pad_top >= kh && oh < conv->out_h) {
                 int64_t tap = ((int64_t)round * d->kernel_h + kh) * d->kernel_w + phase->before;
+                tap = tap * filled + first_of(dw, b, dw->inputs);
                 at->rows[block.row_count++] = (struct cask_depthwise_row){
                     cask_line_ring_at(&at->dy[b], round, oh) +
                         (int64_t)(dw->dy.left + phase->column) * CASK_LINE_PIXEL,
-                    dw->transposed + tap * filled + first_of(dw, b, dw->inputs), NULL};
+                    dw->transposed + tap, partial + tap};
             }
         }
     }
     return block;
 }
 
-/* Row `h` of dx, whose first pixel is `pixel`. */
+/* Row `h` of dx, whose first pixel is `pixel`, and what it adds to dW. x: NULL, or its line. */
 static void give_row(const struct backward_run *run, const struct workplace *at, int b, int h,
-                     int64_t pixel)
+                     int64_t pixel, const float *x, float *partial)
 {
     const struct cask_conv *conv = run->conv;
     const struct cask_conv_desc *d = &conv->desc;
     const struct cask_depthwise *dw = conv->state;
-    const int channel = first_of(dw, b, dw->inputs);
+    const struct cask_depthwise_kernels *kernels = run->what->dy->kernels->depthwise;
+    const int64_t first = pixel * d->in_c + first_of(dw, b, dw->inputs);
+    const int64_t ahead = (int64_t)d->w * d->in_c * (int64_t)cask_dtype_size(conv->cpu->dtype);
     for (int i = 0; i < d->stride; i++) {
         const struct cask_phase *phase = &dw->phases[i];
-        const struct cask_depthwise_block block = rows_behind(conv, b, at, h, phase);
-        at->dy->source->kernels->depthwise->correlate(
-            &block, NULL,
-            cask_at(run->what->dx, conv->cpu->dtype, (pixel + phase->first) * d->in_c + channel),
-            (int64_t)d->stride * d->in_c,
-            (int64_t)d->w * d->in_c * (int64_t)cask_dtype_size(conv->cpu->dtype),
-            run->what->accumulate);
+        const struct cask_depthwise_block block = rows_behind(conv, b, at, h, phase, partial);
+        void *dx = run->what->dx == NULL ? NULL
+                                         : cask_at(run->what->dx, conv->cpu->dtype,
+                                                   first + (int64_t)phase->first * d->in_c);
+        const struct cask_depthwise_pairs pairs = {
+            .x = x != NULL ? x + (int64_t)phase->first * CASK_LINE_PIXEL : NULL,
+            .x_vector = cask_line_vector(&dw->x_back),
+            .x_pixel = (int64_t)d->stride * CASK_LINE_PIXEL,
+            .dx = dx,
+            .dx_step = (int64_t)d->stride * d->in_c,
+            .ahead = ahead,
+            .accumulate = run->what->accumulate};
+        if (run->what->dweight != NULL) {
+            kernels->pairs(&block, &pairs);
+        } else {
+            kernels->correlate(&block, NULL, dx, pairs.dx_step, ahead, pairs.accumulate);
+        }
     }
 }
 
@@ -222,33 +241,36 @@ static int rows_ready(const struct cask_conv *conv, int oh)
     return ready < 0 ? 0 : ready < d->h ? ready : d->h;
 }
 
-/* Output rows [begin, end) of one block, and the rows of dx that they complete. */
+/* Output rows [begin, end) of one block, and the rows of x that wait for no others. */
 static void backward_block(const struct backward_run *run, const struct workplace *at, int b,
                            int begin, int end, float *partial)
 {
     const struct cask_conv *conv = run->conv;
     const struct cask_conv_desc *d = &conv->desc;
     const struct cask_depthwise *dw = conv->state;
-    const int64_t image = at->dy[b].image;
+    const int channel = first_of(dw, b, dw->inputs);
+    const struct cask_line line = {
+        .step = d->in_c, .pixels = d->w, .c = count_of(conv, b, dw->inputs)};
+    int64_t pixel = (at->dy[b].image * d->h + (begin > 0 ? rows_ready(conv, begin - 1) : 0)) * d->w;
     for (int oh = begin; oh < end; oh++) {
         (void)cask_line_ring_at(&at->dy[b], 0, oh);
-        if (run->what->dweight != NULL) {
-            const struct cask_depthwise_block block = rows_seen(conv, b, at, oh, partial);
-            run->what->dy->kernels->depthwise->products(&block, cask_line_ring_last(&at->dy[b]),
-                                                        cask_line_vector(&dw->dy));
-        }
-        for (int h = oh > 0 ? rows_ready(conv, oh - 1) : 0;
-             run->what->dx != NULL && h < rows_ready(conv, oh); h++) {
-            give_row(run, at, b, h, (image * d->h + h) * d->w);
+        for (int h = oh > 0 ? rows_ready(conv, oh - 1) : 0; h < rows_ready(conv, oh); h++) {
+            const float *x = run->what->dweight != NULL ? cask_line_ring_at(&at->x[b], 0, h) : NULL;
+            give_row(run, at, b, h, pixel, x, partial);
+            if (run->what->dx != NULL) {
+                cask_sink_line(run->what->sink, at->thread, channel,
+                               cask_at(run->what->dx, conv->cpu->dtype, pixel * d->in_c + channel),
+                               pixel, &line);
+            }
+            pixel += d->w;
         }
     }
 }
 
 static void backward_image(const struct backward_run *run, const struct workplace *at,
-                           int64_t image, int64_t group, int thread)
+                           int64_t image, int64_t group)
 {
     const struct cask_conv *conv = run->conv;
-    const struct cask_conv_desc *d = &conv->desc;
     const struct cask_depthwise *dw = conv->state;
     for (int b = 0; b < dw->blocks; b++) {
         cask_line_ring_begin(&at->x[b], image, 0);
@@ -259,13 +281,11 @@ static void backward_image(const struct backward_run *run, const struct workplac
         const int ready = rows_ready(conv, stop - 1);
         for (int b = 0; b < dw->blocks; b++) {
             backward_block(run, at, b, oh, stop,
-                           run->partials + group * cask_depthwise_weights(conv));
+                           run->partials + group * cask_depthwise_transposed(conv));
         }
         if (run->what->dx != NULL) {
-            const int64_t first = (image * d->h + given) * d->w;
-            cask_sink_rows(run->what->sink, group, thread,
-                           cask_at(run->what->dx, conv->cpu->dtype, first * d->in_c), first,
-                           (int64_t)(ready - given) * d->w);
+            cask_sink_fold(run->what->sink, group, at->thread,
+                           (int64_t)(ready - given) * conv->desc.w);
             given = ready;
         }
     }
@@ -276,9 +296,9 @@ static void backward_group(void *user, int64_t group, int thread)
     const struct backward_run *run = user;
     const struct cask_conv *conv = run->conv;
     const struct cask_depthwise *dw = conv->state;
-    const int64_t count = cask_depthwise_weights(conv), n = conv->desc.n;
+    const int64_t count = cask_depthwise_transposed(conv), n = conv->desc.n;
     const struct workplace at = workplace_of(conv, thread);
-    open_lines(conv, &dw->x, run->what->x, dw->inputs, dw->outputs,
+    open_lines(conv, &dw->x_back, run->what->x, dw->inputs, dw->inputs,
                conv->cpu->read_scratch[thread].data, at.x);
     open_lines(conv, &dw->dy, run->what->dy, dw->outputs, dw->inputs,
                conv->cpu->gradient_scratch[thread].data, at.dy);
@@ -287,7 +307,7 @@ static void backward_group(void *user, int64_t group, int thread)
         cask_sink_begin(run->what->sink, group, thread, NULL);
     }
     for (int64_t image = group * n / dw->images; image < (group + 1) * n / dw->images; image++) {
-        backward_image(run, &at, image, group, thread);
+        backward_image(run, &at, image, group);
     }
 }
 

@@ -62,13 +62,19 @@ struct cask_line_kernels {
     /* Channel j of a pixel is that of `from` which lies order[j] floats behind the pixel's first.
      */
     void (*reorder)(const float *from, const int *order, const struct cask_line *line);
+    /* As the batch norm kernels of these names, over the pixels that a line is made from. */
+    void (*sums)(const void *y, const struct cask_line *line, const float *origin, float *sum,
+                 float *square);
+    void (*gradient_sums)(const struct cask_bn_block *bn, const void *x, const void *dy,
+                          const struct cask_line *line, float *sum_dz, float *sum_dz_d,
+                          float *sum_dslope);
 };
 
 /* One row of a kernel on the line it meets. */
 struct cask_depthwise_row {
     const float *line;   /* from the first column that the first output sees */
     const float *weight; /* of each column; channels are filled up */
-    float *dweight;      /* products() only, added to */
+    float *dweight;      /* pairs() only, added to */
 };
 
 struct cask_depthwise_block {
@@ -78,13 +84,23 @@ struct cask_depthwise_block {
     int count, c;                 /* outputs */
 };
 
+/* What pairs() meets lines of dy with, and what it makes. */
+struct cask_depthwise_pairs {
+    const float *x;            /* a line */
+    int64_t x_vector, x_pixel; /* floats from vector to vector; from output to output */
+    void *dx;                  /* NULL: not wanted; else as correlate() has it */
+    int64_t dx_step, ahead;
+    bool accumulate;
+};
+
 struct cask_depthwise_kernels {
     /* y (+)= bias + sum over rows and columns of line * weight; outputs lie y_step elements apart,
      * those of the next call `ahead` bytes behind */
     void (*correlate)(const struct cask_depthwise_block *block, const float *bias, void *y,
                       int64_t y_step, int64_t ahead, bool accumulate);
-    /* dweight += sum over outputs of line * dy, a line too */
-    void (*products)(const struct cask_depthwise_block *block, const float *dy, int64_t dy_vector);
+    /* The way back, `rows` are of dy: dx as correlate() would make it and dweight += sum over
+     * outputs of line * x, of which each pair of a pixel of x and one of dy is met once for both */
+    void (*pairs)(const struct cask_depthwise_block *block, const struct cask_depthwise_pairs *to);
     void (*bias)(const void *dy, int64_t rows, int c, float *sum_dbias);
 };
 

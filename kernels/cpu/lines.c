@@ -34,8 +34,12 @@ void cask_line_ring_begin(struct cask_line_ring *lines, int64_t image, int row)
     lines->made = row;
     for (int64_t i = 0; i < vectors; i++) {
         float *vector = lines->room + i * cask_line_vector(s);
-        memset(vector, 0, (size_t)s->left * CASK_LINE_PIXEL * sizeof *vector);
-        memset(vector + inside, 0, (size_t)s->right * CASK_LINE_PIXEL * sizeof *vector);
+        for (int p = 0; p < s->left; p++) {
+            memset(vector + p * CASK_LINE_PIXEL, 0, CASK_LINE_PIXEL * sizeof *vector);
+        }
+        for (int p = 0; p < s->right; p++) {
+            memset(vector + inside + p * CASK_LINE_PIXEL, 0, CASK_LINE_PIXEL * sizeof *vector);
+        }
     }
 }
 
@@ -44,22 +48,6 @@ static float *own_order(const struct cask_line_ring *lines, int row)
     const struct cask_line_shape *s = lines->shape;
     return line_of(lines, s->order != NULL ? s->rounds : 0, s->order != NULL ? 0 : row) +
            (int64_t)s->left * CASK_LINE_PIXEL;
-}
-
-static const float *moved(const float *values, int first)
-{
-    return values != NULL ? values + first : NULL;
-}
-
-static struct cask_bn_block channels_from(const struct cask_bn_block *all, int first)
-{
-    return (struct cask_bn_block){.activation = all->activation,
-                                  .mean = moved(all->mean, first),
-                                  .scale = moved(all->scale, first),
-                                  .shift = moved(all->shift, first),
-                                  .slope = moved(all->slope, first),
-                                  .mean_dz = moved(all->mean_dz, first),
-                                  .pull = moved(all->pull, first)};
 }
 
 static void make(const struct cask_line_ring *lines, int row)
@@ -75,7 +63,7 @@ static void make(const struct cask_line_ring *lines, int row)
                              .ahead = count * (int64_t)cask_dtype_size(source->dtype),
                              .pixels = s->w,
                              .c = lines->c};
-    const struct cask_bn_block block = channels_from(&source->block, lines->first);
+    const struct cask_bn_block block = cask_bn_block_from(&source->block, lines->first);
     const void *data = cask_at(source->data, source->dtype, first);
     if (!source->through) {
         kernels->widen(data, &line);

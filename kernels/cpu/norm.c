@@ -38,6 +38,22 @@ struct cask_bn_block cask_norm_block(const struct cask_cpu *cpu, int slot, int m
                                   .pull = bn->saved_pull};
 }
 
+static const float *moved(const float *values, int first)
+{
+    return values != NULL ? values + first : NULL;
+}
+
+struct cask_bn_block cask_bn_block_from(const struct cask_bn_block *all, int first)
+{
+    return (struct cask_bn_block){.activation = all->activation,
+                                  .mean = moved(all->mean, first),
+                                  .scale = moved(all->scale, first),
+                                  .shift = moved(all->shift, first),
+                                  .slope = moved(all->slope, first),
+                                  .mean_dz = moved(all->mean_dz, first),
+                                  .pull = moved(all->pull, first)};
+}
+
 struct cask_source cask_source_plain(const struct cask_cpu *cpu, const struct cask_tensor *x)
 {
     return (struct cask_source){.kernels = cask_cpu_kernels_of(cpu, x->dtype),
@@ -66,7 +82,9 @@ const void *cask_source_rows(const struct cask_source *s, int64_t first, int64_t
 /* In a part: [0] rows, then S1 and S2 (after the end: mean and M2), then the reductions. */
 enum { STATISTICS = 2, SUMS = 3 };
 
-/* In a thread's scratch: the sums of one run of rows, and the origin of the part. */
+/* In a thread's scratch: the sums of one run of rows, for lines those of each reduction, and the
+ * origin of the part. */
+enum { RUN_SUMS = CASK_REDUCTIONS * SUMS };
 static float *run_sums(const struct cask_sink *sink, int thread)
 {
     return sink->cpu->sum_scratch[thread].data;
@@ -74,7 +92,7 @@ static float *run_sums(const struct cask_sink *sink, int thread)
 
 static float *origin_of(const struct cask_sink *sink, int thread)
 {
-    return run_sums(sink, thread) + SUMS * (int64_t)sink->c;
+    return run_sums(sink, thread) + RUN_SUMS * (int64_t)sink->c;
 }
 
 static double *part_of(const struct cask_sink *sink, int64_t part)
@@ -118,8 +136,8 @@ enum cask_status cask_sink_open(struct cask_sink *sink, int64_t parts, struct ca
     if (sink->partials == NULL) {
         CASK_TRY(cask_error_memory(err, bytes, "sums of batch normalisation"));
     }
-    CASK_TRY(
-        cask_cpu_reserve(sink->cpu, sink->cpu->sum_scratch, (SUMS + 1) * c * sizeof(float), err));
+    CASK_TRY(cask_cpu_reserve(sink->cpu, sink->cpu->sum_scratch, (RUN_SUMS + 1) * c * sizeof(float),
+                              err));
 done:
     return st;
 }
@@ -130,9 +148,17 @@ void cask_sink_begin(const struct cask_sink *sink, int64_t part, int thread, con
         return;
     }
     memset(part_of(sink, part), 0, (size_t)sink->part_doubles * sizeof(double));
-    memset(run_sums(sink, thread), 0, SUMS * (size_t)sink->c * sizeof(float));
+    memset(run_sums(sink, thread), 0, RUN_SUMS * (size_t)sink->c * sizeof(float));
+    if (first_row != NULL) {
+        cask_sink_origin(sink, thread, 0, sink->c, first_row);
+    }
+}
+
+void cask_sink_origin(const struct cask_sink *sink, int thread, int channel, int count,
+                      const void *first_pixel)
+{
     if (sink->statistics != NULL) {
-        sink->kernels->elementwise->to_float(first_row, origin_of(sink, thread), sink->c);
+        sink->kernels->elementwise->to_float(first_pixel, origin_of(sink, thread) + channel, count);
     }
 }
 
@@ -173,6 +199,38 @@ void cask_sink_rows(const struct cask_sink *sink, int64_t part, int thread, cons
     for (int64_t row = 0; row < rows; row += RUN_ROWS) {
         sum_run(sink, part, thread, cask_at(written, sink->dtype, row * sink->c), first + row,
                 rows - row < RUN_ROWS ? rows - row : RUN_ROWS);
+    }
+}
+
+void cask_sink_line(const struct cask_sink *sink, int thread, int channel, const void *written,
+                    int64_t first, const struct cask_line *line)
+{
+    const struct cask_line_kernels *kernels = sink->kernels->lines;
+    const int64_t c = sink->c;
+    float *sums = run_sums(sink, thread) + channel;
+    if (sink->statistics != NULL) {
+        kernels->sums(written, line, origin_of(sink, thread) + channel, sums, sums + c);
+    }
+    for (int i = 0; i < sink->reduction_count; i++, sums += SUMS * c) {
+        const struct cask_bn_block block = cask_bn_block_from(&sink->blocks[i], channel);
+        const void *x = cask_at(sink->reductions[i].x->data, sink->dtype, first * c + channel);
+        kernels->gradient_sums(&block, x, written, line, sums, sums + c, sums + 2 * c);
+    }
+}
+
+void cask_sink_fold(const struct cask_sink *sink, int64_t part, int thread, int64_t pixels)
+{
+    float *sums = run_sums(sink, thread);
+    if (cask_sink_is_empty(sink)) {
+        return;
+    }
+    part_of(sink, part)[0] += (double)pixels;
+    if (sink->statistics != NULL) {
+        fold(sums, part_of(sink, part) + 1, STATISTICS * (int64_t)sink->c);
+    }
+    for (int i = 0; i < sink->reduction_count; i++) {
+        fold(sums + (int64_t)i * SUMS * sink->c, reduction_of(sink, part, i),
+             SUMS * (int64_t)sink->c);
     }
 }
 

@@ -8,7 +8,8 @@
  *
  * Sums are taken in parts: a part is a run of rows that one thread sees in order; parts meet in the
  * order of their numbers. How rows are cut into parts follows from shapes alone. Within a part,
- * sums are float over at most 128 rows and double above that. Statistics are taken about the part's
+ * sums are float over at most 128 rows (an op that writes line by line: a few rows of an image) and
+ * double above that. Statistics are taken about the part's
  * first row, so that a large mean does not cancel the variance, and parts are joined by their means
  * (Chan, Golub, LeVeque 1983): n mean = sum n_p mean_p,   n var = sum M2_p + n_p (mean_p - mean)^2
  */
@@ -54,6 +55,9 @@ struct cask_sink {
     int64_t parts, part_doubles;
     double *partials; /* [part]: rows, S1 and S2 > mean and M2; three sums for each reduction */
 };
+/* Channels from `first` on. */
+struct cask_bn_block cask_bn_block_from(const struct cask_bn_block *all, int first);
+
 static inline bool cask_sink_is_empty(const struct cask_sink *sink)
 {
     return sink->statistics == NULL && sink->reduction_count == 0;
@@ -64,10 +68,19 @@ enum cask_status cask_sink_reduce(struct cask_sink *sink, const struct cask_redu
                                   int count, int slot, int most_channels, struct cask_error *err);
 /* A sink knows what to sum; the op that fills it says how many parts there are. */
 enum cask_status cask_sink_open(struct cask_sink *sink, int64_t parts, struct cask_error *err);
+/* first_row: what statistics are taken about; NULL: cask_sink_origin() will say. */
 void cask_sink_begin(const struct cask_sink *sink, int64_t part, int thread, const void *first_row);
+void cask_sink_origin(const struct cask_sink *sink, int thread, int channel, int count,
+                      const void *first_pixel);
 /* `written`: rows [first, first + rows) of the op's result. */
 void cask_sink_rows(const struct cask_sink *sink, int64_t part, int thread, const void *written,
                     int64_t first, int64_t rows);
+/* For an op that makes a few channels of a row of pixels at a time: channels from `channel` on of
+ * the pixels of a line, the first of which is number `first` and lies at `written`; after some
+ * rows, of all channels, `pixels` of them are folded. Statistics or reductions, not both. */
+void cask_sink_line(const struct cask_sink *sink, int thread, int channel, const void *written,
+                    int64_t first, const struct cask_line *line);
+void cask_sink_fold(const struct cask_sink *sink, int64_t part, int thread, int64_t pixels);
 void cask_sink_end(const struct cask_sink *sink, int64_t part, int thread);
 void cask_sink_finish(const struct cask_sink *sink);
 

@@ -3,6 +3,8 @@
  * A vector of channels meets a vector of weights. Lines hold zeros where padding is and whole
  * vectors of channels, so nothing here knows of borders; rows outside the image are not listed.
  */
+#include <string.h>
+
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/vector/some.h"
 
@@ -182,64 +184,150 @@ static void correlate(const struct cask_depthwise_block *b, const float *bias, v
     }
 }
 
-/* ----------------------------------------------------------------- products */
+/* -------------------------------------------------------------------- pairs */
 
-/* `rows` rows from `row` on and `columns` columns from `column` on; all of their sums in registers
- * for all outputs. */
-INLINE void products_of(int rows, int columns, const struct cask_depthwise_block *b,
-                        const float *gradient, int64_t dy_vector, int row, int column)
+/* What becomes of a sum of weights times dy: it is dx, or a part of it, or not wanted. */
+enum give { TO_DX, TO_STRIP, NOWHERE };
+
+/* Outputs [first, first + count) of the channels from `j` on; dx of a kernel done row by row is put
+ * together in `strip`. */
+enum { STRIP = 64 };
+struct span {
+    int j, first, count;
+    float *strip;
+};
+
+/* `rows` rows from `row` on and `columns` columns from `column` on: their weights and all of their
+ * sums in registers. */
+INLINE void pairs_of(int rows, int columns, enum give give, const struct cask_depthwise_block *b,
+                     const struct cask_depthwise_pairs *to, const struct span *at, int row,
+                     int column)
 {
     enum { MOST = 9 };
-    const int64_t window = (int64_t)b->step * LANES;
-    for (int j = 0; j < b->c; j += LANES) {
-        vec sum[MOST];
-        const float *line[MOST], *dy = gradient + j / LANES * dy_vector;
+    const struct result dx = {NULL, to->dx, to->dx_step, to->ahead, to->accumulate};
+    const int64_t vector = at->j / LANES, x_pixel = to->x_pixel;
+    const float *x = to->x + vector * to->x_vector + at->first * x_pixel, *line[MOST];
+    vec w[MOST], sum[MOST];
 #pragma GCC unroll 9
-        for (int t = 0; t < rows * columns; t++) {
-            sum[t] = vec_load_f32(b->rows[row + t / columns].dweight +
-                                  (column + t % columns) * b->weight_step + j);
-        }
+    for (int t = 0; t < rows * columns; t++) {
+        const struct cask_depthwise_row *from = &b->rows[row + t / columns];
+        const int64_t tap = (column + t % columns) * b->weight_step + at->j;
+        w[t] = vec_load_f32(from->weight + tap);
+        sum[t] = vec_load_f32(from->dweight + tap);
+    }
+#pragma GCC unroll 9
+    for (int r = 0; r < rows; r++) {
+        line[r] =
+            b->rows[row + r].line + vector * b->vector + (int64_t)(at->first + column) * LANES;
+    }
+    for (int i = 0; i < at->count; i++, x += x_pixel) {
+        const vec in = vec_load_f32(x);
+        vec all = {0};
 #pragma GCC unroll 9
         for (int r = 0; r < rows; r++) {
-            line[r] = b->rows[row + r].line + j / LANES * b->vector + (int64_t)column * LANES;
-        }
-        for (int i = 0; i < b->count; i++, dy += LANES) {
-            const vec g = vec_load_f32(dy);
+            vec part = {0};
 #pragma GCC unroll 9
-            for (int t = 0; t < rows * columns; t++) {
-                sum[t] += vec_load_f32(line[t / columns] + (int64_t)(t % columns) * LANES) * g;
+            for (int k = 0; k < columns; k++) {
+                const vec g = vec_load_f32(line[r] + (int64_t)k * LANES);
+                LOADED();
+                sum[r * columns + k] += g * in;
+                part += g * w[r * columns + k];
             }
-#pragma GCC unroll 9
-            for (int r = 0; r < rows; r++) {
-                line[r] += window;
-            }
+            all += part;
+            line[r] += LANES;
         }
+        if (give == TO_DX) {
+            store(1, b, &dx, at->first + i, at->j, &all);
+        } else if (give == TO_STRIP) {
+            float *strip = at->strip + (int64_t)i * LANES;
+            vec_store_f32(strip, vec_load_f32(strip) + all);
+        }
+    }
 #pragma GCC unroll 9
-        for (int t = 0; t < rows * columns; t++) {
-            vec_store_f32(b->rows[row + t / columns].dweight +
-                              (column + t % columns) * b->weight_step + j,
-                          sum[t]);
+    for (int t = 0; t < rows * columns; t++) {
+        vec_store_f32(b->rows[row + t / columns].dweight + (column + t % columns) * b->weight_step +
+                          at->j,
+                      sum[t]);
+    }
+}
+
+INLINE void pairs_few(int rows, int columns, const struct cask_depthwise_block *b,
+                      const struct cask_depthwise_pairs *to)
+{
+    struct span at = {.count = b->count};
+    for (; at.j < b->c; at.j += LANES) {
+        if (to->dx != NULL) {
+            pairs_of(rows, columns, TO_DX, b, to, &at, 0, 0);
+        } else {
+            pairs_of(rows, columns, NOWHERE, b, to, &at, 0, 0);
         }
     }
 }
 
-static void products(const struct cask_depthwise_block *b, const float *dy, int64_t dy_vector)
+/* All columns of one row of any kernel. */
+INLINE void pairs_row(enum give give, const struct cask_depthwise_block *b,
+                      const struct cask_depthwise_pairs *to, const struct span *at, int row)
 {
-    int row = 0;
-    for (; b->columns == 3 && row + 3 <= b->row_count; row += 3) {
-        products_of(3, 3, b, dy, dy_vector, row, 0);
+    int column = 0;
+    for (; column + 5 <= b->columns; column += 5) {
+        pairs_of(1, 5, give, b, to, at, row, column);
     }
-    for (; row < b->row_count; row++) {
-        int column = 0;
-        for (; column + 5 <= b->columns; column += 5) {
-            products_of(1, 5, b, dy, dy_vector, row, column);
+    for (; column + 3 <= b->columns; column += 3) {
+        pairs_of(1, 3, give, b, to, at, row, column);
+    }
+    for (; column < b->columns; column++) {
+        pairs_of(1, 1, give, b, to, at, row, column);
+    }
+}
+
+static void pairs_any(const struct cask_depthwise_block *b, const struct cask_depthwise_pairs *to)
+{
+    const struct result dx = {NULL, to->dx, to->dx_step, to->ahead, to->accumulate};
+    vec strip[STRIP];
+    struct span at = {.strip = (float *)strip};
+    for (; at.j < b->c; at.j += LANES) {
+        for (at.first = 0; at.first < b->count; at.first += STRIP) {
+            at.count = b->count - at.first < STRIP ? b->count - at.first : STRIP;
+            for (int row = 0; to->dx == NULL && row < b->row_count; row++) {
+                pairs_row(NOWHERE, b, to, &at, row);
+            }
+            if (to->dx == NULL) {
+                continue;
+            }
+            memset(strip, 0, (size_t)at.count * sizeof *strip);
+            for (int row = 0; row < b->row_count; row++) {
+                pairs_row(TO_STRIP, b, to, &at, row);
+            }
+            for (int i = 0; i < at.count; i++) {
+                store(1, b, &dx, at.first + i, at.j, &strip[i]);
+            }
         }
-        for (; column + 3 <= b->columns; column += 3) {
-            products_of(1, 3, b, dy, dy_vector, row, column);
-        }
-        for (; column < b->columns; column++) {
-            products_of(1, 1, b, dy, dy_vector, row, column);
-        }
+    }
+}
+
+static void pairs(const struct cask_depthwise_block *b, const struct cask_depthwise_pairs *to)
+{
+    switch (10 * b->row_count + b->columns) { /* rows, columns */
+    case 33:
+        pairs_few(3, 3, b, to);
+        return;
+    case 23:
+        pairs_few(2, 3, b, to);
+        return;
+    case 22: /* from here on: stride 2 */
+        pairs_few(2, 2, b, to);
+        return;
+    case 21:
+        pairs_few(2, 1, b, to);
+        return;
+    case 12:
+        pairs_few(1, 2, b, to);
+        return;
+    case 11:
+        pairs_few(1, 1, b, to);
+        return;
+    default:
+        pairs_any(b, to);
     }
 }
 
@@ -256,4 +344,4 @@ static void bias(const void *gradient, int64_t rows, int c, float *restrict dbia
 }
 
 const struct cask_depthwise_kernels KERNEL(depthwise) = {
-    .correlate = correlate, .products = products, .bias = bias};
+    .correlate = correlate, .pairs = pairs, .bias = bias};

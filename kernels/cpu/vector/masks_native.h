@@ -31,6 +31,11 @@ INLINE vec load_rest_f32(const float *from, int count)
     return (vec)_mm512_maskz_loadu_epi8(bytes_of(count, sizeof(float)), from);
 }
 
+INLINE void store_rest_f32(float *to, vec value, int count)
+{
+    _mm512_mask_storeu_epi8(to, bytes_of(count, sizeof(float)), (__m512i)value);
+}
+
 INLINE void store_rest(element *to, vec value, int count)
 {
     const __mmask64 mask = bytes_of(count, sizeof(element));

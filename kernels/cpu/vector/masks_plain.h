@@ -40,6 +40,13 @@ INLINE vec load_rest_f32(const float *from, int count)
     return vec_load_f32(whole);
 }
 
+INLINE void store_rest_f32(float *to, vec value, int count)
+{
+    float whole[LANES];
+    vec_store_f32(whole, value);
+    copy_some(to, whole, count, sizeof(float));
+}
+
 INLINE void store_rest(element *to, vec value, int count)
 {
     element whole[LANES];

@@ -17,6 +17,15 @@ INLINE vec load_some_f32(const float *from, int count)
     return count >= LANES ? vec_load_f32(from) : load_rest_f32(from, count);
 }
 
+INLINE void store_some_f32(float *to, vec value, int count)
+{
+    if (count >= LANES) {
+        vec_store_f32(to, value);
+    } else {
+        store_rest_f32(to, value, count);
+    }
+}
+
 INLINE void store_some(element *to, vec value, int count)
 {
     if (count >= LANES) {
