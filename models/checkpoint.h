@@ -66,6 +66,10 @@ enum cask_status cask_checkpoint_read_metadata(struct cask_checkpoint *c,
 
 size_t cask_file_dtype_size(enum cask_file_dtype dtype);
 const char *cask_file_dtype_name(enum cask_file_dtype dtype); /* safetensors' names: "F32", ... */
+/* CASK_ERR_FORMAT with the first of a tensor's numbers that is NaN or infinite. Messages do not
+ * name the file. */
+enum cask_status cask_check_finite(const char *tensor, const float *values, int64_t count,
+                                   struct cask_error *err);
 /* "64x3x7x7", "scalar"; at most 8 numbers */
 void cask_shape_format(const int64_t *shape, int rank, char *buffer, size_t bytes);
 /* Product of the shape; false if a size is negative or the bytes of `dtype` overflow int64. */

@@ -100,6 +100,11 @@ enum cask_status cask_checkpoint_classifier(const struct cask_checkpoint *c, int
         CASK_TRY(cask_error_memory(err, (size_t)t->count * sizeof *raw, "class centres"));
     }
     CASK_TRY(cask_file_tensor_to_f32(t, raw, err));
+    st = cask_check_finite(t->name, raw, t->count, err);
+    if (st != CASK_OK) {
+        cask_error_prefix(err, "%s", c->path);
+        goto done;
+    }
     if (as_columns) {
         transpose(raw, t->shape[1], embedding, turned);
     }

@@ -1,5 +1,6 @@
 /* Types and shapes of tensors in files, and their way to float32. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -92,5 +93,20 @@ enum cask_status cask_file_tensor_to_f32(const struct cask_file_tensor *tensor, 
                               tensor->name, cask_file_dtype_name(tensor->dtype));
     }
     convert(tensor, out);
+    return CASK_OK;
+}
+
+enum cask_status cask_check_finite(const char *tensor, const float *values, int64_t count,
+                                   struct cask_error *err)
+{
+    for (int64_t i = 0; i < count; i++) {
+        if (!isfinite(values[i])) {
+            return cask_error_set(err, CASK_ERR_FORMAT,
+                                  "tensor \"%.200s\": element %" PRId64 " of %" PRId64
+                                  " is %g, expected a finite number; training had diverged when "
+                                  "this was saved, or the file is damaged: take an earlier one",
+                                  tensor, i, count, (double)values[i]);
+        }
+    }
     return CASK_OK;
 }

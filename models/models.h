@@ -198,7 +198,8 @@ enum cask_status cask_file_tensor_to_f32(const struct cask_file_tensor *tensor, 
 
 /* Fills every parameter of the net by name. num_batches_tracked may be absent; tensors that belong
  * to a classifier are ignored; anything else that is missing, extra or of another shape is
- * CASK_ERR_MISMATCH with the first few keys of each kind. */
+ * CASK_ERR_MISMATCH with the first few keys of each kind. As from any file, a weight that is NaN or
+ * infinite is CASK_ERR_FORMAT. */
 enum cask_status cask_net_load(struct cask_net *net, const struct cask_checkpoint *checkpoint,
                                struct cask_error *err);
 

@@ -3,6 +3,8 @@
 
 #include "models/net.h"
 
+#include "models/checkpoint.h"
+
 enum { ALIGNMENT = 64 };
 
 static size_t element_bytes(const struct cask_net *net)
@@ -134,6 +136,16 @@ enum cask_status cask_net_set(struct cask_net *net, int param, const float *valu
     }
     cask_net_changed(net);
     return CASK_OK;
+}
+
+enum cask_status cask_net_take(struct cask_net *net, int param, const char *tensor,
+                               const float *values, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    CASK_TRY(cask_check_finite(tensor, values, net->graph->params[param].count, err));
+    CASK_TRY(cask_net_set(net, param, values, err));
+done:
+    return st;
 }
 
 void cask_net_read(const struct cask_net *net, int param, int64_t first, int64_t count, double *out)

@@ -17,6 +17,11 @@ struct cask_net {
     uint64_t version, statistics;
 };
 
+/* cask_net_set for what comes out of a file, where `tensor` is its name: nothing but finite numbers
+ * become a parameter (CASK_ERR_FORMAT). Messages do not name the file. */
+enum cask_status cask_net_take(struct cask_net *net, int param, const char *tensor,
+                               const float *values, struct cask_error *err);
+
 /* Device memory of the parameter in a node's slot; NULL where there is none. */
 void *cask_net_slot(struct cask_net *net, const struct cask_node *node, enum cask_slot slot);
 void *cask_net_slot_grad(struct cask_net *net, const struct cask_node *node, enum cask_slot slot);

@@ -6,7 +6,7 @@
 #include "models/checkpoint.h"
 #include "models/detect.h"
 #include "models/difference.h"
-#include "models/graph.h"
+#include "models/net.h"
 
 static bool of_another_size(const struct cask_graph *graph, const struct cask_detected *d)
 {
@@ -68,6 +68,23 @@ static void count_to_float(const struct cask_file_tensor *tensor, float *out)
     *out = (float)wide;
 }
 
+static enum cask_status load_one(struct cask_net *net, int param, const struct cask_checkpoint *c,
+                                 float *values, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    const struct cask_param_info *info = cask_graph_param(net->graph, param);
+    const struct cask_file_tensor *tensor = cask_checkpoint_find(c, info->name);
+    values[0] = 0; /* a counter may be absent */
+    if (tensor != NULL && info->role == CASK_PARAM_BN_COUNT) {
+        count_to_float(tensor, values);
+    } else if (tensor != NULL) {
+        CASK_TRY(cask_file_tensor_to_f32(tensor, values, err));
+    }
+    CASK_TRY(cask_net_take(net, param, info->name, values, err));
+done:
+    return st;
+}
+
 enum cask_status cask_net_load(struct cask_net *net, const struct cask_checkpoint *checkpoint,
                                struct cask_error *err)
 {
@@ -84,19 +101,11 @@ enum cask_status cask_net_load(struct cask_net *net, const struct cask_checkpoin
         CASK_TRY(cask_error_memory(err, (size_t)largest * sizeof *values, "weights"));
     }
     for (int i = 0; i < graph->param_count; i++) {
-        const struct cask_param_info *info = &graph->params[i];
-        const struct cask_file_tensor *tensor = cask_checkpoint_find(checkpoint, info->name);
-        values[0] = 0;
-        if (tensor != NULL && info->role == CASK_PARAM_BN_COUNT) {
-            count_to_float(tensor, values);
-        } else if (tensor != NULL) {
-            st = cask_file_tensor_to_f32(tensor, values, err);
-            if (st != CASK_OK) {
-                cask_error_prefix(err, "%.200s", checkpoint->path);
-                goto done;
-            }
+        st = load_one(net, i, checkpoint, values, err);
+        if (st != CASK_OK) {
+            cask_error_prefix(err, "%.200s", checkpoint->path);
+            goto done;
         }
-        CASK_TRY(cask_net_set(net, i, values, err));
     }
 done:
     cask_free(values);

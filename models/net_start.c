@@ -34,7 +34,8 @@ static enum cask_status put(struct transfer *t, const struct cask_node *node, en
         narrow[i] = (float)values[i];
     }
     if (node->params[slot] >= 0) {
-        CASK_TRY(cask_net_set(t->to, node->params[slot], narrow, err));
+        const int param = node->params[slot];
+        CASK_TRY(cask_net_take(t->to, param, t->network->params[param].name, narrow, err));
     }
 done:
     cask_free(narrow);

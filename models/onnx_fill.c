@@ -1,6 +1,8 @@
 /* The weights of an ONNX graph: each parameter of the graph has a source in the file. */
 #include <string.h>
 
+#include "models/checkpoint.h"
+#include "models/net.h"
 #include "models/onnx.h"
 
 enum cask_status cask_onnx_bind(struct cask_onnx_import *import, enum cask_slot slot,
@@ -33,19 +35,17 @@ enum cask_status cask_onnx_bind(struct cask_onnx_import *import, enum cask_slot 
     return CASK_OK;
 }
 
+/* numbers: those of the source's tensor, if it has one. */
 static void follow(const struct cask_onnx_source *source, const struct cask_param_info *info,
-                   float *scratch, float *out)
+                   const float *numbers, float *out)
 {
     int64_t count = source->tensor != NULL ? cask_onnx_count(source->tensor) : 0;
-    if (source->tensor != NULL) {
-        cask_onnx_floats(source->tensor, scratch);
-    }
     int64_t rows = source->transposed ? info->shape[0] : 1;
     int64_t columns = info->count / rows;
     for (int64_t i = 0; i < info->count; i++) {
         /* transposed: out[r][c] = in[c][r] */
         int64_t from = source->transposed ? i % columns * rows + i / columns : i;
-        double value = count == 0 ? 1 : (double)scratch[count == 1 ? 0 : from];
+        double value = count == 0 ? 1 : (double)numbers[count == 1 ? 0 : from];
         value = source->reciprocal ? source->factor / value : source->factor * value;
         out[i] = (float)(value + source->offset);
     }
@@ -67,8 +67,16 @@ enum cask_status cask_onnx_fill(const struct cask_onnx_import *import, struct ca
         CASK_TRY(cask_error_memory(err, (size_t)largest * sizeof *values, "weights"));
     }
     for (int i = 0; i < graph->param_count; i++) {
+        const Cask__Onnx__Tensor *tensor = import->sources[i].tensor;
+        const char *name = tensor != NULL && tensor->name != NULL && tensor->name[0] != '\0'
+                               ? tensor->name
+                               : graph->params[i].name;
+        if (tensor != NULL) { /* by its own order, which may not be the parameter's */
+            cask_onnx_floats(tensor, scratch);
+            CASK_TRY(cask_check_finite(name, scratch, cask_onnx_count(tensor), err));
+        }
         follow(&import->sources[i], &graph->params[i], scratch, values);
-        CASK_TRY(cask_net_set(net, i, values, err));
+        CASK_TRY(cask_net_take(net, i, name, values, err));
     }
 done:
     cask_free(scratch);

@@ -189,6 +189,33 @@ static void saved_nets_open(void **state)
     close_net(&o);
 }
 
+/* Class rows do not become a network's parameters, but centres. 1e300 is infinite as a float. */
+static void class_rows_must_be_finite(void **state)
+{
+    (void)state;
+    struct cask_error err;
+    const double large[6] = {1, 2, 1e300, 4, 5, 6};
+    const float rows[6] = {1, 2, 3, 4, NAN, 6};
+    struct cask_file_tensor tensor = {
+        .name = "head.weight", .dtype = CASK_FILE_F32, .shape = {2, 3}, .rank = 2, .count = 6};
+    for (int i = 0; i < 2; i++) {
+        struct cask_checkpoint *checkpoint = NULL;
+        float *centers = NULL;
+        int64_t classes = 0;
+        tensor.dtype = i == 0 ? CASK_FILE_F32 : CASK_FILE_F64;
+        tensor.data = i == 0 ? (const void *)rows : large;
+        assert_ok(cask_safetensors_write(in_folder("c.safetensors"), &tensor, 1, NULL, 0, &err));
+        assert_ok(cask_checkpoint_open(in_folder("c.safetensors"), &checkpoint, &err));
+        assert_refused(CASK_ERR_FORMAT,
+                       i == 0 ? "c.safetensors: tensor \"head.weight\": element 4 of 6 is nan"
+                              : "c.safetensors: tensor \"head.weight\": element 2 of 6 is inf",
+                       cask_checkpoint_classifier(checkpoint, 3, &centers, &classes, &err));
+        assert_null(centers);
+        assert_int_equal(classes, 0);
+        cask_checkpoint_close(checkpoint);
+    }
+}
+
 /* Layout rules checked by a reader that shares nothing with ours. */
 static void python_agrees(void **state)
 {
@@ -314,11 +341,9 @@ static void known_families(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(headers),
-        cmocka_unit_test(prefixes),
-        cmocka_unit_test(saved_nets_open),
-        cmocka_unit_test(python_agrees),
-        cmocka_unit_test(mismatches_are_listed),
+        cmocka_unit_test(headers),         cmocka_unit_test(prefixes),
+        cmocka_unit_test(saved_nets_open), cmocka_unit_test(class_rows_must_be_finite),
+        cmocka_unit_test(python_agrees),   cmocka_unit_test(mismatches_are_listed),
         cmocka_unit_test(known_families),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -211,6 +211,47 @@ static void what_does_not_fit_is_told(void **state)
     cask_device_close(device);
 }
 
+/* A weight that is no number, in every container. */
+static void what_is_not_finite_is_refused(void **state)
+{
+    static const struct {
+        struct cask_export_options options;
+        float value;
+        const char *text;
+    } cases[] = {
+        {{.format = CASK_EXPORT_SAFETENSORS}, NAN, "nan"},
+        {{.format = CASK_EXPORT_SAFETENSORS, .half = true}, -INFINITY, "-inf"},
+        {{.format = CASK_EXPORT_PTH}, INFINITY, "inf"},
+        {{.format = CASK_EXPORT_ONNX}, NAN, "nan"},
+        {{.format = CASK_EXPORT_ONNX, .keep_batchnorm = true}, INFINITY, "inf"},
+    };
+    struct cask_device *device = open_device("ref");
+    struct cask_graph *graph = build("mobilefacenet", 32);
+    struct cask_net *net = filled(graph, device, false), *again = NULL;
+    const struct cask_preprocess pixels = cask_preprocess_default();
+    const int param = cask_graph_find_param(graph, "conv1.conv.weight");
+    float weight[64 * 3 * 3 * 3];
+    (void)state;
+    assert_ok(cask_net_create(graph, device, false, &again, &err));
+    cask_net_get(net, param, weight);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[100];
+        struct cask_start start = {0};
+        weight[1000] = cases[i].value;
+        assert_ok(cask_net_set(net, param, weight, &err));
+        assert_ok(
+            cask_net_export(net, in_folder("file"), &pixels, &cases[i].options, NULL, 0, &err));
+        snprintf(text, sizeof text,
+                 "file: tensor \"conv1.conv.weight\": element 1000 of 1728 is %s", cases[i].text);
+        assert_refused(CASK_ERR_FORMAT, text,
+                       cask_net_start(again, in_folder("file"), &start, &err));
+    }
+    cask_net_free(again);
+    cask_net_free(net);
+    cask_graph_free(graph);
+    cask_device_close(device);
+}
+
 /* The registry has one network for each set of layers, but for those that differ in names only. */
 static void a_graph_is_known_by_its_layers(void **state)
 {
@@ -237,6 +278,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_student_comes_back),
         cmocka_unit_test(what_does_not_fit_is_told),
+        cmocka_unit_test(what_is_not_finite_is_refused),
         cmocka_unit_test(a_graph_is_known_by_its_layers),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
