@@ -33,7 +33,8 @@ struct measure_flags {
     struct { /* the second model; `path`: whatever the subcommand takes for one */
         const char *path, *network, *preprocess;
     } against;
-    int64_t draws, seed; /* of the bootstrap */
+    int64_t draws; /* of the bootstrap */
+    int64_t seed;  /* of whatever is drawn */
     const char *json, *csv, *roc, *histogram;
 };
 /* Options of the second model: those of the first but for what --against-... says. */

@@ -1,4 +1,6 @@
 /* eval/command_measure.c - the flags of every subcommand that measures. */
+#include <string.h>
+
 #include "common/plot.h"
 #include "eval/command.h"
 
@@ -59,10 +61,23 @@ struct started {
     const struct measure_flags *flags;
 };
 
+static enum cask_status check_against(const struct measure_flags *flags, struct cask_error *err)
+{
+    bool network = strcmp(flags->against.network, "auto") != 0;
+    if (flags->against.path[0] == 0 && (network || flags->against.preprocess[0] != 0)) {
+        return cask_error_set(err, CASK_ERR_USAGE, "--against-%s needs --against",
+                              network ? "network" : "preprocess");
+    }
+    return CASK_OK;
+}
+
 static enum cask_status start(void *user, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     const struct started *s = user;
+    if (s->command->against) {
+        CASK_TRY(check_against(s->flags, err));
+    }
     if (s->command->pictures) { /* refused before the work */
         CASK_TRY(cask_plot_check_name(s->flags->roc, err));
         CASK_TRY(cask_plot_check_name(s->flags->histogram, err));

@@ -6,6 +6,7 @@
 
 #include "common/mem.h"
 #include "common/thread.h"
+#include "eval/groups.h"
 #include "eval/ijb_curve.h"
 #include "eval/resample.h"
 
@@ -41,41 +42,30 @@ void ijb_draws_release(struct ijb_draws *draws)
 
 /* ----------------------------------------------------------------- persons */
 
-static uint32_t root_of(uint32_t *parent, uint32_t t)
-{
-    while (parent[t] != t) {
-        parent[t] = parent[parent[t]];
-        t = parent[t];
-    }
-    return t;
-}
-
 /* Template indices become persons, numbered by their first template. */
 static enum cask_status find_persons(struct verify *v, struct cask_ijb_sides *sides,
                                      int64_t templates, struct cask_error *err)
 {
     int64_t genuine = v->scores->genuine_count, impostors = v->scores->impostor_count;
-    uint32_t *parent = cask_alloc((size_t)templates, sizeof *parent);
+    int64_t *parent = cask_alloc((size_t)templates, sizeof *parent);
     bool *seen = cask_alloc((size_t)templates, sizeof *seen);
     v->held = cask_alloc((size_t)templates, sizeof *v->held);
     v->persons = templates;
     if (parent == NULL || seen == NULL || v->held == NULL) {
         cask_free(parent);
         cask_free(seen);
-        return cask_error_memory(err, (size_t)templates * 13, "persons");
+        return cask_error_memory(err, (size_t)templates * 17, "persons");
     }
     for (int64_t t = 0; t < templates; t++) {
-        parent[t] = (uint32_t)t;
+        parent[t] = t;
     }
     for (int64_t i = 0; i < genuine; i++) {
-        uint32_t a = root_of(parent, sides->genuine[i][0]);
-        uint32_t b = root_of(parent, sides->genuine[i][1]);
-        parent[a > b ? a : b] = a > b ? b : a;
+        group_join(parent, sides->genuine[i][0], sides->genuine[i][1]);
     }
     for (int64_t i = 0; i < 2 * (genuine + impostors); i++) {
         uint32_t *side = i < 2 * genuine ? &sides->genuine[i / 2][i % 2]
                                          : &sides->impostor[i / 2 - genuine][i % 2];
-        *side = root_of(parent, *side);
+        *side = (uint32_t)group_root(parent, *side);
         seen[*side] = true;
     }
     v->draws->persons = 0;

@@ -51,7 +51,7 @@ enum cask_status ijb_paired(const struct ijb_task *task, const struct ijb_varian
         if (task->draws > 0) {
             CASK_TRY(paired_draws(paired, a->values + place, b->values + place, task->draws, err));
         }
-        if (!rate) {
+        if (!rate && !isnan(paired->difference)) { /* TPIR may have no threshold */
             count_hits(task, v, measured, n - IJB_RATES, paired);
         }
     }

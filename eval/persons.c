@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/mem.h"
+#include "eval/groups.h"
 
 struct keyed {
     uint64_t key, second;
@@ -20,23 +21,6 @@ static int compare(const void *left, const void *right)
         return a->second < b->second ? -1 : 1;
     }
     return a->index < b->index ? -1 : a->index > b->index;
-}
-
-/* Disjoint sets; the root of a set is its smallest member. */
-static int64_t root(int64_t *parent, int64_t i)
-{
-    while (parent[i] != i) {
-        parent[i] = parent[parent[i]];
-        i = parent[i];
-    }
-    return i;
-}
-
-static void join(int64_t *parent, int64_t a, int64_t b)
-{
-    a = root(parent, a);
-    b = root(parent, b);
-    *(a < b ? &parent[b] : &parent[a]) = a < b ? a : b;
 }
 
 /* Folder of an image's name, 0 if it has none. */
@@ -66,7 +50,7 @@ static void join_equal(struct keyed *keys, int64_t count, int64_t *parent)
     qsort(keys, (size_t)count, sizeof *keys, compare);
     for (int64_t i = 1; i < count; i++) {
         if (keys[i].key == keys[i - 1].key) {
-            join(parent, keys[i].index, keys[i - 1].index);
+            group_join(parent, keys[i].index, keys[i - 1].index);
         }
     }
 }
@@ -101,7 +85,7 @@ static void mark_odd(const struct cask_pairs *pairs, const int64_t *image, struc
 static void number_persons(int64_t *parent, int64_t images, struct persons *persons)
 {
     for (int64_t i = 0; i < images; i++) {
-        int64_t first = root(parent, i); /* <= i, so it has its number */
+        int64_t first = group_root(parent, i); /* <= i, so it has its number */
         persons->of_image[i] = first == i ? persons->count++ : persons->of_image[first];
     }
 }
@@ -129,7 +113,7 @@ enum cask_status persons_find(const struct cask_pairs *pairs, struct persons *pe
     }
     join_equal(keys, images, parent);
     for (int64_t i = 0; i < images; i++) { /* so far the sets are equal images */
-        persons->of_image[i] = root(parent, i);
+        persons->of_image[i] = group_root(parent, i);
     }
     mark_odd(pairs, persons->of_image, keys, persons);
     if (folders_agree(pairs, folder)) {
@@ -141,7 +125,7 @@ enum cask_status persons_find(const struct cask_pairs *pairs, struct persons *pe
     for (int64_t i = 0; i < count; i++) {
         const struct cask_pair *pair = cask_pairs_at(pairs, i);
         if (pair->same) {
-            join(parent, pair->a, pair->b);
+            group_join(parent, pair->a, pair->b);
         }
     }
     number_persons(parent, images, persons);

@@ -173,6 +173,7 @@ if command -v gnuplot >/dev/null; then
 fi
 refused 3 "short.npy|expected 420 rows|found 419" "$bin/evaluate" ijb $meta --embeddings "$work/a.npy" --against "$work/short.npy"
 refused 2 "--against|--against-work" "$bin/evaluate" ijb $meta --embeddings "$work/a.npy" --against "$work/a.safetensors"
+refused 2 "--against-preprocess needs --against" "$bin/evaluate" ijb $meta --embeddings "$work/a.npy" --against-preprocess rgb:0:1
 refused 2 "--against-work|needs --against" "$bin/evaluate" ijb $meta --embeddings "$work/a.npy" --against-work "$work/w"
 
 # --------------------------------------------------------------------------------------------------- MegaFace
