@@ -1,7 +1,7 @@
 /* Image folders and text lists: what becomes an image, which label it gets, what is refused. */
 #include "common/file.h"
 #include "data/data.h"
-#include "tests/support/test.h"
+#include "tests/support/own_folder.h"
 
 static void put(const char *root, const char *name, const char *text)
 {
@@ -13,21 +13,6 @@ static void put(const char *root, const char *name, const char *text)
     assert_ok(cask_folder_create(path, &err));
     *slash = '/';
     assert_ok(cask_file_write_all(path, text, strlen(text), &err));
-}
-
-static int setup(void **state)
-{
-    char *folder = malloc(256);
-    test_make_folder(folder);
-    *state = folder;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    test_remove_folder(*state);
-    free(*state);
-    return 0;
 }
 
 /* Opens PATH under root and compares all names and labels, "a/1.jpg=0 b/2.png=1". */
@@ -221,13 +206,13 @@ static void fingerprint_sees_bytes_labels_and_order(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(labels_follow_folder_names, setup, teardown),
-        cmocka_unit_test_setup_teardown(natural_order_compares_numbers, setup, teardown),
-        cmocka_unit_test_setup_teardown(nothing_there_is_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(every_list_layout_is_read, setup, teardown),
-        cmocka_unit_test_setup_teardown(list_errors_name_file_and_line, setup, teardown),
-        cmocka_unit_test_setup_teardown(bytes_are_read_as_they_are, setup, teardown),
-        cmocka_unit_test_setup_teardown(fingerprint_sees_bytes_labels_and_order, setup, teardown),
+        in_own_folder(labels_follow_folder_names),
+        in_own_folder(natural_order_compares_numbers),
+        in_own_folder(nothing_there_is_refused),
+        in_own_folder(every_list_layout_is_read),
+        in_own_folder(list_errors_name_file_and_line),
+        in_own_folder(bytes_are_read_as_they_are),
+        in_own_folder(fingerprint_sees_bytes_labels_and_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,16 +1,17 @@
 /* Pairs of the LFW format and CSV: header, sets, one listing of each image, refusals by line. */
 #include "common/file.h"
 #include "data/data.h"
-#include "tests/support/test.h"
+#include "tests/support/own_folder.h"
 
 static int setup(void **state)
 {
     static const char *const images[] = {"Ann/Ann_0001.jpg",   "Ann/Ann_0002.jpg",
                                          "Ann/Ann_0003.png",   "Bo B/Bo B_0001.jpeg",
                                          "Bo B/Bo B_0012.jpg", "Cy/Cy_0001.jpg"};
-    char *folder = malloc(256), path[600];
+    char path[600];
     struct cask_error err = {0};
-    test_make_folder(folder);
+    make_own_folder(state);
+    const char *folder = *state;
     for (size_t i = 0; i < sizeof images / sizeof images[0]; i++) {
         snprintf(path, sizeof path, "%s/%.*s", folder, (int)(strchr(images[i], '/') - images[i]),
                  images[i]);
@@ -18,14 +19,6 @@ static int setup(void **state)
         snprintf(path, sizeof path, "%s/%s", folder, images[i]);
         assert_ok(cask_file_write_all(path, images[i], strlen(images[i]), &err));
     }
-    *state = folder;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    test_remove_folder(*state);
-    free(*state);
     return 0;
 }
 
@@ -181,11 +174,11 @@ static void pairs_without_images_are_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(sets_and_images_are_as_written, setup, teardown),
-        cmocka_unit_test_setup_teardown(one_number_is_one_set, setup, teardown),
-        cmocka_unit_test_setup_teardown(errors_name_the_line, setup, teardown),
-        cmocka_unit_test_setup_teardown(csv_names_paths_under_the_folder, setup, teardown),
-        cmocka_unit_test_setup_teardown(pairs_without_images_are_names, setup, teardown),
+        cmocka_unit_test_setup_teardown(sets_and_images_are_as_written, setup, remove_own_folder),
+        cmocka_unit_test_setup_teardown(one_number_is_one_set, setup, remove_own_folder),
+        cmocka_unit_test_setup_teardown(errors_name_the_line, setup, remove_own_folder),
+        cmocka_unit_test_setup_teardown(csv_names_paths_under_the_folder, setup, remove_own_folder),
+        cmocka_unit_test_setup_teardown(pairs_without_images_are_names, setup, remove_own_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

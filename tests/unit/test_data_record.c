@@ -3,7 +3,7 @@
 #include "common/file.h"
 #include "common/mem.h"
 #include "data/data.h"
-#include "tests/support/test.h"
+#include "tests/support/own_folder.h"
 
 #define MAGIC 0xCED7230Au
 
@@ -117,21 +117,6 @@ static void assert_refused_rec(const char *folder, const char *message)
     struct cask_error err = {0};
     struct cask_dataset *dataset;
     assert_refused(CASK_ERR_FORMAT, message, cask_dataset_open(folder, NULL, &dataset, &err));
-}
-
-static int setup(void **state)
-{
-    char *folder = malloc(256);
-    test_make_folder(folder);
-    *state = folder;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    test_remove_folder(*state);
-    free(*state);
-    return 0;
 }
 
 /* keys 1..7 of three identities, 8..10 the identities, 0 last */
@@ -429,19 +414,19 @@ static void bad_index_lines_are_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(insightface_layout_with_and_without_index, setup, teardown),
-        cmocka_unit_test_setup_teardown(names_keys_offsets_and_property, setup, teardown),
-        cmocka_unit_test_setup_teardown(im2rec_and_shuffled_layouts, setup, teardown),
-        cmocka_unit_test_setup_teardown(label_vectors_give_their_first_element, setup, teardown),
-        cmocka_unit_test_setup_teardown(identity_ranges_are_checked_by_each_image, setup, teardown),
-        cmocka_unit_test_setup_teardown(incomplete_ranges_fall_back_to_the_images, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_rounded_header_is_corrected, setup, teardown),
-        cmocka_unit_test_setup_teardown(magic_inside_the_image_survives, setup, teardown),
-        cmocka_unit_test_setup_teardown(magic_inside_the_header_survives, setup, teardown),
-        cmocka_unit_test_setup_teardown(truncation_names_the_byte, setup, teardown),
-        cmocka_unit_test_setup_teardown(damage_names_the_byte, setup, teardown),
-        cmocka_unit_test_setup_teardown(labels_out_of_range_are_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(bad_index_lines_are_named, setup, teardown),
+        in_own_folder(insightface_layout_with_and_without_index),
+        in_own_folder(names_keys_offsets_and_property),
+        in_own_folder(im2rec_and_shuffled_layouts),
+        in_own_folder(label_vectors_give_their_first_element),
+        in_own_folder(identity_ranges_are_checked_by_each_image),
+        in_own_folder(incomplete_ranges_fall_back_to_the_images),
+        in_own_folder(a_rounded_header_is_corrected),
+        in_own_folder(magic_inside_the_image_survives),
+        in_own_folder(magic_inside_the_header_survives),
+        in_own_folder(truncation_names_the_byte),
+        in_own_folder(damage_names_the_byte),
+        in_own_folder(labels_out_of_range_are_refused),
+        in_own_folder(bad_index_lines_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
