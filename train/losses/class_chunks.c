@@ -37,15 +37,23 @@ static const real *class_rows(const struct pass *pass, int64_t first)
            first * engine->facts.dim;
 }
 
-/* While exponentials keep the core busy, memory brings what the next product reads: part i of n of
- * `count` numbers, into the second cache. */
-static void fetch(const real *rows, int64_t count, int64_t i, int64_t n)
+/* What will be read soon. */
+struct span {
+    const void *from;
+    int64_t bytes; /* 0: nothing */
+};
+
+static struct span span_of(const real *from, int64_t count)
 {
-    if (rows == NULL) {
-        return;
-    }
-    const char *from = (const char *)(rows + count * i / n);
-    const char *end = (const char *)(rows + count * (i + 1) / n);
+    return (struct span){from, count * (int64_t)sizeof *from};
+}
+
+/* While arithmetic keeps the core busy, memory brings what comes after it: part i of n, into the
+ * second cache. */
+static void fetch(struct span span, int64_t i, int64_t n)
+{
+    const char *from = (const char *)span.from + span.bytes * i / n;
+    const char *end = (const char *)span.from + span.bytes * (i + 1) / n;
     for (; from < end; from += 64) {
         __builtin_prefetch(from, 0, 2);
     }
@@ -180,19 +188,24 @@ static bool needs_teacher(const struct pass *pass)
     return false;
 }
 
-/* Rows that the lane's next chunk begins with; NULL: there are none. */
-static const real *next_rows(const struct pass *pass, const struct chunk *chunk, int64_t *count)
+/* What the products of the lane's next chunk read. */
+static void next_rows(const struct pass *pass, const struct chunk *chunk, struct span spans[2])
 {
     const struct cask_engine *engine = pass->engine;
-    const int64_t next = chunk->number + engine->lane_count, first = next * engine->x.width;
-    const bool student = next >= engine->x.kept || !engine->x.known;
-    const int64_t dim = student ? engine->facts.dim : engine->teacher.dim;
-    if (next >= engine->x.chunks || pass->input->logits != NULL ||
-        (!student && (engine->teacher.kind != TEACHER_CENTERS || engine->y.known))) {
-        return NULL;
+    const int64_t next = chunk->number + engine->lane_count;
+    spans[0] = spans[1] = (struct span){NULL, 0};
+    if (next >= engine->x.chunks || pass->input->logits != NULL) {
+        return;
     }
-    *count = chunk_width(&engine->x, next) * dim;
-    return student ? class_rows(pass, first) : engine->teacher.centers + first * dim;
+    if (next >= engine->x.kept || !engine->x.known) {
+        spans[0] = span_of(class_rows(pass, next * engine->x.width),
+                           chunk_width(&engine->x, next) * (int64_t)engine->facts.dim);
+    }
+    if ((next >= engine->y.kept || !engine->y.known) && engine->packed.of != NULL &&
+        needs_teacher(pass)) {
+        spans[1] =
+            (struct span){centers_chunk(engine, NULL, next, 0), (int64_t)engine->packed.stride};
+    }
 }
 
 static void add_sums(const struct pass *pass, const struct chunk *chunk, struct lane *lane,
@@ -200,15 +213,16 @@ static void add_sums(const struct pass *pass, const struct chunk *chunk, struct 
 {
     const struct cask_engine *engine = pass->engine;
     const struct classes *k = &engine->classes;
-    int64_t next_count = 0;
-    const real *next = next_rows(pass, chunk, &next_count);
+    struct span next[2];
+    next_rows(pass, chunk, next);
     for (int r = 0; r < engine->rule_count; r++) {
         if (watches(pass, engine->rules[r])) {
             engine->rules[r]->watch(engine->rules[r], k, chunk, thread);
         }
     }
     for (int64_t i = 0; i < k->batch; i++) {
-        fetch(next, next_count, i, k->batch);
+        fetch(next[0], i, k->batch);
+        fetch(next[1], i, k->batch);
         if (pass->stage == SUM && k->cross_entropy) {
             ce_add(k, i, chunk, &lane->ce[i]);
         }
@@ -244,10 +258,11 @@ static void gradient_rows(const struct pass *pass, const struct chunk *chunk, re
     const struct cask_engine *engine = pass->engine;
     const struct classes *k = &engine->classes;
     const bool product = pass->input->logits == NULL;
-    const real *rows = product ? class_rows(pass, chunk->first) : NULL;
-    const int64_t row_count = product ? (int64_t)chunk->width * engine->facts.dim : 0;
+    const struct span rows =
+        product ? span_of(class_rows(pass, chunk->first), (int64_t)chunk->width * engine->facts.dim)
+                : (struct span){NULL, 0};
     for (int64_t i = 0; i < k->batch; i++) {
-        fetch(rows, row_count, i, k->batch);
+        fetch(rows, i, k->batch);
         real *g = gradient + i * chunk->stride;
         memset(g, 0, (size_t)chunk->width * sizeof *g);
         if (k->cross_entropy && (pass->mask & 1)) {
@@ -272,8 +287,11 @@ static void gradient_rows(const struct pass *pass, const struct chunk *chunk, re
 static void project(const struct cask_engine *engine, const struct chunk *chunk, real *d_rows)
 {
     const int64_t dim = engine->facts.dim;
+    const struct span momentum =
+        span_of(engine->momentum + chunk->first * dim, engine->fused ? chunk->width * dim : 0);
     for (int64_t c = 0; c < chunk->width; c++) {
         const real *w = engine->weight + (chunk->first + c) * dim;
+        fetch(momentum, c, chunk->width);
         const double n = (double)engine->column_scale[chunk->first + c];
         real *h = d_rows + c * dim;
         const real radial = (real)(rows_dot(h, w, dim) * n * n);

@@ -35,7 +35,8 @@ enum cask_status centers_create(struct cask_engine *engine,
     packed->wanted = (options->head == NULL || options->head->pack_centers) &&
                      (options->store == NULL || engine->store != NULL);
     CASK_TRY(class_plan(engine, engine->facts.batch, err));
-    packed->stride = packed_bytes(engine, 0);
+    const size_t full = packed_bytes(engine, 0), last = packed_bytes(engine, engine->y.chunks - 1);
+    packed->stride = full > last ? full : last;
     for (int t = 0; t < engine->facts.threads; t++) {
         CASK_TRY(engine_alloc(engine, packed->stride, 1, true, "packed class centres",
                               &engine->workspaces[t].packed, err));
@@ -90,8 +91,7 @@ static void pack_task(void *user, int64_t chunk, int thread)
 static enum cask_status make_copy(struct cask_engine *engine, const void *centers, char **memory,
                                   struct cask_error *err)
 {
-    const size_t bytes = engine->packed.stride * (size_t)(engine->y.chunks - 1) +
-                         packed_bytes(engine, engine->y.chunks - 1);
+    const size_t bytes = engine->packed.stride * (size_t)engine->y.chunks;
     struct packing packing = {engine, centers, cask_alloc(bytes, 1), false};
     enum cask_status st = CASK_OK;
     if (packing.memory == NULL) {
