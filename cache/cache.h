@@ -203,6 +203,10 @@ uint64_t cask_cache_source_offset(const struct cask_cache *cache, int64_t row);
 uint8_t cask_cache_flags(const struct cask_cache *cache, int64_t row);
 const char *cask_cache_sha256(
     const struct cask_cache *cache); /* the manifest's own hash: this very cache */
+/* The same from manifest.json alone, of a finished cache: which cache a folder holds, wherever it
+ * lies. */
+enum cask_status cask_cache_identify(const char *folder, char hex[CASK_SHA256_HEX],
+                                     struct cask_error *err);
 size_t cask_cache_resident_bytes(const struct cask_cache *cache); /* labels, ids, LSEs, index */
 uint64_t cask_cache_file_bytes(const struct cask_cache *cache);   /* all files of the cache */
 

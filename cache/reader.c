@@ -49,30 +49,49 @@ done:
     return st;
 }
 
-static enum cask_status open_manifest(struct cask_cache *cache, struct cask_error *err)
+static enum cask_status read_finished(const char *folder, struct cask_manifest_file *file,
+                                      struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    char *path = cask_format("%s/manifest.json", cache->folder);
+    char *path = cask_format("%s/manifest.json", folder);
     if (path == NULL) {
-        CASK_TRY(cask_error_memory(err, strlen(cache->folder), "file name"));
+        CASK_TRY(cask_error_memory(err, strlen(folder), "file name"));
     }
     if (!cask_path_exists(path)) {
         CASK_TRY(cask_error_set(
             err, CASK_ERR_IO, "%s: no manifest.json there: not a cache (build one with precompute)",
-            cache->folder));
+            folder));
     }
-    CASK_TRY(cask_manifest_read(path, &cache->file, err));
-    if (!cache->file.complete) {
+    CASK_TRY(cask_manifest_read(path, file, err));
+    if (!file->complete) {
         CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT,
                                 "%s: the cache is not finished: run precompute again with the same "
                                 "settings, it goes on where it stopped",
-                                cache->folder));
+                                folder));
     }
+done:
+    cask_free(path);
+    return st;
+}
+
+enum cask_status cask_cache_identify(const char *folder, char hex[CASK_SHA256_HEX],
+                                     struct cask_error *err)
+{
+    struct cask_manifest_file file = {0};
+    const enum cask_status st = read_finished(folder, &file, err);
+    memcpy(hex, file.sha256, sizeof file.sha256);
+    cask_manifest_file_release(&file);
+    return st;
+}
+
+static enum cask_status open_manifest(struct cask_cache *cache, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    CASK_TRY(read_finished(cache->folder, &cache->file, err));
     cache->shards = cask_layout_shards(&cache->file.manifest);
     cask_layout_shard(&cache->file.manifest, 0, &cache->full);
     cask_layout_shard(&cache->file.manifest, cache->shards - 1, &cache->tail);
 done:
-    cask_free(path);
     return st;
 }
 

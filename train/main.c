@@ -7,6 +7,7 @@
 #include "train/options.h"
 #include "train/report.h"
 #include "train/run.h"
+#include "train/run_folder.h"
 #include "train/sweep.h"
 
 static const char usage[] =
@@ -53,17 +54,19 @@ static enum cask_status check_plain_call(const struct cask_train_config *config,
 }
 
 /* This run and those of --also. */
-static enum cask_status train(const struct cask_train_config *config, struct cask_error *err)
+static enum cask_status train(struct cask_train_config *config, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     const struct cask_config_texts *also = &config->call.also;
     struct cask_train_config *others[CASK_CONFIG_LIST] = {0};
     const struct cask_train_config *all[1 + CASK_CONFIG_LIST] = {config};
     CASK_TRY(cask_train_config_check(config, err));
+    CASK_TRY(cask_run_pin_cache(config, err));
     for (int i = 0; i < also->count; i++) {
         CASK_TRY(cask_train_config_create(&others[i], err));
         CASK_TRY(cask_config_load_file(others[i]->rows, also->values[i], err));
         CASK_TRY(cask_train_config_check(others[i], err));
+        CASK_TRY(cask_run_pin_cache(others[i], err));
         all[1 + i] = others[i];
     }
     CASK_TRY(cask_run_together(all, 1 + also->count, err));

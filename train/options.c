@@ -23,6 +23,9 @@ static const struct cask_config_row flag_rows[] = {
      "settings in YAML; later flags win"},
     {"cache", CASK_CONFIG_TEXT, AT(cache), "", 0, 0, NULL, "DIR",
      "folder written by precompute; without it the network is trained on labels alone"},
+    {"cache_sha256", CASK_CONFIG_TEXT, AT(cache_sha256), "", 0, 0, NULL, "HASH",
+     "which cache that must be (cachetool info: sha256), wherever it lies; by default the one that "
+     "is there, and config.yaml remembers it"},
     {"data", CASK_CONFIG_TEXT, AT(data), "", 0, 0, NULL, "PATH",
      "training images; by default the path remembered in the cache"},
     {"out", CASK_CONFIG_TEXT, AT(out), "", 0, 0, NULL, "RUN",
@@ -391,11 +394,13 @@ done:
 }
 
 /* Takes over `config`. */
-static enum cask_status dump_identity(struct cask_train_config *config, char **text,
+static enum cask_status dump_identity(struct cask_train_config *config, bool by_path, char **text,
                                       struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
+    const char *const not_counted[][2] = {{by_path ? "cache_sha256" : "cache", ""}};
     CASK_TRY(silence(config, silent_keys, COUNT(silent_keys), err));
+    CASK_TRY(silence(config, not_counted, 1, err));
     if (config->valid.patience == 0) {
         CASK_TRY(silence(config, silent_without_patience, COUNT(silent_without_patience), err));
     }
@@ -408,21 +413,23 @@ done:
     return st;
 }
 
-enum cask_status cask_train_config_identity(const char *path, char **text, struct cask_error *err)
+enum cask_status cask_train_config_identity(const char *path, char **text, bool *by_path,
+                                            struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_train_config *config = NULL;
     CASK_TRY(cask_train_config_create(&config, err));
     CASK_TRY(cask_config_load_file(config->rows, path, err));
-    return dump_identity(config, text, err);
+    *by_path = config->cache_sha256[0] == '\0';
+    return dump_identity(config, *by_path, text, err);
 done:
     cask_train_config_free(config);
     return st;
 }
 
 /* By way of the text: what is bound from a dump is what will be compared next time. */
-enum cask_status cask_train_config_identity_of(const struct cask_train_config *config, char **text,
-                                               struct cask_error *err)
+enum cask_status cask_train_config_identity_of(const struct cask_train_config *config, bool by_path,
+                                               char **text, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_train_config *copy = NULL;
@@ -434,7 +441,7 @@ enum cask_status cask_train_config_identity_of(const struct cask_train_config *c
     CASK_TRY(cask_train_config_create(&copy, err));
     CASK_TRY(cask_yaml_parse("these settings", dump, strlen(dump), &file, err));
     CASK_TRY(cask_config_apply(copy->rows, &file, file.root, NULL, err));
-    st = dump_identity(copy, text, err);
+    st = dump_identity(copy, by_path, text, err);
     copy = NULL;
 done:
     cask_yaml_close(&file);

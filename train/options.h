@@ -74,6 +74,7 @@ struct cask_call_options {
 
 struct cask_train_config {
     const char *config_file, *cache, *data, *out; /* flags; "" where not given */
+    const char *cache_sha256; /* of the cache's manifest; "" until cask_run_pin_cache */
     struct cask_student_options student;
     struct cask_train_options train;
     struct cask_valid_options valid;
@@ -103,9 +104,12 @@ enum cask_status cask_train_config_check_values(const struct cask_train_config *
 
 /* The resolved text of a config file without the keys that cannot change the bits of the result
  * (paths of this call, intervals, loader threads, checks). Two runs with equal identities are the
- * same run. Caller frees *text. */
-enum cask_status cask_train_config_identity(const char *path, char **text, struct cask_error *err);
-enum cask_status cask_train_config_identity_of(const struct cask_train_config *config, char **text,
-                                               struct cask_error *err);
+ * same run. A cache is known by its hash, and where it lies does not matter; *by_path: the file has
+ * none (it is older than 0.2.0), so that the path stands for the cache. Caller frees *text. */
+enum cask_status cask_train_config_identity(const char *path, char **text, bool *by_path,
+                                            struct cask_error *err);
+/* by_path: leaves the hash out, for comparison with such a file. */
+enum cask_status cask_train_config_identity_of(const struct cask_train_config *config, bool by_path,
+                                               char **text, struct cask_error *err);
 
 #endif

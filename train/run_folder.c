@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cache/cache.h"
 #include "common/file.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -18,13 +19,15 @@ struct difference_list {
     size_t length;
     int count;
     bool place; /* a folder that the run was told of */
+    bool cache;
 };
 
 static void list_difference(const char *key, const char *before, const char *now, void *user)
 {
     enum { SHOWN = 8 };
     struct difference_list *list = user;
-    list->place = list->place || strcmp(key, "cache") == 0 || strcmp(key, "data") == 0;
+    list->place = list->place || strcmp(key, "data") == 0;
+    list->cache = list->cache || strcmp(key, "cache_sha256") == 0;
     if (list->count++ < SHOWN && list->length < sizeof list->text) {
         list->length += (size_t)snprintf(
             list->text + list->length, sizeof list->text - list->length,
@@ -39,8 +42,9 @@ static enum cask_status refuse_difference(const char *path, const char *there, c
     cask_settings_compare(there, here, list_difference, &list);
     return cask_error_set(
         err, CASK_ERR_MISMATCH,
-        "%s holds a run with other settings; use another --out or the same settings%s:%s", path,
-        list.place ? " (of a folder that was moved, a link at its old place)" : "", list.text);
+        "%s holds a run with other settings; use another --out or the same settings%s%s:%s", path,
+        list.place ? " (of a folder that was moved, a link at its old place)" : "",
+        list.cache ? " (this is another cache, or it was built anew since)" : "", list.text);
 }
 
 /* A folder without config.yaml may be empty or not there, but may not hold someone's files. */
@@ -64,24 +68,43 @@ static enum cask_status refuse_foreign(const char *path, struct cask_error *err)
     return st;
 }
 
+enum cask_status cask_run_pin_cache(struct cask_train_config *config, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    char hex[CASK_SHA256_HEX];
+    if (config->cache[0] == '\0') {
+        goto done;
+    }
+    CASK_TRY(cask_cache_identify(config->cache, hex, err));
+    if (config->cache_sha256[0] != '\0' && strcmp(config->cache_sha256, hex) != 0) {
+        CASK_TRY(cask_error_set(err, CASK_ERR_MISMATCH,
+                                "%s: is another cache than cache_sha256 asks for: expected %s, "
+                                "found %s (cachetool info: sha256)",
+                                config->cache, config->cache_sha256, hex));
+    }
+    CASK_TRY(cask_config_set_value(config->rows, "cache_sha256", hex, config->cache, err));
+done:
+    return st;
+}
+
 enum cask_status cask_run_folder_compare(const struct cask_train_config *config, bool *there,
                                          char **identity, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
+    bool by_path = false;
     char *old = NULL, *here = NULL, *path = cask_format("%s/config.yaml", config->out);
     if (path == NULL) {
         CASK_TRY(cask_error_memory(err, 1, "path of config.yaml"));
     }
     *there = cask_path_exists(path);
-    CASK_TRY(cask_train_config_identity_of(config, &here, err));
     if (*there) {
-        CASK_TRY(cask_train_config_identity(path, &old, err));
+        CASK_TRY(cask_train_config_identity(path, &old, &by_path, err));
+        CASK_TRY(cask_train_config_identity_of(config, by_path, &here, err));
         if (strcmp(old, here) != 0) {
             CASK_TRY(refuse_difference(config->out, old, here, err));
         }
     }
-    *identity = here;
-    here = NULL;
+    CASK_TRY(cask_train_config_identity_of(config, false, identity, err));
 done:
     cask_free(old);
     cask_free(here);

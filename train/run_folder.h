@@ -30,8 +30,13 @@ struct cask_run_folder {
     int lock;                       /* file descriptor, or -1 */
 };
 
-/* Compares `config` with the run in the folder config->out. *there: there is one (with the same
- * settings, or it is CASK_ERR_MISMATCH with the keys that differ). *identity: caller frees. */
+/* Finds out which cache config->cache is and remembers it (cache_sha256); CASK_ERR_MISMATCH where
+ * the settings name another one. Nothing is done without a cache. */
+enum cask_status cask_run_pin_cache(struct cask_train_config *config, struct cask_error *err);
+
+/* Compares `config`, its cache pinned, with the run in the folder config->out. *there: there is one
+ * (with the same settings, or it is CASK_ERR_MISMATCH with the keys that differ). *identity: caller
+ * frees. */
 enum cask_status cask_run_folder_compare(const struct cask_train_config *config, bool *there,
                                          char **identity, struct cask_error *err);
 /* The file descriptor that holds FOLDER/lock for this process; close it, or die, to let go. */

@@ -46,22 +46,28 @@ static void add_difference(const char *key, const char *before, const char *now,
     }
 }
 
-/* A list needs no --cache: where none is given, a run that was begun knows its own. */
+static void set_unless_given(const struct cask_sweep_run *run, const char *key, const char *value)
+{
+    struct cask_error ignored;
+    if (!cask_config_given(run->config->rows, key)) {
+        (void)cask_config_set_value(run->config->rows, key, value, run->folder, &ignored);
+    }
+}
+
+/* A list needs no --cache: where none is given, or none is there, a run that was begun knows its
+ * own. */
 static void take_places(const struct cask_sweep_run *run)
 {
-    static const char *const keys[] = {"cache", "data"};
     struct cask_error ignored;
     struct cask_train_config *there = NULL;
     char *path = cask_format("%s/config.yaml", run->config->out);
     if (path != NULL && cask_path_exists(path) &&
         cask_train_config_create(&there, &ignored) == CASK_OK &&
         cask_config_load_file(there->rows, path, &ignored) == CASK_OK) {
-        const char *values[] = {there->cache, there->data};
-        for (int i = 0; i < 2; i++) {
-            if (!cask_config_given(run->config->rows, keys[i])) {
-                (void)cask_config_set_value(run->config->rows, keys[i], values[i], path, &ignored);
-            }
-        }
+        set_unless_given(run, "cache", there->cache);
+        set_unless_given(run, "data", there->data);
+        (void)cask_run_pin_cache(run->config, &ignored);
+        set_unless_given(run, "cache_sha256", there->cache_sha256);
     }
     cask_train_config_free(there);
     cask_free(path);
@@ -409,6 +415,7 @@ enum cask_status cask_sweep(const struct cask_train_config *call, int argc, char
     }
     for (int i = 0; i < state->sweep.run_count; i++) {
         CASK_TRY(cask_train_config_check(state->sweep.runs[i].config, err));
+        CASK_TRY(cask_run_pin_cache(state->sweep.runs[i].config, err));
     }
     CASK_TRY(prepare(state, err));
     st = run_all(state, err);

@@ -160,10 +160,14 @@ printf 'rows:\n  - name: KD 4\n    loss: {kd: {weight: 1}}\n' >>"$work/added.yam
 grep -q "renamed/KD belongs to no row of .*added.yaml: it is left alone" "$work/log" || fail "what a renamed row left is not told: $(cat "$work/log")"
 cmp "$work/whole/KD/student.safetensors" "$work/renamed/KD_4/student.safetensors" || fail "another name gives other bits"
 mv "$work/cache" "$work/elsewhere"
-refused 3 "of a folder that was moved, a link at its old place|cache is \"$work/cache\" there, \"$work/elsewhere\" now" \
-    "$bin/train-student" --cache "$work/elsewhere" --sweep "$work/added.yaml" --out "$work/renamed"
-ln -s "$work/elsewhere" "$work/cache"
-"$bin/train-student" --cache "$work/cache" --sweep "$work/added.yaml" --out "$work/renamed" >/dev/null 2>&1 || fail "a link to a cache that was moved"
+"$bin/train-student" --cache "$work/elsewhere" --sweep "$work/added.yaml" --out "$work/renamed" >/dev/null 2>&1 || fail "a cache that was moved"
+for place in "" "--cache $work/elsewhere" "--cache $work/nowhere"; do
+    "$bin/train-student" $place --sweep "$work/added.yaml" --out "$work/renamed" --list | grep -q "^KD_4  *ended" || fail "--list $place: a cache that was moved"
+done
+"$bin/cachetool" retopk "$work/elsewhere" --out "$work/cache" --topk 3 >/dev/null 2>&1 || fail retopk
+refused 3 'row "KD 4" was begun with other settings|this is another cache' \
+    "$bin/train-student" --cache "$work/cache" --sweep "$work/added.yaml" --out "$work/renamed"
+rm -r "$work/cache" && ln -s "$work/elsewhere" "$work/cache"
 
 # what is refused
 sed -i 's/lr: 0.05/lr: 0.06/' "$work/sweep.yaml"

@@ -1,6 +1,7 @@
 # A run that was killed ends with the bits of one that was not; Ctrl-C leaves a checkpoint and gives 130.
 set -eu
 . "${CASK_SOURCE:?}/tests/support/begin.sh"
+. "${CASK_SOURCE:?}/tests/support/refused.sh"
 "$bin/synth-faces" --out "$work/faces" --identities 8 --images 8 --size 32 >/dev/null 2>&1
 
 # The same settings each time: mobilefacenet at 32 x 32 without a teacher. Not a function, so that
@@ -66,4 +67,23 @@ before=$(cksum <"$work/whole/student.safetensors")
 $run --out "$work/whole" 2>"$work/again.log"
 grep -q "is finished" "$work/again.log" || fail "a finished run was run again"
 [ "$before" = "$(cksum <"$work/whole/student.safetensors")" ] || fail "a finished run was changed"
-echo "ok: kill -9, SIGTERM, SIGINT and max_steps all end in the same bits"
+
+# the cache may move meanwhile: it is known by its hash, not by its path
+. "$CASK_SOURCE/tests/support/small_cache.sh"
+taught="$bin/train-student --set student.input=32 --set train.batch=16 --set train.epochs=2 --set train.threads=1
+ --set train.precision=fp32 --set loss.kd.weight=1"
+$taught --cache "$work/cache" --out "$work/stayed" >/dev/null 2>&1 || fail "training from a cache"
+$taught --cache "$work/cache" --out "$work/moved" --set train.max_steps=5 >/dev/null 2>&1 || fail "five steps from a cache"
+mv "$work/cache" "$work/elsewhere"
+$taught --cache "$work/elsewhere" --out "$work/moved" >/dev/null 2>"$work/log" || fail "a cache that was moved"
+grep -q "continuing after step 5" "$work/log" || fail "a cache that was moved: it did not continue"
+cmp "$work/stayed/student.safetensors" "$work/moved/student.safetensors" || fail "a cache that was moved: other bits"
+"$bin/train-student" --config "$work/moved/config.yaml" --out "$work/moved" 2>"$work/log" || fail "config.yaml does not load back"
+grep -q "is finished" "$work/log" || fail "config.yaml is another run"
+# another one at the old place is refused, and by those who only have config.yaml, too
+"$bin/cachetool" retopk "$work/elsewhere" --out "$work/cache" --topk 3 >/dev/null 2>"$work/log" || fail "retopk"
+refused 3 "this is another cache|cache_sha256 is " $taught --cache "$work/cache" --out "$work/moved"
+refused 3 "$work/cache: is another cache than cache_sha256 asks for" \
+    "$bin/train-student" --config "$work/moved/config.yaml" --cache "$work/cache" --out "$work/new"
+[ ! -e "$work/new" ] || fail "a refused run took its folder"
+echo "ok: kill -9, SIGTERM, SIGINT, max_steps and a cache that was moved all end in the same bits"

@@ -60,7 +60,7 @@ static void go_round(const struct cask_train_config *config)
     if (cask_train_config_create(&again, &err) != CASK_OK ||
         cask_yaml_parse("dump", text, strlen(text), &file, &err) != CASK_OK ||
         cask_config_apply(again->rows, &file, file.root, NULL, &err) != CASK_OK ||
-        cask_train_config_identity_of(config, &identity, &err) != CASK_OK) {
+        cask_train_config_identity_of(config, false, &identity, &err) != CASK_OK) {
         fprintf(stderr, "%s\n%s\n", err.message, text);
         abort();
     }

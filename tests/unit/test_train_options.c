@@ -131,10 +131,20 @@ static char *identity_of(const char *folder, const char *const *assignments, int
     assert_non_null(text);
     snprintf(path, sizeof path, "%s/config.yaml", folder);
     assert_ok(cask_file_write_all(path, text, strlen(text), &err));
-    assert_ok(cask_train_config_identity(path, &identity, &err));
+    bool by_path = false;
+    assert_ok(cask_train_config_identity(path, &identity, &by_path, &err));
     cask_free(text);
     cask_train_config_free(config);
     return identity;
+}
+
+static void check_same(const char *folder, const char *const *a, const char *const *b, int count,
+                       bool same)
+{
+    char *x = identity_of(folder, a, count), *y = identity_of(folder, b, count);
+    assert_true((strcmp(x, y) == 0) == same);
+    cask_free(x);
+    cask_free(y);
 }
 
 static void identity_ignores_what_changes_no_bit(void **state)
@@ -150,6 +160,13 @@ static void identity_ignores_what_changes_no_bit(void **state)
                           "train.verify=off"};
     const char *other[] = {"data=/faces", "train.lr=0.05", "train.steps=[1.5, 3]", "out=/a",
                            "train.seed=2"};
+    const char *taught[] = {"cache=/a", "cache_sha256=12"},
+               *moved[] = {"cache=/b", "cache_sha256=12"},
+               *another[] = {"cache=/a", "cache_sha256=34"}, *path[] = {"cache=/a"},
+               *other_path[] = {"cache=/b"};
+    check_same(folder, taught, moved, 2, true);
+    check_same(folder, taught, another, 2, false);
+    check_same(folder, path, other_path, 1, false); /* before 0.2.0 */
     char *a = identity_of(folder, base, 4), *b = identity_of(folder, same, 9),
          *c = identity_of(folder, other, 5);
     assert_string_equal(a, b);
