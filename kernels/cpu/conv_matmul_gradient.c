@@ -178,16 +178,51 @@ static bool give_rows(const struct gradient_run *run, int64_t part, int thread, 
     return ok;
 }
 
+/* Rows of dy: `rows` as dx reads them, and returned as dW takes them. */
+static const void *dy_of(const struct gradient_run *run, int thread, int64_t row, int64_t rows,
+                         const void **as_rows)
+{
+    const struct cask_matmul_gradient *g = run->g;
+    const struct cask_source *dy = run->what->dy;
+    const enum cask_operand_side side = g->swapped ? CASK_RIGHT : CASK_LEFT;
+    void *room = run->conv->cpu->gradient_scratch[thread].data;
+    void *cells = cask_outer_room(&g->sum, thread, side);
+    if (dy->through && cells != NULL) {
+        cask_source_cells(dy, row, rows, room, cells);
+        *as_rows = room;
+        return cells;
+    }
+    *as_rows = cask_source_rows(dy, row, rows, room);
+    return cask_outer_pack(&g->sum, thread, side, *as_rows, rows);
+}
+
+/* Rows of the lowered input, as dW takes them. */
+static const void *lowered_of(const struct gradient_run *run, int tile, int thread, int64_t row,
+                              int64_t rows)
+{
+    const struct cask_matmul_gradient *g = run->g;
+    const struct cask_source *x = run->what->x;
+    struct cask_cpu *cpu = run->conv->cpu;
+    const enum cask_operand_side side = g->swapped ? CASK_LEFT : CASK_RIGHT;
+    void *cells = cask_outer_room(&g->sum, thread, side);
+    if (g->input_as_is && x->through && cells != NULL) {
+        cask_source_cells(x, row, rows, NULL, cells);
+        return cells;
+    }
+    const void *lowered =
+        cask_lowered_rows(cpu, thread, &g->lowering, x, row, rows, tile * g->tile_taps,
+                          g->tile_taps, cpu->block_scratch[thread].data);
+    return cask_outer_pack(&g->sum, thread, side, lowered, rows);
+}
+
 static void sum_tile(void *user, int64_t index, int thread)
 {
     struct gradient_run *run = user;
     const struct cask_matmul_gradient *g = run->g;
-    struct cask_cpu *cpu = run->conv->cpu;
     int tile = (int)(index / g->groups), group = (int)(index % g->groups);
     int64_t chunks_each = (g->chunks + g->groups - 1) / g->groups;
     int64_t end = (group + 1) * chunks_each < g->chunks ? (group + 1) * chunks_each : g->chunks;
     float *partial = partial_of(run, tile, group);
-
     memset(partial, 0, g->partial_bytes);
     if (run->with_data) {
         cask_sink_begin(run->what->sink, index, thread, NULL);
@@ -196,15 +231,13 @@ static void sum_tile(void *user, int64_t index, int thread)
         struct cask_coming coming;
         struct cask_ahead *ahead = chunk + 1 < end ? look_ahead(run, chunk + 1, &coming) : NULL;
         int64_t row = chunk * g->chunk, rows = rows_of(g, chunk);
-        const void *dy =
-            cask_source_rows(run->what->dy, row, rows, cpu->gradient_scratch[thread].data);
-        const void *lowered =
-            cask_lowered_rows(cpu, thread, &g->lowering, run->what->x, row, rows,
-                              tile * g->tile_taps, g->tile_taps, cpu->block_scratch[thread].data);
+        const void *dy_rows;
+        const void *dy = dy_of(run, thread, row, rows, &dy_rows);
+        const void *lowered = lowered_of(run, tile, thread, row, rows);
         bool ok = cask_outer_add(&g->sum, thread, g->swapped ? lowered : dy,
                                  g->swapped ? dy : lowered, rows, partial, ahead);
         if (run->with_data) {
-            ok &= give_rows(run, index, thread, dy, row, rows, ahead);
+            ok &= give_rows(run, index, thread, dy_rows, row, rows, ahead);
         }
         if (!ok) {
             __atomic_store_n(&run->failed, true, __ATOMIC_RELAXED);

@@ -1,15 +1,15 @@
 /* kernels/cpu/inner.c - who makes inner products. */
 #include "kernels/cpu/inner.h"
 
-/* A strip of weights is read again for every few rows: it must stay in an L2 cache beside them. */
-enum { STRIP_COLUMNS = 64, STRIP_BYTES = 256 * 1024 };
+/* A strip of weights is read again for every few rows: it must stay near the core, beside them. On
+ * k = 1152 oneDNN, which cuts k, is 3 % faster (Zen 5). */
+enum { MOST_K = 768 };
 
 bool cask_inner_suits(const struct cask_cpu *cpu, const struct cask_product_desc *desc)
 {
     const struct cask_inner_kernels *own = cask_cpu_kernels_of(cpu, desc->in_dtype)->inner;
-    const int64_t strip = desc->k * STRIP_COLUMNS * (int64_t)cask_dtype_size(desc->in_dtype);
     return cpu->isa == CASK_ISA_AVX512 && desc->pack && desc->k % own->depth == 0 &&
-           strip <= STRIP_BYTES;
+           desc->k <= MOST_K;
 }
 
 static enum cask_status open_pair(struct cask_inner *inner, struct cask_product_desc desc,

@@ -137,10 +137,18 @@ struct cask_ahead {
     struct cask_ahead *next;
 };
 
-struct cask_outer_kernels {
+/* Rows [rows][c] as outer products take them: to[ceil(rows / depth)][c up to a multiple of 16]
+ * [depth], filled up with zeros. */
+struct cask_cell_kernels {
     int depth; /* rows of a cell */
-    /* to[ceil(rows / depth)][c up to a multiple of 16][depth] = rows [rows][c] */
-    void (*pack)(const void *rows, int64_t count, int c, void *to);
+    void (*pack)(const void *x, int64_t rows, int c, void *to);
+    void (*apply)(const struct cask_bn_block *bn, const void *x, int64_t rows, int c, void *to);
+    /* dx: the same row by row */
+    void (*gradient)(const struct cask_bn_block *bn, const void *x, const void *dy, int64_t rows,
+                     int c, void *dx, void *to);
+};
+
+struct cask_outer_kernels {
     /* sum[m][n up to a multiple of 16] += a^T b; a, b packed rows; ahead: NULL or what to fetch */
     void (*sum)(const void *a, int m, const void *b, int n, int64_t rows, float *sum,
                 struct cask_ahead *ahead);
@@ -180,6 +188,7 @@ struct cask_cpu_kernels {
     const struct cask_elementwise_kernels *elementwise;
     const struct cask_row_kernels *rows;
     const struct cask_max_pool_kernels *max_pool;
+    const struct cask_cell_kernels *cells;
     const struct cask_outer_kernels *outer;
     const struct cask_inner_kernels *inner;
 };

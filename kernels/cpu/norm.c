@@ -77,6 +77,19 @@ const void *cask_source_rows(const struct cask_source *s, int64_t first, int64_t
     return room;
 }
 
+void cask_source_cells(const struct cask_source *s, int64_t first, int64_t rows, void *room,
+                       void *cells)
+{
+    const struct cask_cell_kernels *kernels = s->kernels->cells;
+    const void *x = cask_at(s->data, s->dtype, first * s->c);
+    if (s->gradient == NULL) {
+        kernels->apply(&s->block, x, rows, s->c, cells);
+    } else {
+        kernels->gradient(&s->block, x, cask_at(s->gradient, s->dtype, first * s->c), rows, s->c,
+                          room, cells);
+    }
+}
+
 /* -------------------------------------------------------------------- sink */
 
 /* In a part: [0] rows, then S1 and S2 (after the end: mean and M2), then the reductions. */

@@ -40,6 +40,11 @@ struct cask_source cask_source_plain(const struct cask_cpu *cpu, const struct ca
 const void *cask_source_rows(const struct cask_source *source, int64_t first, int64_t rows,
                              void *room);
 
+/* Rows through a norm as outer products take them (kernel_table.h); a gradient in `room` as well,
+ * row by row. */
+void cask_source_cells(const struct cask_source *source, int64_t first, int64_t rows, void *room,
+                       void *cells);
+
 enum { CASK_REDUCTIONS = 2 };
 
 struct cask_sink {

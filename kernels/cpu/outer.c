@@ -57,14 +57,25 @@ const char *cask_outer_name(const struct cask_outer *o)
     return o->own != NULL ? "outer products" : cask_product_name(o->products[0]);
 }
 
-/* The columns of floats lie as the kernel wants them, unless there are some too few. */
-static const void *pack(const struct cask_outer *o, const void *rows, int64_t count, int c,
-                        void *room)
+void *cask_outer_room(const struct cask_outer *o, int thread, enum cask_operand_side side)
 {
-    if (o->own->outer->depth == 1 && cask_filled(c) == c) {
+    const int c = side == CASK_LEFT ? o->m : o->n;
+    /* The columns of floats lie as the kernel wants them, unless there are some too few. */
+    if (o->own == NULL || (o->own->cells->depth == 1 && cask_filled(c) == c)) {
+        return NULL;
+    }
+    char *room = o->cpu->primitive_scratch[thread].data;
+    return side == CASK_LEFT ? room : room + packed_bytes(o, o->m);
+}
+
+const void *cask_outer_pack(const struct cask_outer *o, int thread, enum cask_operand_side side,
+                            const void *rows, int64_t count)
+{
+    void *room = cask_outer_room(o, thread, side);
+    if (room == NULL) {
         return rows;
     }
-    o->own->outer->pack(rows, count, c, room);
+    o->own->cells->pack(rows, count, side == CASK_LEFT ? o->m : o->n, room);
     return room;
 }
 
@@ -84,9 +95,6 @@ bool cask_outer_add(const struct cask_outer *o, int thread, const void *a, const
         fetch(a, (size_t)rows * (size_t)o->m * cask_dtype_size(o->cpu->dtype));
         return cask_product_run(o->products[rows == o->chunk ? 0 : 1], thread, a, b, NULL, sum);
     }
-    char *room = o->cpu->primitive_scratch[thread].data;
-    const void *left = pack(o, a, rows, o->m, room);
-    const void *right = pack(o, b, rows, o->n, room + packed_bytes(o, o->m));
-    o->own->outer->sum(left, o->m, right, o->n, rows, sum, ahead);
+    o->own->outer->sum(a, o->m, b, o->n, rows, sum, ahead);
     return true;
 }

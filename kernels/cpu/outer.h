@@ -25,6 +25,13 @@ enum cask_status cask_outer_open(struct cask_cpu *cpu, int m, int n, int64_t chu
                                  struct cask_outer *outer, struct cask_error *err);
 void cask_outer_close(struct cask_outer *outer);
 const char *cask_outer_name(const struct cask_outer *outer);
+/* Operands as the product takes them. Room for a thread's CASK_LEFT or CASK_RIGHT, for a caller who
+ * has its rows in registers and writes them there as cells (kernel_table.h); NULL: as they lie. */
+enum cask_operand_side { CASK_LEFT, CASK_RIGHT };
+void *cask_outer_room(const struct cask_outer *outer, int thread, enum cask_operand_side side);
+/* Rows as they lie, or as cells in that room. */
+const void *cask_outer_pack(const struct cask_outer *outer, int thread, enum cask_operand_side side,
+                            const void *rows, int64_t count);
 /* ahead: what will be read next, or NULL. False: oneDNN failed. */
 bool cask_outer_add(const struct cask_outer *outer, int thread, const void *a, const void *b,
                     int64_t rows, float *sum, struct cask_ahead *ahead);

@@ -1,7 +1,7 @@
 /* tests/unit/test_kernels_products.c - the own matrix products (kernels/cpu/vector/inner.c,
- * outer.c) against sums in double, at every instruction set and in both types. Which of them a
- * machine chooses is not asked here, and widths that fill no vector, odd rows and single ones all
- * occur. */
+ * outer.c) against sums in double, and the cells that they take (cells.c) against rows made
+ * plainly; at every instruction set and in both types. Which of them a machine chooses is not asked
+ * here; widths that fill no vector, odd rows and single ones all occur. */
 #include "kernels/cpu/cpu.h"
 #include "tests/support/test.h"
 
@@ -50,6 +50,106 @@ static void at_every_isa(check run)
 
 static const double unit = 1.0 / (1 << 24);
 
+/* --------------------------------------------------------------------- cells */
+
+enum { CHANNELS = 80 };
+
+/* Rows behind a norm come as the plain kernels make them, then packed; a gradient row by row too.
+ */
+struct cell_case {
+    int rows, c;
+    enum cask_activation activation;
+};
+
+static float cell_value(const struct cask_cpu_kernels *kernels, const void *cells, int c, int row,
+                        int column, enum cask_dtype dtype)
+{
+    const int depth = kernels->cells->depth;
+    const int64_t at = ((int64_t)(row / depth) * cask_filled(c) + column) * depth + row % depth;
+    float value;
+    kernels->elementwise->to_float(cask_at(cells, dtype, at), &value, 1);
+    return value;
+}
+
+/* rows: NULL for zeros */
+static void assert_cells(const struct cask_cpu_kernels *kernels, enum cask_dtype dtype,
+                         const struct cell_case *c, const void *cells, const void *rows)
+{
+    const double most = dtype == CASK_BF16 ? 1.0 / 128 : 64 * unit;
+    const int depth = kernels->cells->depth;
+    for (int row = 0; row < (c->rows + depth - 1) / depth * depth; row++) {
+        for (int j = 0; j < cask_filled(c->c); j++) {
+            const bool there = row < c->rows && j < c->c;
+            const double got = (double)cell_value(kernels, cells, c->c, row, j, dtype);
+            float want = 0;
+            if (there) {
+                kernels->elementwise->to_float(cask_at(rows, dtype, (int64_t)row * c->c + j), &want,
+                                               1);
+            }
+            const double error = fabs(got - (double)want);
+            if (!(error <= (there ? most * (fabs((double)want) + 1e-3) : 0))) {
+                fail_msg("cells: %d rows of %d, activation %d, at %d, %d: %g, expected %g", c->rows,
+                         c->c, c->activation, row, j, got, (double)want);
+            }
+        }
+    }
+}
+
+static void check_cells_of(const struct cask_cpu_kernels *kernels, enum cask_dtype dtype,
+                           const struct cell_case *c)
+{
+    static struct array x, dy, rows, dx;
+    static char cells[MOST * sizeof(float)];
+    float params[6][CHANNELS];
+    const int64_t count = (int64_t)c->rows * c->c;
+    uint32_t seed = 11;
+    for (int i = 0; i < 6 * CHANNELS; i++) {
+        params[i / CHANNELS][i % CHANNELS] = noise(&seed);
+    }
+    const struct cask_bn_block bn = {c->activation, params[0], params[1], params[2],
+                                     params[3],     params[4], params[5]};
+    fill(&x, kernels, count, 1);
+    fill(&dy, kernels, count, 2);
+    memset(cells, 0x7f, sizeof cells);
+    kernels->cells->pack(x.stored, c->rows, c->c, cells);
+    assert_cells(kernels, dtype, c, cells, x.stored);
+    memset(cells, 0x7f, sizeof cells);
+    kernels->batchnorm->apply(&bn, x.stored, rows.stored, c->rows, c->c);
+    kernels->cells->apply(&bn, x.stored, c->rows, c->c, cells);
+    assert_cells(kernels, dtype, c, cells, rows.stored);
+    memset(cells, 0x7f, sizeof cells);
+    kernels->batchnorm->gradient(&bn, x.stored, dy.stored, rows.stored, false, c->rows, c->c);
+    fill(&dx, kernels, count + GUARD, 4);
+    kernels->cells->gradient(&bn, x.stored, dy.stored, c->rows, c->c, dx.stored, cells);
+    assert_cells(kernels, dtype, c, cells, rows.stored);
+    memset(cells, 0x7f, sizeof cells);
+    kernels->cells->pack(dx.stored, c->rows, c->c, cells);
+    assert_cells(kernels, dtype, c, cells, rows.stored);
+    for (int64_t i = count; i < count + GUARD; i++) {
+        float kept;
+        kernels->elementwise->to_float(cask_at(dx.stored, dtype, i), &kept, 1);
+        assert_true(kept == dx.value[i]);
+    }
+}
+
+static void check_cells(const struct cask_cpu_kernels *kernels, enum cask_dtype dtype)
+{
+    static const int rows[] = {1, 2, 3, 8}, cs[] = {1, 15, 16, 24, 64, 72};
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        for (size_t i = 0; i < sizeof cs / sizeof *cs; i++) {
+            for (int activation = CASK_ACT_NONE; activation <= CASK_ACT_PRELU; activation++) {
+                check_cells_of(kernels, dtype, &(struct cell_case){rows[r], cs[i], activation});
+            }
+        }
+    }
+}
+
+static void cells_are_packed_rows(void **state)
+{
+    (void)state;
+    at_every_isa(check_cells);
+}
+
 /* ------------------------------------------------------------ outer products */
 
 static struct array left, right;
@@ -68,8 +168,8 @@ static void check_outer(const struct cask_cpu_kernels *kernels, int64_t rows, in
     for (int i = 0; i < m * width; i++) {
         sum[i] = before[i] = noise(&seed);
     }
-    kernels->outer->pack(left.stored, rows, m, left_cells);
-    kernels->outer->pack(right.stored, rows, n, right_cells);
+    kernels->cells->pack(left.stored, rows, m, left_cells);
+    kernels->cells->pack(right.stored, rows, n, right_cells);
     kernels->outer->sum(left_cells, m, right_cells, n, rows, sum, NULL);
     kernels->outer->sum(left_cells, m, right_cells, n, rows, sum, &first);
     for (int i = 0; i < m; i++) {
@@ -93,7 +193,7 @@ static void check_outers(const struct cask_cpu_kernels *kernels, enum cask_dtype
 {
     static const int rows[] = {1, 2, 3, 8, 31}, ms[] = {1, 5, 6, 7, 20, 64},
                      ns[] = {1, 15, 16, 24, 64, 72, 130};
-    assert_int_equal(kernels->outer->depth, dtype == CASK_BF16 ? 2 : 1);
+    assert_int_equal(kernels->cells->depth, dtype == CASK_BF16 ? 2 : 1);
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
         for (size_t i = 0; i < sizeof ms / sizeof *ms; i++) {
             for (size_t j = 0; j < sizeof ns / sizeof *ns; j++) {
@@ -198,6 +298,7 @@ static void inner_products_are_made(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cells_are_packed_rows),
         cmocka_unit_test(outer_products_are_summed),
         cmocka_unit_test(inner_products_are_made),
     };

@@ -15,6 +15,11 @@ INLINE half_vec half_narrow(vec value)
     return (half_vec)_mm512_cvtneps_pbh((__m512)value);
 }
 
+INLINE both_vec both_narrow(vec first, vec second)
+{
+    return (both_vec)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);
+}
+
 INLINE vec cells_madd(vec sum, cell a, cells b)
 {
     return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32((int)a), (__m512bh)b);

@@ -20,6 +20,14 @@ INLINE half_vec half_narrow(vec value)
     return __builtin_convertvector(chosen, half_vec);
 }
 
+INLINE both_vec both_narrow(vec first, vec second)
+{
+    both_vec both;
+    const half_vec halves[2] = {half_narrow(first), half_narrow(second)};
+    memcpy(&both, halves, sizeof both);
+    return both;
+}
+
 INLINE vec cells_madd(vec sum, cell a, cells b)
 {
     return sum + element_get((element)a) * (vec)(b << 16) +

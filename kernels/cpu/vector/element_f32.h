@@ -40,6 +40,30 @@ INLINE cell cell_load(const element *from)
     return *from;
 }
 
+typedef vec both_vec;
+
+INLINE both_vec both_narrow(vec first, vec second)
+{
+    (void)second;
+    return first;
+}
+
+INLINE cells cells_of(both_vec both)
+{
+    return both;
+}
+
+INLINE void both_store(element *to, both_vec both, int row)
+{
+    (void)row;
+    vec_store(to, both);
+}
+
+INLINE void cells_store(cell *to, cells value)
+{
+    *(loose_vec *)to = value;
+}
+
 INLINE cells cells_load(const cell *from)
 {
     return *(const loose_vec *)from;

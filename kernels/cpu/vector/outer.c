@@ -2,33 +2,13 @@
  * b: the weight gradient of a layer.
  *
  * Nothing is transposed. A step takes DEPTH rows at once (two of bfloat16, because one instruction
- * multiplies pairs; one of floats). `cells` puts the DEPTH values of a column side by side, which
- * is all the arrangement that either operand needs. A tile of c stays in registers over all rows.
+ * multiplies pairs; one of floats). In a cell the DEPTH values of a column are side by side, which
+ * is all the arrangement that either operand needs (cells.c). A tile of c stays in registers over
+ * all rows.
  */
 #include "kernels/cpu/vector/ahead.h"
 
 enum { TILE_ROWS = 6, TILE_VECS = 4 };
-
-static void pack(const void *rows, int64_t count, int c, void *packed)
-{
-    const element *from = rows;
-    cell *to = packed;
-    const int width = (c + LANES - 1) / LANES * LANES;
-    for (; count > 0; count -= DEPTH, from += DEPTH * (int64_t)c, to += width) {
-        if (count >= DEPTH) {
-            for (int j = 0; j < c; j++) {
-                to[j] = cell_of(from[j], from[(DEPTH - 1) * (int64_t)c + j]);
-            }
-        } else {
-            for (int j = 0; j < c; j++) {
-                to[j] = cell_of(from[j], 0);
-            }
-        }
-        for (int j = c; j < width; j++) {
-            to[j] = 0;
-        }
-    }
-}
 
 /* The operands of a tile. */
 struct outer {
@@ -122,4 +102,4 @@ static void sum(const void *a, int m, const void *b, int n, int64_t rows, float 
     }
 }
 
-const struct cask_outer_kernels KERNEL(outer) = {.depth = DEPTH, .pack = pack, .sum = sum};
+const struct cask_outer_kernels KERNEL(outer) = {.sum = sum};

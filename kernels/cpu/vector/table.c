@@ -9,6 +9,7 @@ extern const struct cask_depthwise_kernels KERNEL(depthwise);
 extern const struct cask_elementwise_kernels KERNEL(elementwise);
 extern const struct cask_row_kernels KERNEL(rows);
 extern const struct cask_max_pool_kernels KERNEL(max_pool);
+extern const struct cask_cell_kernels KERNEL(cells);
 extern const struct cask_outer_kernels KERNEL(outer);
 extern const struct cask_inner_kernels KERNEL(inner);
 
@@ -19,5 +20,6 @@ const struct cask_cpu_kernels KERNEL(kernels) = {.batchnorm = &KERNEL(batchnorm)
                                                  .elementwise = &KERNEL(elementwise),
                                                  .rows = &KERNEL(rows),
                                                  .max_pool = &KERNEL(max_pool),
+                                                 .cells = &KERNEL(cells),
                                                  .outer = &KERNEL(outer),
                                                  .inner = &KERNEL(inner)};
