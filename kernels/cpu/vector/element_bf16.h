@@ -64,9 +64,9 @@ typedef uint16_t both_vec __attribute__((vector_size(64)));
 
 INLINE cells cells_of(both_vec both)
 {
-    const both_vec order = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
-                            8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-    return (cells)__builtin_shuffle(both, order);
+    return (cells)__builtin_shufflevector(both, both, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6,
+                                          22, 7, 23, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29,
+                                          14, 30, 15, 31);
 }
 
 INLINE void both_store(element *to, both_vec both, int row)
