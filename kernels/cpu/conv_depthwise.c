@@ -31,7 +31,9 @@ static void choose_blocks(const struct cask_conv *conv, struct cask_depthwise *d
     const int most = larger(dw->inputs, dw->outputs);
     const int64_t line = (int64_t)d->kernel_h * (d->w + d->kernel_w) * (int64_t)sizeof(float);
     int channels = LEAST_CHANNELS;
-    while (2 * channels * line <= BLOCK_BYTES) {
+    /* One output wide: little is done for each row, and much would be done for each block. */
+    const int64_t most_bytes = conv->out_w == 1 ? 2 * BLOCK_BYTES : BLOCK_BYTES;
+    while (2 * channels * line <= most_bytes) {
         channels *= 2;
     }
     dw->block_groups = larger(channels / most / 16 * 16, 16);
@@ -43,7 +45,7 @@ static void choose_blocks(const struct cask_conv *conv, struct cask_depthwise *d
 static void set_phases(const struct cask_conv *conv, struct cask_depthwise *dw)
 {
     const struct cask_conv_desc *d = &conv->desc;
-    const int s = d->stride;
+    const int s = dw->across;
     int before = 0;
     for (int i = 0; i < s; i++) {
         struct cask_phase *phase = &dw->phases[i];
@@ -89,7 +91,7 @@ static bool set_lines(const struct cask_conv *conv, struct cask_depthwise *dw)
         .rounds = dw->inputs};
     dw->x_back = (struct cask_line_shape){
         .h = d->h, .w = d->w, .c = d->in_c, .depth = 1, .filled = filled, .rounds = 1};
-    for (int i = 0; i < d->stride; i++) {
+    for (int i = 0; i < dw->across; i++) {
         const struct cask_phase *phase = &dw->phases[i];
         int end = phase->column + phase->count + phase->taps - 1;
         left = phase->column < -left ? -phase->column : left;
@@ -168,7 +170,8 @@ static enum cask_status depthwise_open(struct cask_conv *conv, struct cask_error
         cask_alloc((size_t)dw->inputs * taps * (size_t)cask_filled(d->out_c), sizeof(float));
     dw->transposed = cask_alloc((size_t)cask_depthwise_transposed(conv), sizeof(float));
     dw->bias = cask_alloc((size_t)cask_filled(d->out_c), sizeof(float));
-    dw->phases = cask_alloc((size_t)d->stride, sizeof *dw->phases);
+    dw->across = conv->out_w == 1 ? d->kernel_w : d->stride;
+    dw->phases = cask_alloc((size_t)dw->across, sizeof *dw->phases);
     if (dw->weight == NULL || dw->transposed == NULL || dw->bias == NULL || dw->phases == NULL ||
         !set_lines(conv, dw)) {
         CASK_TRY(cask_error_memory(err, taps * (size_t)d->out_c, "grouped weights"));
@@ -226,7 +229,7 @@ static int column_behind(const struct cask_conv *conv, int place)
         phase++;
     }
     place -= dw->phases[phase].before;
-    return phase + (dw->phases[phase].taps - 1 - place) * conv->desc.stride;
+    return phase + (dw->phases[phase].taps - 1 - place) * dw->across;
 }
 
 /* Where PyTorch's weight keeps what input `in` gets from its output of `round`; tap: of the kernel

@@ -13,7 +13,8 @@
  * On the way back a pixel of x and one of dy that are a tap apart meet once, for dx and for dW.
  *
  * dx for stride s: pixels whose row and column are equal modulo s (a phase) meet the same taps, and
- * to each other they are a correlation of stride 1 with dy; their results lie s pixels apart.
+ * to each other they are a correlation of stride 1 with dy; their results lie s pixels apart. Where
+ * an image is one output wide, any s is true, and with the kernel's width a pixel meets one tap.
  */
 #ifndef CASK_KERNELS_CPU_CONV_DEPTHWISE_H
 #define CASK_KERNELS_CPU_CONV_DEPTHWISE_H
@@ -31,7 +32,8 @@ struct cask_depthwise {
     int bands, rows;                      /* of an image, for forward; output rows in a band */
     int blocks, block_groups;             /* of channels; groups in a block */
     int turn;                  /* output rows that a block does before the next has its turn */
-    struct cask_phase *phases; /* [stride] */
+    int across;                /* stride of columns on the way back */
+    struct cask_phase *phases; /* [across] */
 };
 
 /* Columns of dx that meet taps first_tap, first_tap - s, ... : see above. */

@@ -211,7 +211,7 @@ static void give_row(const struct backward_run *run, const struct workplace *at,
     const struct cask_depthwise_kernels *kernels = run->what->dy->kernels->depthwise;
     const int64_t first = pixel * d->in_c + first_of(dw, b, dw->inputs);
     const int64_t ahead = (int64_t)d->w * d->in_c * (int64_t)cask_dtype_size(conv->cpu->dtype);
-    for (int i = 0; i < d->stride; i++) {
+    for (int i = 0; i < dw->across; i++) {
         const struct cask_phase *phase = &dw->phases[i];
         const struct cask_depthwise_block block = rows_behind(conv, b, at, h, phase, partial);
         void *dx = run->what->dx == NULL ? NULL
@@ -220,9 +220,9 @@ static void give_row(const struct backward_run *run, const struct workplace *at,
         const struct cask_depthwise_pairs pairs = {
             .x = x != NULL ? x + (int64_t)phase->first * CASK_LINE_PIXEL : NULL,
             .x_vector = cask_line_vector(&dw->x_back),
-            .x_pixel = (int64_t)d->stride * CASK_LINE_PIXEL,
+            .x_pixel = (int64_t)dw->across * CASK_LINE_PIXEL,
             .dx = dx,
-            .dx_step = (int64_t)d->stride * d->in_c,
+            .dx_step = (int64_t)dw->across * d->in_c,
             .ahead = ahead,
             .accumulate = run->what->accumulate};
         if (run->what->dweight != NULL) {

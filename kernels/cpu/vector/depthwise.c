@@ -125,12 +125,21 @@ INLINE void any_taps(int many, const struct cask_depthwise_block *b, const struc
     }
     for (int r = 0; r < b->row_count; r++) {
         const float *line = b->rows[r].line + offset, *weight = b->rows[r].weight + j;
+        vec part[MANY]; /* so that a row need not wait for the one before */
+#pragma GCC unroll 8
+        for (int q = 0; q < many; q++) {
+            part[q] = (vec){0};
+        }
         for (int k = 0; k < b->columns; k++, line += LANES, weight += b->weight_step) {
             const vec w = vec_load_f32(weight);
 #pragma GCC unroll 8
             for (int q = 0; q < many; q++) {
-                sum[q] += vec_load_f32(line + q * window) * w;
+                part[q] += vec_load_f32(line + q * window) * w;
             }
+        }
+#pragma GCC unroll 8
+        for (int q = 0; q < many; q++) {
+            sum[q] += part[q];
         }
     }
     store(many, b, to, first, j, sum);
@@ -314,7 +323,13 @@ static void pairs(const struct cask_depthwise_block *b, const struct cask_depthw
     case 23:
         pairs_few(2, 3, b, to);
         return;
-    case 22: /* from here on: stride 2 */
+    case 13: /* images of one row */
+        pairs_few(1, 3, b, to);
+        return;
+    case 32: /* from here on: stride 2 */
+        pairs_few(3, 2, b, to);
+        return;
+    case 22:
         pairs_few(2, 2, b, to);
         return;
     case 21:

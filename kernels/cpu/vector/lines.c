@@ -29,33 +29,18 @@ INLINE void prefetch(const element *at, int64_t bytes)
         }                                                                                          \
     }
 
-/* Runs `body` for every pixel. Rows are multiples of 7 pixels long where images are 112 pixels
- * wide, and so short that the ends of loops would cost. */
-#define EACH_PIXEL(pixels, body)                                                                   \
-    {                                                                                              \
-        int left_over = (pixels);                                                                  \
-        for (; left_over >= 7; left_over -= 7) {                                                   \
-            _Pragma("GCC unroll 7") for (int k = 0; k < 7; k++) body                               \
-        }                                                                                          \
-        for (; left_over > 0; left_over--)                                                         \
-            body                                                                                   \
-    }
-
-INLINE void widen_vector(const element *x, int left, const struct cask_line *l, float *to)
-{
-    EACH_PIXEL(l->pixels, {
-        vec_store_f32(to, load_some(x, left));
-        prefetch(x, l->ahead);
-        x += l->step;
-        to += LANES;
-    })
-}
-
 static void widen(const void *source, const struct cask_line *line)
 {
     const element *x = source;
     const struct cask_line l = *line;
-    EACH_VECTOR(l.c, { widen_vector(x + j, left, &l, l.to + j / LANES * l.vector); })
+    EACH_VECTOR(l.c, {
+        float *to = l.to + j / LANES * l.vector;
+        for (int i = 0; i < l.pixels; i++) {
+            const element *from = x + i * l.step + j;
+            vec_store_f32(to + (int64_t)i * LANES, load_some(from, left));
+            prefetch(from, l.ahead);
+        }
+    })
 }
 
 /* A batch norm's parameters for one vector of channels. */
@@ -71,24 +56,19 @@ INLINE struct affine load_affine(enum cask_activation activation, const struct c
                            load_some_f32(bn->shift + j, left), load_some_f32(slopes + j, left)};
 }
 
-INLINE void apply_vector(enum cask_activation activation, const struct affine *p, const element *x,
-                         int left, const struct cask_line *l, float *to){
-    EACH_PIXEL(l->pixels,
-               {
-                   const vec z = (load_some(x, left) - p->mean) * p->scale + p->shift;
-                   vec_store_f32(to, activate_vec(activation, z, p->slope));
-                   prefetch(x, l->ahead);
-                   x += l->step;
-                   to += LANES;
-               })}
-
 INLINE void apply_as(enum cask_activation activation, const struct cask_bn_block *bn,
                      const element *x, const struct cask_line *line)
 {
     const struct cask_line l = *line;
     EACH_VECTOR(l.c, {
+        float *to = l.to + j / LANES * l.vector;
         const struct affine p = load_affine(activation, bn, j, left);
-        apply_vector(activation, &p, x + j, left, &l, l.to + j / LANES * l.vector);
+        for (int i = 0; i < l.pixels; i++) {
+            const element *from = x + i * l.step + j;
+            vec z = (load_some(from, left) - p.mean) * p.scale + p.shift;
+            vec_store_f32(to + (int64_t)i * LANES, activate_vec(activation, z, p.slope));
+            prefetch(from, l.ahead);
+        }
     })
 }
 
@@ -106,39 +86,25 @@ static void apply(const struct cask_bn_block *bn, const void *x, const struct ca
     }
 }
 
-/* scale (dz - mean_dz - d pull), as in batchnorm.c, with products of what is a channel's own made
- * once: dz scale + (d slant + offset); behind PReLU dz scale is dy times one of two numbers. */
-INLINE void gradient_vector(enum cask_activation activation, const struct affine *p, vec slant,
-                            vec offset, const element *x, const element *dy, int left,
-                            const struct cask_line *l, float *to)
-{
-    const vec low = p->scale * p->slope;
-    EACH_PIXEL(l->pixels, {
-        const vec d = load_some(x, left) - p->mean;
-        const vec z = d * p->scale + p->shift;
-        const vec g = load_some(dy, left);
-        const vec rest = d * slant + offset;
-        vec_store_f32(to, activation == CASK_ACT_PRELU
-                              ? g * vec_if_positive(z, p->scale, low) + rest
-                              : through_vec(activation, z, g, z) * p->scale + rest);
-        prefetch(x, l->ahead);
-        prefetch(dy, l->ahead);
-        x += l->step;
-        dy += l->step;
-        to += LANES;
-    })
-}
-
+/* scale * (dz - mean_dz - d * pull), as in batchnorm.c */
 INLINE void gradient_as(enum cask_activation activation, const struct cask_bn_block *bn,
                         const element *x, const element *dy, const struct cask_line *line)
 {
     const struct cask_line l = *line;
     EACH_VECTOR(l.c, {
+        float *to = l.to + j / LANES * l.vector;
         const struct affine p = load_affine(activation, bn, j, left);
-        const vec slant = -p.scale * load_some_f32(bn->pull + j, left);
-        const vec offset = -p.scale * load_some_f32(bn->mean_dz + j, left);
-        gradient_vector(activation, &p, slant, offset, x + j, dy + j, left, &l,
-                        l.to + j / LANES * l.vector);
+        const vec mean_dz = load_some_f32(bn->mean_dz + j, left);
+        const vec pull = load_some_f32(bn->pull + j, left);
+        for (int i = 0; i < l.pixels; i++) {
+            const int64_t at = i * l.step + j;
+            vec d = load_some(x + at, left) - p.mean;
+            vec dz =
+                through_vec(activation, d * p.scale + p.shift, load_some(dy + at, left), p.slope);
+            vec_store_f32(to + (int64_t)i * LANES, p.scale * (dz - mean_dz - d * pull));
+            prefetch(x + at, l.ahead);
+            prefetch(dy + at, l.ahead);
+        }
     })
 }
 
@@ -207,10 +173,10 @@ static void sums(const void *source, const struct cask_line *line, const float *
     EACH_VECTOR(l.c, { sums_of(y + j, &l, origin + j, left, sum + j, square + j); })
 }
 
-/* Of g and of g d, where z is positive and where it is not: what is a channel's own is multiplied
- * in once at the end. */
+/* Of g and of g d: all, and those where z is not positive. What is a channel's own is multiplied in
+ * once at the end. */
 struct halves {
-    vec high, high_d, low, low_d;
+    vec all, all_d, low, low_d;
 };
 
 INLINE void add_halves(enum cask_activation activation, const struct affine *p, vec x, vec g,
@@ -218,14 +184,15 @@ INLINE void add_halves(enum cask_activation activation, const struct affine *p, 
 {
     const vec d = x - p->mean, z = d * p->scale + p->shift;
     if (activation == CASK_ACT_PRELU) {
-        to->high = vec_if_positive(z, to->high + g, to->high);
-        to->high_d = vec_if_positive(z, to->high_d + g * d, to->high_d);
-        to->low = vec_if_positive(z, to->low, to->low + g);
-        to->low_d = vec_if_positive(z, to->low_d, to->low_d + g * d);
+        const vec low = vec_if_positive(z, (vec){0}, g);
+        to->all += g;
+        to->all_d += g * d;
+        to->low += low;
+        to->low_d += low * d;
     } else {
         const vec dz = through_vec(activation, z, g, p->slope);
-        to->high += dz;
-        to->high_d += dz * d;
+        to->all += dz;
+        to->all_d += dz * d;
     }
 }
 
@@ -233,7 +200,7 @@ struct sums {
     float *dz, *dz_d, *dslope;
 };
 
-/* sum dz = high + slope low, and as z = scale d + shift: sum of z g where z is not positive =
+/* sum dz = all + (slope - 1) low, and as z = scale d + shift: sum of z g where z is not positive =
  * scale low_d + shift low */
 INLINE void gradient_sums_of(enum cask_activation activation, const struct affine *p,
                              const element *x, const element *dy, const struct cask_line *l,
@@ -249,12 +216,12 @@ INLINE void gradient_sums_of(enum cask_activation activation, const struct affin
     if (i < l->pixels) {
         add_halves(activation, p, load_some(x, left), load_some(dy, left), &a);
     }
-    vec dz = a.high + b.high, dz_d = a.high_d + b.high_d;
+    vec dz = a.all + b.all, dz_d = a.all_d + b.all_d;
     if (activation == CASK_ACT_PRELU) {
         const vec low = a.low + b.low, low_d = a.low_d + b.low_d;
         const vec dslope = p->scale * low_d + p->shift * low;
-        dz += p->slope * low;
-        dz_d += p->slope * low_d;
+        dz += (p->slope - 1) * low;
+        dz_d += (p->slope - 1) * low_d;
         store_some_f32(to->dslope + j, load_some_f32(to->dslope + j, left) + dslope, left);
     }
     store_some_f32(to->dz + j, load_some_f32(to->dz + j, left) + dz, left);
