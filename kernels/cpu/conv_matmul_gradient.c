@@ -17,7 +17,7 @@
  * rows share input rows with the chunks beside them, so these are larger. A group's sum is set to
  * zero, written, and read once more: that should be little beside its products. */
 enum { TILE_BYTES = 384 * 1024, CHUNK_BYTES = 64 * 1024, GATHERED_BYTES = 384 * 1024 };
-enum { CHUNK_LEAST_ROWS = 128, TASKS = 16, FEW_TASKS = 4, GROUP_LEAST_ROWS = 384 };
+enum { CHUNK_LEAST_ROWS = 72, TASKS = 16, FEW_TASKS = 4, GROUP_LEAST_ROWS = 384 };
 enum { TILE_ROWS = 6 };
 
 static void choose_tiles(const struct cask_conv_desc *d, struct cask_matmul_gradient *g)

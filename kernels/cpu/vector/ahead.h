@@ -1,17 +1,19 @@
-/* kernels/cpu/vector/ahead.h - what memory should bring while a product keeps the core busy: a line
- * a step. */
+/* kernels/cpu/vector/ahead.h - what memory should bring while a product keeps the core busy: three
+ * lines in four steps. More at once would wait for places of lines on their way. */
 #ifndef CASK_KERNELS_CPU_VECTOR_AHEAD_H
 #define CASK_KERNELS_CPU_VECTOR_AHEAD_H
 
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/vector/vector.h"
 
+enum { AHEAD_BYTES = 48 }; /* a step */
+
 struct lines_ahead {
     const char *at;
     int step; /* bytes; 0: nothing is left, the same line again */
 };
 
-/* The next `steps` lines of what is to come; `harmless` may be touched instead. */
+/* What the next steps bring of what is to come; `harmless` may be touched instead. */
 INLINE struct lines_ahead lines_of(struct cask_ahead **ahead, int64_t steps, const void *harmless)
 {
     while (*ahead != NULL && (*ahead)->at >= (*ahead)->end) {
@@ -20,8 +22,8 @@ INLINE struct lines_ahead lines_of(struct cask_ahead **ahead, int64_t steps, con
     if (*ahead == NULL) {
         return (struct lines_ahead){harmless, 0};
     }
-    const struct lines_ahead lines = {(*ahead)->at, 64};
-    (*ahead)->at += 64 * steps;
+    const struct lines_ahead lines = {(*ahead)->at, AHEAD_BYTES};
+    (*ahead)->at += AHEAD_BYTES * steps;
     return lines;
 }
 
