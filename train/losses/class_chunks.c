@@ -188,24 +188,22 @@ static bool needs_teacher(const struct pass *pass)
     return false;
 }
 
-/* What the products of the lane's next chunk read. */
-static void next_rows(const struct pass *pass, const struct chunk *chunk, struct span spans[2])
+/* What the lane's next chunk begins with. Not all it reads: more than that does not find room. */
+static struct span next_rows(const struct pass *pass, const struct chunk *chunk)
 {
     const struct cask_engine *engine = pass->engine;
     const int64_t next = chunk->number + engine->lane_count;
-    spans[0] = spans[1] = (struct span){NULL, 0};
     if (next >= engine->x.chunks || pass->input->logits != NULL) {
-        return;
+        return (struct span){NULL, 0};
     }
     if (next >= engine->x.kept || !engine->x.known) {
-        spans[0] = span_of(class_rows(pass, next * engine->x.width),
-                           chunk_width(&engine->x, next) * (int64_t)engine->facts.dim);
+        return span_of(class_rows(pass, next * engine->x.width),
+                       chunk_width(&engine->x, next) * (int64_t)engine->facts.dim);
     }
-    if ((next >= engine->y.kept || !engine->y.known) && engine->packed.of != NULL &&
-        needs_teacher(pass)) {
-        spans[1] =
-            (struct span){centers_chunk(engine, NULL, next, 0), (int64_t)engine->packed.stride};
+    if ((next >= engine->y.kept || !engine->y.known) && engine->packed.of != NULL) {
+        return (struct span){centers_chunk(engine, NULL, next, 0), (int64_t)engine->packed.stride};
     }
+    return (struct span){NULL, 0};
 }
 
 static void add_sums(const struct pass *pass, const struct chunk *chunk, struct lane *lane,
@@ -213,16 +211,14 @@ static void add_sums(const struct pass *pass, const struct chunk *chunk, struct 
 {
     const struct cask_engine *engine = pass->engine;
     const struct classes *k = &engine->classes;
-    struct span next[2];
-    next_rows(pass, chunk, next);
+    const struct span next = next_rows(pass, chunk);
     for (int r = 0; r < engine->rule_count; r++) {
         if (watches(pass, engine->rules[r])) {
             engine->rules[r]->watch(engine->rules[r], k, chunk, thread);
         }
     }
     for (int64_t i = 0; i < k->batch; i++) {
-        fetch(next[0], i, k->batch);
-        fetch(next[1], i, k->batch);
+        fetch(next, i, k->batch);
         if (pass->stage == SUM && k->cross_entropy) {
             ce_add(k, i, chunk, &lane->ce[i]);
         }
