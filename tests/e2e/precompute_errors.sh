@@ -104,18 +104,21 @@ build --data "$work/torn" --out "$work/bad-out" --max-bad-percent 20 2>"$work/lo
 [ "$(wc -l <"$work/bad-out/bad.csv")" -eq 18 ] || fail "bad.csv lists $(wc -l <"$work/bad-out/bad.csv") lines, expected 18"
 grep -q "more of them only in bad.csv" "$work/log" || fail "the log names every bad image"
 
-# weights that make no embedding: said before any image is read
+# weights that are no numbers, or make no embedding: said before any image is read
 if python=$(command -v /usr/bin/python3) && "$python" -c 'import numpy' 2>/dev/null; then
-    "$python" - "$teacher" "$work/nan.safetensors" <<'PYTHON'
+    for value in nan 3e38; do
+        "$python" - "$teacher" "$work/$value.safetensors" $value <<'PYTHON'
 import json, struct, sys
 data = bytearray(open(sys.argv[1], "rb").read())
 size = struct.unpack("<Q", data[:8])[0]
 header = json.loads(data[8:8 + size])
 begin, end = next(v["data_offsets"] for k, v in header.items() if k.endswith("weight") and k != "head.weight")
-data[8 + size + begin:8 + size + end] = struct.pack("<f", float("nan")) * ((end - begin) // 4)
+data[8 + size + begin:8 + size + end] = struct.pack("<f", float(sys.argv[3])) * ((end - begin) // 4)
 open(sys.argv[2], "wb").write(data)
 PYTHON
-    refused 3 "built-in picture 0|nan|--preprocess" build --weights "$work/nan.safetensors" --out "$work/nan-out"
+    done
+    refused 3 "nan.safetensors: tensor|: element 0 of |is nan, expected a finite number" build --weights "$work/nan.safetensors" --out "$work/nan-out"
+    refused 3 "built-in picture 0|nan|--preprocess" build --weights "$work/3e38.safetensors" --out "$work/nan-out"
 fi
 
 # a full disk: said before the work where it can be known, and nothing half-written is taken for whole
