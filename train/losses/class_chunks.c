@@ -8,6 +8,30 @@
  */
 #include "train/losses/engine_inside.h"
 
+/* ------------------------------------------------------------------ chunks */
+
+/* One in four of each lane's chunks, spread evenly over all classes. */
+static bool in_sample(const struct cask_engine *engine, int64_t chunk)
+{
+    return (chunk / engine->lane_count + chunk % engine->lane_count) % 4 == 0;
+}
+
+/* The chunk that the lane works on behind this one. */
+static int64_t next_chunk(const struct pass *pass, int64_t chunk)
+{
+    const struct cask_engine *engine = pass->engine;
+    do {
+        chunk += engine->lane_count;
+    } while (pass->stage == SAMPLE && chunk < engine->x.chunks && !in_sample(engine, chunk));
+    return chunk;
+}
+
+/* Of a chunk that is kept: it was computed in this step. */
+static bool is_known(const struct cask_engine *engine, const struct cosines *cosines, int64_t chunk)
+{
+    return cosines->known || (cosines->sampled && in_sample(engine, chunk));
+}
+
 /* ----------------------------------------------------------------- cosines */
 
 static bool product(const struct pass *pass, enum product which, bool full, int thread,
@@ -85,7 +109,7 @@ static bool student(const struct pass *pass, struct chunk *chunk, int thread)
     const int64_t dim = engine->facts.dim;
     real *x = keep ? cosines_row(&engine->x, chunk->number, 0) : work->x;
     chunk->x = x;
-    if (keep && engine->x.known) {
+    if (keep && is_known(engine, &engine->x, chunk->number)) {
         return true;
     }
     if (pass->input->logits != NULL) {
@@ -93,7 +117,7 @@ static bool student(const struct pass *pass, struct chunk *chunk, int thread)
         return true;
     }
     const real *rows = class_rows(pass, chunk->first);
-    if (engine->weight != NULL && pass->stage == SUM) {
+    if (engine->weight != NULL && (pass->stage == SAMPLE || pass->stage == SUM)) {
         column_norms(engine, chunk);
     }
     if (!product(pass, COSINES, chunk->width == chunk->stride, thread,
@@ -142,7 +166,7 @@ static bool teacher(const struct pass *pass, struct chunk *chunk, int thread)
     const bool keep = chunk->number < engine->y.kept;
     real *y = keep ? cosines_row(&engine->y, chunk->number, 0) : work->y;
     chunk->y = y;
-    if (keep && engine->y.known) {
+    if (keep && is_known(engine, &engine->y, chunk->number)) {
         return true;
     }
     switch (rows->kind) {
@@ -162,15 +186,14 @@ static bool teacher(const struct pass *pass, struct chunk *chunk, int thread)
 
 /* -------------------------------------------------------------------- sums */
 
-/* Rules that are cut at a rank have their sums in a pass of their own. */
-static bool takes_part(const struct pass *pass, const struct two_group *rule)
+static bool is_summed(const struct pass *pass, const struct two_group *rule)
 {
-    return pass->stage != LOOK && (rule->set == SET_CUT) == (pass->stage == SUM_CUT);
+    return pass->stage != SAMPLE && rule->wish == SUMS;
 }
 
 static bool watches(const struct pass *pass, const struct two_group *rule)
 {
-    return rule->watching && (pass->stage == SUM || pass->stage == LOOK);
+    return rule->wish == (pass->stage == SAMPLE ? A_SAMPLE : A_LOOK);
 }
 
 static bool needs_teacher(const struct pass *pass)
@@ -178,7 +201,7 @@ static bool needs_teacher(const struct pass *pass)
     const struct cask_engine *engine = pass->engine;
     for (int r = 0; r < engine->rule_count; r++) {
         const bool asked = pass->stage == GRADIENT ? (pass->mask >> (1 + r) & 1) != 0
-                                                   : takes_part(pass, engine->rules[r]) ||
+                                                   : is_summed(pass, engine->rules[r]) ||
                                                          (watches(pass, engine->rules[r]) &&
                                                           engine->rules[r]->by_teacher);
         if (asked) {
@@ -192,15 +215,16 @@ static bool needs_teacher(const struct pass *pass)
 static struct span next_rows(const struct pass *pass, const struct chunk *chunk)
 {
     const struct cask_engine *engine = pass->engine;
-    const int64_t next = chunk->number + engine->lane_count;
+    const int64_t next = next_chunk(pass, chunk->number);
     if (next >= engine->x.chunks || pass->input->logits != NULL) {
         return (struct span){NULL, 0};
     }
-    if (next >= engine->x.kept || !engine->x.known) {
+    if (next >= engine->x.kept || !is_known(engine, &engine->x, next)) {
         return span_of(class_rows(pass, next * engine->x.width),
                        chunk_width(&engine->x, next) * (int64_t)engine->facts.dim);
     }
-    if ((next >= engine->y.kept || !engine->y.known) && engine->packed.of != NULL) {
+    if ((next >= engine->y.kept || !is_known(engine, &engine->y, next)) &&
+        engine->packed.of != NULL) {
         return (struct span){centers_chunk(engine, NULL, next, 0), (int64_t)engine->packed.stride};
     }
     return (struct span){NULL, 0};
@@ -224,7 +248,7 @@ static void add_sums(const struct pass *pass, const struct chunk *chunk, struct 
         }
         for (int r = 0; r < engine->rule_count; r++) {
             struct two_group *rule = engine->rules[r];
-            if (takes_part(pass, rule)) {
+            if (is_summed(pass, rule)) {
                 two_group_add(rule, k, i, chunk, &lane->sums[r * engine->facts.batch + i]);
             }
         }
@@ -358,7 +382,8 @@ static void lane_task(void *user, int64_t number, int thread)
     struct cask_engine *engine = pass->engine;
     struct lane *lane = &engine->lanes[number];
     clear_lane(pass, lane);
-    for (int64_t c = number; c < engine->x.chunks; c += engine->lane_count) {
+    for (int64_t c = next_chunk(pass, number - engine->lane_count); c < engine->x.chunks;
+         c = next_chunk(pass, c)) {
         struct chunk chunk = {.number = c,
                               .first = c * engine->x.width,
                               .width = chunk_width(&engine->x, c),
@@ -385,7 +410,12 @@ enum cask_status class_pass(struct pass *pass, struct cask_error *err)
     if (pass->failed) {
         return cask_error_set(err, CASK_ERR_DEVICE, "a matrix product of the head failed");
     }
-    engine->x.known = engine->x.known || pass->stage == SUM;
-    engine->y.known = engine->y.known || needs_teacher(pass);
+    if (pass->stage == SAMPLE) {
+        engine->x.sampled = true;
+        engine->y.sampled = needs_teacher(pass);
+    } else {
+        engine->x.known = true;
+        engine->y.known = engine->y.known || needs_teacher(pass);
+    }
     return CASK_OK;
 }

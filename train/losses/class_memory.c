@@ -21,6 +21,14 @@ static int64_t between(int64_t value, int64_t least, int64_t most)
     return value < least ? least : value > most ? most : value;
 }
 
+int64_t class_chunk(const struct cask_engine_facts *facts, int64_t wanted)
+{
+    const int64_t dim = facts->dim > facts->teacher_dim ? facts->dim : facts->teacher_dim;
+    const int64_t fitting = ROWS_BYTES / (dim * (int64_t)sizeof(real)) / 64 * 64;
+    return between(wanted > 0 ? wanted : between(fitting, 64, TILE), 1,
+                   facts->classes < TILE ? facts->classes : TILE);
+}
+
 static int64_t chunks_within(const struct cask_engine_options *options, double chunk_mb)
 {
     const double keep_mb = options->head != NULL ? options->head->keep_mb : KEEP_MB;
@@ -30,10 +38,7 @@ static int64_t chunks_within(const struct cask_engine_options *options, double c
 static void set_sizes(struct cask_engine *engine, const struct cask_engine_options *options)
 {
     const struct cask_engine_facts *facts = &engine->facts;
-    const int64_t dim = facts->dim > facts->teacher_dim ? facts->dim : facts->teacher_dim;
-    const int64_t fitting = ROWS_BYTES / (dim * (int64_t)sizeof(real)) / 64 * 64;
-    int64_t width = options->chunk > 0 ? options->chunk : between(fitting, 64, TILE);
-    width = between(width, 1, facts->classes < TILE ? facts->classes : TILE);
+    const int64_t width = facts->chunk;
     const double chunk_mb = (double)(facts->batch * width * (int64_t)sizeof(real)) / 1e6;
     const int64_t fits = chunks_within(options, chunk_mb);
     struct cosines *x = &engine->x;

@@ -21,7 +21,8 @@ struct cosines {
     int64_t width; /* classes in a chunk; rows lie so far apart in the last one, too */
     int64_t chunks, kept;
     real *memory; /* [kept][batch][width] */
-    bool known;   /* what is kept was computed in this step */
+    bool known;   /* what is kept was computed in this step ... */
+    bool sampled; /* ... or of it the chunks of the sample */
 };
 
 static inline real *cosines_row(const struct cosines *cosines, int64_t chunk, int64_t row)

@@ -110,7 +110,7 @@ struct state {
     double current[2][MAX_LEVELS]; /* of this step, before they are rounded to `real` */
     real *scores[2];               /* [pairs]: cosines of the negatives */
     uint32_t *pair;                /* [pairs]: i * batch + j */
-    struct candidate *scratch;     /* [pairs] */
+    uint32_t *drawn;               /* [pairs] */
 };
 
 static int64_t collect_negatives(struct state *state, const struct loss_step *step)
@@ -129,7 +129,7 @@ static double ranked_score(const struct state *state, int net, const double *gra
                            int64_t place)
 {
     if (place + 1 < count) {
-        const struct cut cut = rank_top(state->scores[net], count, place + 1, state->scratch);
+        const struct cut cut = rank_top(state->scores[net], count, place + 1);
         return gram[state->pair[cut.index]];
     }
     double least = gram[state->pair[0]];
@@ -233,15 +233,14 @@ static int64_t choose_negatives(struct state *state, const struct options *o,
         return count;
     }
     if (o->random) {
-        uint32_t *drawn = (uint32_t *)state->scratch; /* the ranking is over */
         for (int64_t n = 0; n < o->negatives; n++) {
-            drawn[n] = state->pair[cask_rng_permute(step->seed, step->counter ^ 0x4b44,
-                                                    (uint64_t)count, (uint64_t)n)];
+            state->drawn[n] = state->pair[cask_rng_permute(step->seed, step->counter ^ 0x4b44,
+                                                           (uint64_t)count, (uint64_t)n)];
         }
-        memcpy(state->pair, drawn, (size_t)o->negatives * sizeof *drawn);
+        memcpy(state->pair, state->drawn, (size_t)o->negatives * sizeof *state->drawn);
         return o->negatives;
     }
-    const struct cut cut = rank_top(state->scores[STUDENT], count, o->negatives, state->scratch);
+    const struct cut cut = rank_top(state->scores[STUDENT], count, o->negatives);
     int64_t kept = 0;
     for (int64_t n = 0; n < count; n++) {
         real s = state->scores[STUDENT][n];
@@ -272,7 +271,7 @@ static void ekd_free(void *state_)
         cask_free(state->scores[0]);
         cask_free(state->scores[1]);
         cask_free(state->pair);
-        cask_free(state->scratch);
+        cask_free(state->drawn);
         cask_free(state);
     }
 }
@@ -302,9 +301,9 @@ static enum cask_status create(const void *options, const struct cask_engine_fac
     state->scores[0] = cask_alloc(pairs, sizeof(real));
     state->scores[1] = cask_alloc(pairs, sizeof(real));
     state->pair = cask_alloc(pairs, sizeof *state->pair);
-    state->scratch = cask_alloc(pairs, sizeof *state->scratch);
+    state->drawn = cask_alloc(pairs, sizeof *state->drawn);
     if (state->thresholds == NULL || state->scores[0] == NULL || state->scores[1] == NULL ||
-        state->pair == NULL || state->scratch == NULL) {
+        state->pair == NULL || state->drawn == NULL) {
         CASK_TRY(cask_error_memory(err, pairs * sizeof(real), "pairs of EKD"));
     }
     *out = state;

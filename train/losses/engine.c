@@ -170,6 +170,7 @@ static enum cask_status engine_create(const struct cask_engine_options *options,
     engine->device = options->device;
     engine->facts = options->facts;
     engine->facts.threads = cask_device_threads(options->device);
+    engine->facts.chunk = class_chunk(&engine->facts, options->chunk);
     engine->seed = engine->facts.seed = options->seed;
     engine->bytes = sizeof *engine;
     CASK_TRY(create_terms(engine, options, err));

@@ -28,6 +28,7 @@ enum cask_engine_need {
 struct cask_engine_facts {
     uint64_t seed; /* init of what a loss trains */
     int64_t classes;
+    int64_t chunk; /* classes worked on at once; chosen by the engine */
     int batch, dim, teacher_dim, topk, threads;
     bool centers; /* exact mode */
     double teacher_scale;

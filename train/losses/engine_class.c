@@ -1,8 +1,9 @@
 /* train/losses/engine_class.c - the order of a step at the class attachment.
  *
  *   labels    their cosines in double, margins
- *   SUM       a pass over all classes: both nets' log-sum-exps
- *   select    index sets that ranks decide, with more passes if need be; then SUM_CUT, their sums
+ *   SAMPLE    a pass over some classes, where a rule guesses from them where its rows are cut
+ *   SUM       a pass over all classes: both nets' log-sum-exps; others look where to cut
+ *   AGAIN     more passes as long as a rule wishes for one, as those do that had to look first
  *   finish    values and gradient coefficients, row by row
  *   GRADIENT  a pass: gradient for e, and for W, which may be updated on the spot
  *
@@ -145,7 +146,7 @@ static enum cask_status begin(struct cask_engine *engine, const struct cask_engi
     const bool from_logits = input->logits != NULL;
     enum cask_status st = CASK_OK;
     prepare_teacher_rows(engine, input);
-    engine->x.known = engine->y.known = false;
+    engine->x.known = engine->y.known = engine->x.sampled = engine->y.sampled = false;
     engine->store_batch = (struct cask_store_batch){input->teacher_serial, input->batch,
                                                     input->teacher_unit, input->teacher_centers};
     if (engine->store != NULL) {
@@ -170,7 +171,7 @@ static enum cask_status begin(struct cask_engine *engine, const struct cask_engi
     for (int r = 0; r < engine->rule_count; r++) {
         struct two_group *rule = engine->rules[r];
         rule->weight = input->weights[engine->rule_term[r]];
-        rule->watching = rule->watch != NULL;
+        rule->wish = SUMS;
         for (int i = 0; i < input->batch; i++) {
             two_group_begin(rule, &engine->classes, i);
         }
@@ -212,70 +213,53 @@ static void merge_row(void *user, int64_t i, int thread)
             ce_merge(&engine->classes, &engine->ce[i].sums, &lane->ce[i]);
         }
         for (int r = 0; r < engine->rule_count; r++) {
-            two_group_merge(engine->rules[r], &engine->classes, i,
-                            &lane->sums[r * engine->facts.batch + i]);
+            if (engine->rules[r]->wish == SUMS) {
+                two_group_merge(engine->rules[r], &engine->classes, i,
+                                &lane->sums[r * engine->facts.batch + i]);
+            }
         }
     }
 }
 
-static enum cask_status sum_pass(struct cask_engine *engine, const struct cask_engine_input *input,
-                                 enum stage stage, struct cask_error *err)
+static bool wished(const struct cask_engine *engine, enum wish wish)
+{
+    bool any = false;
+    for (int r = 0; r < engine->rule_count; r++) {
+        any |= engine->rules[r]->wish == wish;
+    }
+    return any;
+}
+
+/* A pass, and what the rules that took part in it want next. */
+static enum cask_status run(struct cask_engine *engine, const struct cask_engine_input *input,
+                            enum stage stage, struct cask_error *err)
 {
     struct pass pass = {.engine = engine, .input = input, .stage = stage};
-    enum cask_status st = class_pass(&pass, err);
-    if (st == CASK_OK) {
+    enum cask_status st = CASK_OK;
+    CASK_TRY(class_pass(&pass, err));
+    if (stage != SAMPLE) {
         loss_parallel(engine->device, input->batch, merge_row, &pass);
     }
+    for (int r = 0; r < engine->rule_count; r++) {
+        struct two_group *rule = engine->rules[r];
+        if ((stage == SAMPLE) == (rule->wish == A_SAMPLE)) {
+            rule->wish = rule->next != NULL ? rule->next(rule, &engine->classes) : NOTHING;
+        }
+    }
+done:
     return st;
 }
 
-/* True: a rule wants to watch one more pass. */
-static bool select_sets(struct cask_engine *engine)
+static enum cask_status sum_up(struct cask_engine *engine, const struct cask_engine_input *input,
+                               struct cask_error *err)
 {
-    bool more = false;
-    for (int r = 0; r < engine->rule_count; r++) {
-        struct two_group *rule = engine->rules[r];
-        rule->watching = rule->watching && rule->select(rule, &engine->classes);
-        more |= rule->watching;
-    }
-    return more;
-}
-
-static bool settle_sets(struct cask_engine *engine)
-{
-    bool again = false;
-    for (int r = 0; r < engine->rule_count; r++) {
-        struct two_group *rule = engine->rules[r];
-        rule->watching = rule->settle != NULL && rule->settle(rule, &engine->classes);
-        again |= rule->watching;
-    }
-    return again;
-}
-
-static enum cask_status select_and_sum(struct cask_engine *engine,
-                                       const struct cask_engine_input *input,
-                                       struct cask_error *err)
-{
-    struct pass look = {.engine = engine, .input = input, .stage = LOOK};
-    bool any = false;
     enum cask_status st = CASK_OK;
-    for (int r = 0; r < engine->rule_count; r++) {
-        any |= engine->rules[r]->set == SET_CUT;
+    if (wished(engine, A_SAMPLE)) {
+        CASK_TRY(run(engine, input, SAMPLE, err));
     }
-    while (any) {
-        while (select_sets(engine)) {
-            CASK_TRY(class_pass(&look, err));
-        }
-        for (int r = 0; r < engine->rule_count; r++) {
-            for (int i = 0; i < input->batch && engine->rules[r]->set == SET_CUT; i++) {
-                two_group_clear(engine->rules[r], &engine->rules[r]->rows[i].sums);
-            }
-        }
-        CASK_TRY(sum_pass(engine, input, SUM_CUT, err));
-        any = settle_sets(engine);
-        if (any) {
-            CASK_TRY(class_pass(&look, err));
-        }
+    CASK_TRY(run(engine, input, SUM, err));
+    while (wished(engine, A_LOOK) || wished(engine, SUMS)) {
+        CASK_TRY(run(engine, input, AGAIN, err));
     }
 done:
     return st;
@@ -344,8 +328,7 @@ enum cask_status class_forward(struct cask_engine *engine, const struct cask_eng
         return CASK_OK;
     }
     CASK_TRY(begin(engine, input, err));
-    CASK_TRY(sum_pass(engine, input, SUM, err));
-    CASK_TRY(select_and_sum(engine, input, err));
+    CASK_TRY(sum_up(engine, input, err));
     if (engine->store != NULL && engine->y.known) {
         cask_teacher_store_made(engine->store, &engine->store_batch);
     }

@@ -102,6 +102,7 @@ struct cask_engine {
 
 #define engine_alloc NAME(cask_engine_alloc)
 #define engine_measure NAME(cask_engine_measure)
+#define class_chunk NAME(cask_class_chunk)
 #define class_create NAME(cask_class_create)
 #define class_release NAME(cask_class_release)
 #define class_plan NAME(cask_class_plan)
@@ -121,6 +122,8 @@ enum cask_status engine_alloc(struct cask_engine *engine, size_t count, size_t s
 void engine_measure(struct cask_engine *engine, int at, const real *d_unit, int batch);
 
 /* class_memory.c */
+/* Classes of a chunk: as wanted, or 0: what a core's cache holds. */
+int64_t class_chunk(const struct cask_engine_facts *facts, int64_t wanted);
 enum cask_status class_create(struct cask_engine *engine, const struct cask_engine_options *options,
                               struct cask_error *err);
 void class_release(struct cask_engine *engine);
@@ -138,17 +141,17 @@ const void *centers_chunk(const struct cask_engine *engine, const real *centers,
                           int thread);
 void centers_release(struct cask_engine *engine);
 
-/* class_chunks.c: one pass over all classes, chunk by chunk.
- *   SUM       cross-entropy, and the rules whose index set is known beforehand; others watch
- *   LOOK      they watch once more
- *   SUM_CUT   the rules that were cut in between
+/* class_chunks.c: one pass over the classes, chunk by chunk.
+ *   SAMPLE    a quarter of the chunks, for rules that wish it
+ *   SUM       all of them: cross-entropy; rules are summed up or watch, as they wish
+ *   AGAIN     the same without cross-entropy
  *   GRADIENT  gradient of the terms whose bit is set in `mask` (bit 0: cross-entropy) to the lanes'
  *             d_unit and, if `rows`, to the class rows
  */
 struct pass {
     struct cask_engine *engine;
     const struct cask_engine_input *input;
-    enum stage { SUM, LOOK, SUM_CUT, GRADIENT } stage;
+    enum stage { SAMPLE, SUM, AGAIN, GRADIENT } stage;
     uint64_t mask;
     bool rows, failed;
 };

@@ -4,6 +4,11 @@
 #include "common/mem.h"
 #include "train/losses/rows.h"
 
+struct job {
+    struct gkd *gkd;
+    const struct classes *classes;
+};
+
 /* ------------------------------------------------------------------- looks */
 
 static struct tally tally_of(const struct gkd *gkd, int64_t row, int64_t thread)
@@ -24,50 +29,9 @@ static void clear_tally(const struct tally *tally)
     }
 }
 
-static double label_value(const struct gkd *gkd, const struct label *label)
-{
-    return gkd->selection_margin ? label->margin : label->plain;
-}
-
 static double selection_factor(const struct gkd *gkd, const struct classes *classes)
 {
     return classes->scale / gkd->selection_temperature;
-}
-
-static void start_row(struct gkd *gkd, const struct classes *classes, int64_t row)
-{
-    const struct label *label = &classes->labels[row];
-    real low = (real)-1.001, high = (real)1.001; /* cosines, and their rounding */
-    if (classes->logits != NULL) {
-        const real *x = classes->logits + row * classes->count;
-        low = high = x[0];
-        rows_range(x, classes->count, &low, &high);
-        low = low > REAL_NONE ? low : REAL_NONE;
-        high = high < -REAL_NONE ? high : -REAL_NONE;
-    }
-    window_open(&gkd->undecided.windows[row], low, high, classes->count,
-                selection_factor(gkd, classes));
-    gkd->goals[row] = (struct goal){.by_mass = gkd->selection == GKD_SAMPLE,
-                                    .closer = true,
-                                    .k = gkd->k,
-                                    .forced = gkd->force_label,
-                                    .has_label = label->known};
-    if (label->known) {
-        gkd->goals[row].label = (struct candidate){(real)label_value(gkd, label), label->at, 0};
-    }
-    for (int t = 0; t < gkd->threads; t++) {
-        const struct tally tally = tally_of(gkd, row, t);
-        clear_tally(&tally);
-    }
-}
-
-static void start(struct two_group *rule, const struct classes *classes)
-{
-    struct gkd *gkd = (struct gkd *)rule;
-    gkd->phase = COUNTING;
-    for (int row = 0; row < classes->batch; row++) {
-        start_row(gkd, classes, row);
-    }
 }
 
 static int label_in(const struct classes *classes, int64_t row, const struct chunk *chunk)
@@ -80,12 +44,13 @@ static int label_in(const struct classes *classes, int64_t row, const struct chu
 static void count_rows(const struct gkd *gkd, const struct classes *classes,
                        const struct chunk *chunk, int thread)
 {
+    const real *x = gkd->rule.by_teacher ? chunk->y : chunk->x;
     for (int64_t first = 0; first < classes->batch; first += LOOK_ROWS) {
         struct look rows[LOOK_ROWS];
         int n = 0;
         for (int64_t row = first; row < classes->batch && n < LOOK_ROWS; row++) {
             rows[n++] = (struct look){.window = &gkd->undecided.windows[row],
-                                      .x = chunk->x + row * chunk->stride,
+                                      .x = x + row * chunk->stride,
                                       .skip = label_in(classes, row, chunk),
                                       .tally = tally_of(gkd, row, thread)};
         }
@@ -103,8 +68,7 @@ static void weigh_row(const struct gkd *gkd, const struct classes *classes, int6
     const real kept = at >= 0 ? mass[at] : 0;
     rows_add_exp(chunk->x + row * chunk->stride, chunk->width, factor, top, log_sum, 1, mass);
     if (at >= 0) {
-        const double value = label_value(gkd, &classes->labels[row]);
-        mass[at] = kept + (real)exp((value - top) * factor - log_sum);
+        mass[at] = kept + (real)exp(((double)gkd->goals[row].label - top) * factor - log_sum);
     }
 }
 
@@ -112,7 +76,7 @@ static void watch(struct two_group *rule, const struct classes *classes, const s
                   int thread)
 {
     const struct gkd *gkd = (const struct gkd *)rule;
-    if (gkd->phase != WEIGHING) {
+    if (!(gkd->selection == GKD_BATCH && gkd->looks == 1)) {
         count_rows(gkd, classes, chunk, thread);
         return;
     }
@@ -120,11 +84,6 @@ static void watch(struct two_group *rule, const struct classes *classes, const s
         weigh_row(gkd, classes, row, chunk);
     }
 }
-
-struct job {
-    struct gkd *gkd;
-    const struct classes *classes;
-};
 
 /* What all threads counted, in the first one's tally. */
 static struct tally add_tallies(const struct gkd *gkd, int64_t row)
@@ -154,6 +113,28 @@ static void total_row(void *user, int64_t row, int thread)
     gkd->log_sum[row] = log(window_total(&gkd->undecided.windows[row], &gkd->goals[row], &tally));
 }
 
+/* The window as the sums take it: above it is Phi, below it Psi. */
+static void set_bounds(struct gkd *gkd, int64_t row)
+{
+    const struct window *window = &gkd->undecided.windows[row];
+    gkd->undecided.count[row] = 0;
+    gkd->rule.rows[row].cut =
+        window->exact ? window->cut : (struct cut){.value = window->last, .index = -1};
+}
+
+static void guess_row(void *user, int64_t row, int thread)
+{
+    const struct job *job = user;
+    struct gkd *gkd = job->gkd;
+    const struct tally tally = add_tallies(gkd, row);
+    (void)thread;
+    if (!gkd->undecided.windows[row].done) {
+        window_guess(&gkd->undecided.windows[row], &gkd->goals[row], &tally);
+    }
+    clear_tally(&tally);
+    set_bounds(gkd, row);
+}
+
 static void narrow_row(void *user, int64_t row, int thread)
 {
     const struct job *job = user;
@@ -162,73 +143,189 @@ static void narrow_row(void *user, int64_t row, int thread)
     struct goal *goal = &gkd->goals[row];
     const struct tally tally = add_tallies(gkd, row);
     (void)thread;
-    if (gkd->selection == GKD_SAMPLE && gkd->phase == COUNTING) {
+    if (gkd->selection == GKD_SAMPLE && gkd->looks == 1) {
         goal->mass = gkd->tau * window_total(window, goal, &tally);
     }
     window_narrow(window, goal, &tally, gkd->undecided.room);
     clear_tally(&tally);
-    gkd->undecided.count[row] = 0;
-    gkd->rule.rows[row].cut =
-        window->exact ? window->cut : (struct cut){.value = window->last, .index = -1};
+    set_bounds(gkd, row);
+}
+
+static bool all_done(const struct gkd *gkd, const struct classes *classes)
+{
+    bool done = true;
+    for (int row = 0; row < classes->batch; row++) {
+        done = done && gkd->undecided.windows[row].done;
+    }
+    return done;
 }
 
 /* The released rule: smallest k in 1, 1 + step, ... whose classes hold tau of the batch's mass. */
 static int64_t batch_k(const struct gkd *gkd, const struct classes *classes)
 {
+    double before, after;
     const int64_t least =
-        rank_mass(gkd->mass, classes->count, gkd->tau * classes->batch, gkd->scratch);
+        rank_mass(gkd->mass, NULL, classes->count, gkd->tau * classes->batch, &before, &after);
     const int64_t k = 1 + (least - 1 + gkd->step - 1) / gkd->step * gkd->step;
     return k < classes->count ? k : classes->count;
 }
 
-static bool select_all(struct two_group *rule, const struct classes *classes)
+static enum wish behind_look(struct gkd *gkd, const struct classes *classes)
 {
-    struct gkd *gkd = (struct gkd *)rule;
     struct job job = {gkd, classes};
-    if (gkd->selection == GKD_BATCH && gkd->phase == COUNTING) {
+    gkd->looks++;
+    if (gkd->selection == GKD_BATCH && gkd->looks == 1) {
         loss_parallel(classes->device, classes->batch, total_row, &job);
         memset(gkd->mass, 0, (size_t)classes->count * sizeof *gkd->mass);
-        gkd->phase = WEIGHING;
-        return true;
+        return A_LOOK;
     }
-    if (gkd->phase == WEIGHING) {
+    if (gkd->selection == GKD_BATCH && gkd->looks == 2) {
         const int64_t k = batch_k(gkd, classes);
         for (int row = 0; row < classes->batch; row++) {
             gkd->goals[row].k = k;
         }
     }
     loss_parallel(classes->device, classes->batch, narrow_row, &job);
-    gkd->phase = NARROWING;
-    bool more = false;
-    for (int row = 0; row < classes->batch; row++) {
-        more |= !gkd->undecided.windows[row].done;
+    return all_done(gkd, classes) ? SUMS : A_LOOK;
+}
+
+/* ------------------------------------------------------------------ settle */
+
+/* What was put aside for a row, in the order of its classes. */
+static void gather(const struct gkd *gkd, int64_t row, struct settling *s)
+{
+    const struct undecided *u = &gkd->undecided;
+    const struct candidate *list = u->list + row * u->room;
+    int64_t n = 0;
+    s->inside.count = u->windows[row].exact ? 0 : u->count[row];
+    s->inside.above = gkd->rule.rows[row].sums.above;
+    for (int64_t c = 0; c < u->chunks && s->inside.count <= u->room && n < s->inside.count; c++) {
+        const struct stretch stretch = u->stretches[row * u->chunks + c];
+        for (uint32_t i = stretch.from; i < stretch.from + stretch.count; i++, n++) {
+            s->x[n] = list[i].x;
+            s->y[n] = list[i].y;
+            s->inside.index[n] = list[i].index;
+        }
     }
-    return more;
 }
 
 static void settle_row(void *user, int64_t row, int thread)
 {
     const struct job *job = user;
     struct gkd *gkd = job->gkd;
+    struct row_state *state = &gkd->rule.rows[row];
     struct window *window = &gkd->undecided.windows[row];
-    struct candidate *list = gkd->undecided.list + row * (gkd->undecided.room + 1);
-    (void)thread;
-    if (window_settle(window, &gkd->goals[row], list, gkd->undecided.count[row])) {
-        gkd->rule.rows[row].cut = window->cut;
-        two_group_decide(&gkd->rule, job->classes, row);
+    struct settling *s = &gkd->settling[thread];
+    if (state->summed) {
+        return;
+    }
+    gather(gkd, row, s);
+    state->summed = window_settle(window, &gkd->goals[row], &s->inside);
+    if (state->summed) {
+        state->cut = window->cut;
+        two_group_decide(&gkd->rule, job->classes, row, s->x, s->y, s->inside.index,
+                         s->inside.count);
+    } else {
+        two_group_clear(&gkd->rule, &state->sums);
     }
 }
 
-static bool settle(struct two_group *rule, const struct classes *classes)
+static enum wish next(struct two_group *rule, const struct classes *classes)
 {
     struct gkd *gkd = (struct gkd *)rule;
     struct job job = {gkd, classes};
-    loss_parallel(classes->device, classes->batch, settle_row, &job);
-    bool again = false;
-    for (int row = 0; row < classes->batch; row++) {
-        again |= !gkd->undecided.windows[row].done;
+    switch (rule->wish) {
+    case A_SAMPLE:
+        loss_parallel(classes->device, classes->batch, guess_row, &job);
+        return SUMS;
+    case A_LOOK:
+        return behind_look(gkd, classes);
+    case SUMS:
+        loss_parallel(classes->device, classes->batch, settle_row, &job);
+        return all_done(gkd, classes) ? NOTHING : A_LOOK;
+    case NOTHING:
+        break;
     }
-    return again;
+    return NOTHING;
+}
+
+/* ------------------------------------------------------------------- start */
+
+static void set_range(const struct classes *classes, const real *x, int64_t row, real *low,
+                      real *high)
+{
+    if (x != NULL) {
+        x += row * classes->count;
+        *low = *high = x[0];
+        rows_range(x, classes->count, low, high);
+        *low = *low > REAL_NONE ? *low : REAL_NONE;
+        *high = *high < -REAL_NONE ? *high : -REAL_NONE;
+    }
+}
+
+static struct goal goal_of(const struct gkd *gkd, const struct classes *classes, int64_t row)
+{
+    const struct label *label = &classes->labels[row];
+    const double value = gkd->rule.by_teacher
+                             ? two_group_teacher_label(&gkd->rule, classes, (int)row)
+                         : gkd->selection_margin ? label->margin
+                                                 : label->plain;
+    return (struct goal){.by_mass = gkd->selection == GKD_SAMPLE,
+                         .k = gkd->selection == GKD_FIXED ? gkd->k : 0,
+                         .others = classes->count - label->known,
+                         .forced = gkd->force_label,
+                         .has_label = label->known && (gkd->force_label || !isnan(value)),
+                         .label = (real)value,
+                         .label_at = label->at};
+}
+
+/* A teacher known at its top-k: the list is all there is to rank. */
+static void cut_list(struct gkd *gkd, const struct classes *classes, int64_t row,
+                     struct gathered *list)
+{
+    const struct teacher_rows *teacher = classes->teacher;
+    const struct label *label = &classes->labels[row];
+    struct window *window = &gkd->undecided.windows[row];
+    list->count = list->above = 0;
+    for (int64_t j = row * teacher->k; j < (row + 1) * teacher->k; j++) {
+        if (!label->known || teacher->index[j] != label->at) {
+            list->index[list->count] = teacher->index[j];
+            list->value[list->count++] = teacher->cosine[j];
+        }
+    }
+    window_settle(window, &gkd->goals[row], list);
+}
+
+static void start_row(void *user, int64_t row, int thread)
+{
+    const struct job *job = user;
+    struct gkd *gkd = job->gkd;
+    const struct classes *classes = job->classes;
+    const bool by_teacher = gkd->rule.by_teacher;
+    struct window *window = &gkd->undecided.windows[row];
+    real low = (real)-1.001, high = (real)1.001; /* cosines, and their rounding */
+    set_range(classes, by_teacher ? classes->teacher->dense : classes->logits, row, &low, &high);
+    window_open(window, low, high, classes->count, selection_factor(gkd, classes));
+    gkd->goals[row] = goal_of(gkd, classes, row);
+    for (int t = 0; t < gkd->threads; t++) {
+        const struct tally tally = tally_of(gkd, row, t);
+        clear_tally(&tally);
+    }
+    if (by_teacher && classes->teacher->kind == TEACHER_TOPK) {
+        cut_list(gkd, classes, row, &gkd->settling[thread].inside);
+    } else if (gkd->selection == GKD_FIXED) {
+        window_begin(window, &gkd->goals[row], gkd->undecided.room);
+    }
+    set_bounds(gkd, row);
+}
+
+static void start(struct two_group *rule, const struct classes *classes)
+{
+    struct gkd *gkd = (struct gkd *)rule;
+    struct job job = {gkd, classes};
+    gkd->looks = 0;
+    loss_parallel(classes->device, classes->batch, start_row, &job);
+    rule->wish = gkd->selection != GKD_FIXED ? A_LOOK : all_done(gkd, classes) ? SUMS : A_SAMPLE;
 }
 
 /* ------------------------------------------------------------------ memory */
@@ -237,17 +334,24 @@ void gkd_cut_release(struct gkd *gkd)
 {
     void *const owned[] = {gkd->undecided.windows,
                            gkd->undecided.list,
+                           gkd->undecided.stretches,
                            gkd->undecided.count,
                            gkd->goals,
                            gkd->counts,
                            gkd->ranges,
                            gkd->masses,
                            gkd->mass,
-                           gkd->log_sum,
-                           gkd->scratch};
+                           gkd->log_sum};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) {
         cask_free(owned[i]);
     }
+    for (int t = 0; gkd->settling != NULL && t < gkd->threads; t++) {
+        cask_free(gkd->settling[t].x);
+        cask_free(gkd->settling[t].y);
+        cask_free(gkd->settling[t].inside.index);
+        cask_free(gkd->settling[t].inside.mass);
+    }
+    cask_free(gkd->settling);
 }
 
 static enum cask_status claim(struct gkd *gkd, size_t count, size_t size, void *slot,
@@ -262,7 +366,38 @@ static enum cask_status claim(struct gkd *gkd, size_t count, size_t size, void *
     return CASK_OK;
 }
 
-/* A bin of a row of cosines holds about a hundredth of it at most (dim 512); twice that is room. */
+/* A bin of a row of cosines holds about a hundredth of it at most (dim 512); twice that is room. A
+ * window that is guessed holds 8 sqrt(classes) where k is half of them, less for any other k. */
+static int64_t room_for(const struct cask_engine_facts *facts)
+{
+    const int64_t bin = facts->classes / 64;
+    const int64_t guess = (int64_t)(10 * sqrt((double)facts->classes));
+    int64_t room = bin > guess ? bin : guess;
+    room = room > 512 ? room : 512;
+    room = room < facts->classes ? room : facts->classes;
+    return room > facts->topk ? room : facts->topk;
+}
+
+static enum cask_status create_settling(struct gkd *gkd, struct cask_error *err)
+{
+    const size_t room = (size_t)gkd->undecided.room + 1;
+    enum cask_status st = CASK_OK;
+    CASK_TRY(claim(gkd, (size_t)gkd->threads, sizeof *gkd->settling, &gkd->settling, err));
+    for (int t = 0; t < gkd->threads; t++) {
+        struct settling *s = &gkd->settling[t];
+        CASK_TRY(claim(gkd, room, sizeof *s->x, &s->x, err));
+        CASK_TRY(claim(gkd, room, sizeof *s->y, &s->y, err));
+        CASK_TRY(claim(gkd, room, sizeof *s->inside.index, &s->inside.index, err));
+        if (gkd->selection != GKD_FIXED) {
+            CASK_TRY(claim(gkd, room, sizeof *s->inside.mass, &s->inside.mass, err));
+        }
+        s->inside.room = gkd->undecided.room;
+        s->inside.value = gkd->rule.by_teacher ? s->y : s->x;
+    }
+done:
+    return st;
+}
+
 static enum cask_status create_memory(struct gkd *gkd, const struct cask_engine_facts *facts,
                                       struct cask_error *err)
 {
@@ -270,13 +405,15 @@ static enum cask_status create_memory(struct gkd *gkd, const struct cask_engine_
     const size_t tallies = (size_t)facts->threads * batch * TALLY;
     struct undecided *u = &gkd->undecided;
     enum cask_status st = CASK_OK;
-    u->room = facts->classes / 64 > 512 ? facts->classes / 64 : 512;
-    u->room = u->room < facts->classes ? u->room : facts->classes;
+    u->room = room_for(facts);
+    u->chunks = (facts->classes + facts->chunk - 1) / facts->chunk;
     gkd->threads = facts->threads;
     gkd->batch = facts->batch;
     CASK_TRY(claim(gkd, batch, sizeof *u->windows, &u->windows, err));
-    CASK_TRY(claim(gkd, batch * (size_t)(u->room + 1), sizeof *u->list, &u->list, err));
+    CASK_TRY(claim(gkd, batch * (size_t)u->room, sizeof *u->list, &u->list, err));
+    CASK_TRY(claim(gkd, batch * (size_t)u->chunks, sizeof *u->stretches, &u->stretches, err));
     CASK_TRY(claim(gkd, batch, sizeof *u->count, &u->count, err));
+    CASK_TRY(create_settling(gkd, err));
     CASK_TRY(claim(gkd, batch, sizeof *gkd->goals, &gkd->goals, err));
     CASK_TRY(claim(gkd, tallies, sizeof *gkd->counts, &gkd->counts, err));
     CASK_TRY(
@@ -287,8 +424,6 @@ static enum cask_status create_memory(struct gkd *gkd, const struct cask_engine_
     if (gkd->selection == GKD_BATCH) {
         CASK_TRY(claim(gkd, classes, sizeof *gkd->mass, &gkd->mass, err));
         CASK_TRY(claim(gkd, batch, sizeof *gkd->log_sum, &gkd->log_sum, err));
-        CASK_TRY(claim(gkd, classes < RANK_SCRATCH ? classes : RANK_SCRATCH, sizeof *gkd->scratch,
-                       &gkd->scratch, err));
     }
 done:
     return st;
@@ -302,8 +437,7 @@ enum cask_status gkd_cut_create(struct gkd *gkd, const struct cask_engine_facts 
     gkd->rule.set = SET_CUT;
     gkd->rule.start = start;
     gkd->rule.watch = watch;
-    gkd->rule.select = select_all;
-    gkd->rule.settle = settle;
+    gkd->rule.next = next;
     gkd->rule.undecided = &gkd->undecided;
 done:
     return st;

@@ -1,9 +1,11 @@
-/* train/losses/gkd_cut.h - which classes GKD's student ranks in front: a rule that cuts its rows.
+/* train/losses/gkd_cut.h - rules that cut their rows at a rank: of the student (gkd.c) or of the
+ * teacher (gkd_teacher.c).
  *
  *   GKD_FIXED    the k largest
  *   GKD_SAMPLE   k_i = argmin |mass of the k_i largest - tau|, of each row's softmax
  *   GKD_BATCH    one k: the smallest in 1, 1 + step, ... whose classes hold tau of the batch's mass
- * Rows are counted while they stream by (window.h). BATCH needs a pass more, for sums over rows.
+ * Cuts are found while rows stream by (window.h). FIXED looks at the sample's chunks only, before
+ * the sums; the others at all of them, and BATCH once more, for sums over rows.
  */
 #ifndef CASK_TRAIN_LOSSES_GKD_CUT_H
 #define CASK_TRAIN_LOSSES_GKD_CUT_H
@@ -11,6 +13,12 @@
 #include "train/losses/losses.h"
 
 enum gkd_selection { GKD_BY_VARIANT, GKD_FIXED, GKD_SAMPLE, GKD_BATCH };
+
+/* Of a thread, to settle a row with. */
+struct settling {
+    struct gathered inside;
+    real *x, *y; /* [room + 1]; inside.value is one of them */
+};
 
 struct gkd {
     struct two_group rule;
@@ -22,16 +30,16 @@ struct gkd {
 
     int threads;
     int64_t batch;
-    enum gkd_phase { COUNTING, WEIGHING, NARROWING } phase; /* WEIGHING: of BATCH */
+    int looks; /* of this step, at all of the rows; the second one of BATCH is for `mass` */
     struct undecided undecided;
-    struct goal *goals; /* [batch] */
-    int32_t *counts;    /* [threads][batch][TALLY] */
-    real *ranges;       /* [threads][batch][2] */
-    int64_t *masses;    /* as counts; NULL for FIXED */
+    struct settling *settling; /* [threads] */
+    struct goal *goals;        /* [batch] */
+    int32_t *counts;           /* [threads][batch][TALLY] */
+    real *ranges;              /* [threads][batch][2] */
+    int64_t *masses;           /* as counts; NULL for FIXED */
     /* BATCH: probabilities summed over the batch, of the selection softmax */
-    real *mass;                /* [classes] */
-    double *log_sum;           /* [batch] */
-    struct candidate *scratch; /* of their ranking */
+    real *mass;      /* [classes] */
+    double *log_sum; /* [batch] */
 };
 
 #define gkd_cut_create NAME(cask_gkd_cut_create)

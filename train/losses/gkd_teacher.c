@@ -5,10 +5,8 @@
  * than GKD (gkd.c), where the student ranks, but the only one that a stored top-k serves exactly:
  * Phi lies inside the list whenever K >= k, and the binary term needs the LSE alone.
  */
-#include "common/mem.h"
-#include "train/losses/losses.h"
+#include "train/losses/gkd_cut.h"
 #include "train/losses/rule.h"
-#include "train/losses/select.h"
 
 struct options {
     struct rule_options rule;
@@ -48,86 +46,10 @@ static const struct cask_config_row rows[] = {
      .help = "weight between primary and secondary mass"},
 };
 
-struct state {
-    struct two_group rule;
-    bool force_label;
-    int threads;
-    int64_t k, batch;
-    /* Each thread keeps the best of the chunks it saw: the best of all do not depend on who saw
-     * what, because rank has no ties. */
-    struct candidate *kept; /* [threads][batch][k]: heaps of all classes but the label */
-    int64_t *count;         /* [threads][batch] */
-};
-
-static void watch_row(const struct state *state, const struct classes *classes, int64_t row,
-                      const struct chunk *chunk, int thread)
+static void release(void *state)
 {
-    const struct label *label = &classes->labels[row];
-    const real *y = chunk->y + row * chunk->stride;
-    const int64_t k = state->k - (state->force_label && label->known);
-    struct candidate *kept = state->kept + (thread * state->batch + row) * state->k;
-    int64_t *count = &state->count[thread * state->batch + row];
-    const int64_t at = label->known ? (int64_t)label->at - chunk->first : -1;
-    for (int64_t j = 0; j < chunk->width; j++) {
-        if (j != at && y[j] > REAL_FLOOR && (*count < k || (k > 0 && y[j] >= kept[0].value))) {
-            rank_keep(kept, count, k, (struct candidate){y[j], (uint32_t)(chunk->first + j), 0});
-        }
-    }
-}
-
-static void watch(struct two_group *rule, const struct classes *classes, const struct chunk *chunk,
-                  int thread)
-{
-    for (int64_t row = 0; row < classes->batch; row++) {
-        watch_row((const struct state *)rule, classes, row, chunk, thread);
-    }
-}
-
-/* Thread 0's heap takes in those of the others, which are emptied for the next step. */
-static void gather(const struct state *state, int64_t row, int64_t k)
-{
-    struct candidate *kept = state->kept + row * state->k;
-    for (int64_t t = 1; t < state->threads; t++) {
-        const struct candidate *other = state->kept + (t * state->batch + row) * state->k;
-        int64_t *count = &state->count[t * state->batch + row];
-        for (int64_t j = 0; j < *count; j++) {
-            rank_keep(kept, &state->count[row], k, other[j]);
-        }
-        *count = 0;
-    }
-}
-
-static bool select_all(struct two_group *rule, const struct classes *classes)
-{
-    const struct state *state = (const struct state *)rule;
-    for (int row = 0; row < classes->batch; row++) {
-        const struct label *label = &classes->labels[row];
-        struct candidate *kept = state->kept + row * state->k;
-        int64_t *count = &state->count[row];
-        bool inside = label->known && state->force_label;
-        gather(state, row, state->k - inside);
-        if (label->known && !state->force_label) {
-            const double phi = two_group_teacher_label(rule, classes, row);
-            const struct candidate own = {(real)phi, label->at, 0};
-            inside = !isnan(phi) && (*count < state->k || rank_before(own, kept[0]));
-            if (inside && *count == state->k) {
-                rank_drop(kept, count);
-            }
-        }
-        rule->rows[row].cut = (struct cut){.value = *count > 0 ? kept[0].value : -REAL_NONE,
-                                           .index = *count > 0 ? (int64_t)kept[0].index : -1,
-                                           .label = inside};
-        *count = 0;
-    }
-    return false;
-}
-
-static void release(void *state_)
-{
-    struct state *state = state_;
     if (state != NULL) {
-        cask_free(state->kept);
-        cask_free(state->count);
+        gkd_cut_release(state);
         rule_free(state);
     }
 }
@@ -153,32 +75,22 @@ static enum cask_status create(const void *options, const struct cask_engine_fac
                                void **out, struct cask_error *err)
 {
     const struct options *o = options;
-    const size_t heaps = (size_t)facts->threads * (size_t)facts->batch;
     enum cask_status st = CASK_OK;
-    struct state *state = NULL;
-    CASK_TRY(rule_create("gkd_teacher", &o->rule, facts, sizeof *state, &state, err));
+    struct gkd *gkd = NULL;
+    CASK_TRY(rule_create("gkd_teacher", &o->rule, facts, sizeof *gkd, &gkd, err));
     CASK_TRY(check_list(o, facts, err));
-    state->k = o->k < facts->classes ? o->k : facts->classes;
-    state->force_label = o->force_label;
-    state->threads = facts->threads;
-    state->batch = facts->batch;
-    state->kept = cask_alloc(heaps * (size_t)state->k, sizeof *state->kept);
-    state->count = cask_alloc(heaps, sizeof *state->count);
-    if (state->kept == NULL || state->count == NULL) {
-        CASK_TRY(cask_error_memory(err, heaps * (size_t)state->k * sizeof *state->kept,
-                                   "primary sets of teacher-ranked GKD"));
-    }
-    state->rule.bytes = heaps * (size_t)state->k * sizeof *state->kept;
-    state->rule.set = SET_CUT;
-    state->rule.by_teacher = true;
-    state->rule.watch = watch;
-    state->rule.select = select_all;
-    state->rule.primary.value = o->lambda_primary;
-    state->rule.binary.value = o->lambda_binary;
-    *out = state;
-    state = NULL;
+    gkd->selection = GKD_FIXED;
+    gkd->k = o->k < facts->classes ? o->k : facts->classes;
+    gkd->force_label = o->force_label;
+    gkd->selection_temperature = gkd->rule.temperature;
+    gkd->rule.by_teacher = true;
+    gkd->rule.primary.value = o->lambda_primary;
+    gkd->rule.binary.value = o->lambda_binary;
+    CASK_TRY(gkd_cut_create(gkd, facts, err));
+    *out = gkd;
+    gkd = NULL;
 done:
-    release(state);
+    release(gkd);
     return st;
 }
 

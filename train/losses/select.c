@@ -2,113 +2,142 @@
 #include "train/losses/select.h"
 
 #include "train/losses/rows.h"
-#include "train/losses/window.h"
 
-bool rank_before(struct candidate a, struct candidate b)
+int64_t rank_key(real value)
 {
-    return a.value > b.value || (a.value == b.value && a.index < b.index);
-}
-
-static void sift_down(struct candidate *heap, int64_t root, int64_t count)
-{
-    for (;;) {
-        int64_t child = 2 * root + 1;
-        if (child >= count) {
-            return;
-        }
-        if (child + 1 < count && rank_before(heap[child], heap[child + 1])) {
-            child++;
-        }
-        if (rank_before(heap[child], heap[root])) {
-            return;
-        }
-        struct candidate swap = heap[root];
-        heap[root] = heap[child];
-        heap[child] = swap;
-        root = child;
+    if (sizeof(real) == sizeof(float)) {
+        const float narrow = (float)value;
+        int32_t bits;
+        memcpy(&bits, &narrow, sizeof bits);
+        return bits >= 0 ? bits : (int64_t)INT32_MIN - bits;
     }
+    const double wide = (double)value;
+    int64_t bits;
+    memcpy(&bits, &wide, sizeof bits);
+    return bits >= 0 ? bits : INT64_MIN - bits;
 }
 
-/* Heapsort: the heap's root is the last in rank. No memory, no bad case. */
-void rank_sort(struct candidate *list, int64_t count)
+real rank_value(int64_t key)
 {
-    for (int64_t i = count / 2; i-- > 0;) {
-        sift_down(list, i, count);
+    if (sizeof(real) == sizeof(float)) {
+        const int32_t bits = (int32_t)(key >= 0 ? key : INT32_MIN - key);
+        float narrow;
+        memcpy(&narrow, &bits, sizeof narrow);
+        return (real)narrow;
     }
-    for (int64_t end = count; end-- > 1;) {
-        struct candidate swap = list[0];
-        list[0] = list[end];
-        list[end] = swap;
-        sift_down(list, 0, end);
+    const int64_t bits = key >= 0 ? key : INT64_MIN - key;
+    double wide;
+    memcpy(&wide, &bits, sizeof wide);
+    return (real)wide;
+}
+
+static int64_t count_from(const real *x, int64_t count, real value)
+{
+    int64_t sum = 0;
+    for (int64_t first = 0; first < count; first += TILE) {
+        const int n = (int)(count - first < TILE ? count - first : TILE);
+        int found = 0;
+        SIMD(reduction(+ : found))
+        for (int j = 0; j < n; j++) {
+            found += x[first + j] >= value;
+        }
+        sum += found;
     }
+    return sum;
 }
 
-void rank_keep(struct candidate *kept, int64_t *count, int64_t k, struct candidate next)
+static double weight_from(const real *x, const double *weight, int64_t count, real value)
 {
-    if (*count == k) {
-        if (k > 0 && rank_before(next, kept[0])) {
-            kept[0] = next;
-            sift_down(kept, 0, k);
-        }
-        return;
+    double sum = 0;
+    SIMD(reduction(+ : sum))
+    for (int64_t j = 0; j < count; j++) {
+        const double one = weight != NULL ? weight[j] : (double)x[j];
+        sum += x[j] >= value ? one : 0;
     }
-    int64_t at = (*count)++;
-    for (; at > 0 && rank_before(kept[(at - 1) / 2], next); at = (at - 1) / 2) {
-        kept[at] = kept[(at - 1) / 2];
+    return sum;
+}
+
+/* The largest value that as many entries as wanted reach, or as weigh as much; if there is none,
+ * the least of all. */
+struct search {
+    const real *x;
+    const double *weight;
+    int64_t count;
+    bool by_mass;
+    double wanted;
+};
+
+static bool reach(const struct search *s, real value)
+{
+    return s->by_mass ? weight_from(s->x, s->weight, s->count, value) >= s->wanted
+                      : (double)count_from(s->x, s->count, value) >= s->wanted;
+}
+
+static real bisect(const struct search *s)
+{
+    real least = (real)INFINITY, largest = (real)-INFINITY;
+    rows_range(s->x, s->count, &least, &largest);
+    if (!(least < largest)) {
+        return least;
     }
-    kept[at] = next;
-}
-
-void rank_drop(struct candidate *kept, int64_t *count)
-{
-    kept[0] = kept[--*count];
-    sift_down(kept, 0, *count);
-}
-
-/* An array is a row that can be looked at as often as one likes. */
-static void find(const real *x, int64_t count, struct goal *goal, struct candidate *scratch,
-                 struct window *window)
-{
-    const int64_t room = count < RANK_SCRATCH ? count : RANK_SCRATCH;
-    real low = x[0], high = x[0];
-    rows_range(x, count, &low, &high);
-    window_open(window, low, high, count, 0);
-    do {
-        while (!window->done) {
-            int32_t counts[TALLY] = {0};
-            int64_t masses[TALLY] = {0};
-            real range[2] = {(real)INFINITY, (real)-INFINITY};
-            const struct tally tally = {counts, range, goal->by_mass ? masses : NULL};
-            for (int64_t j = 0; j < count; j += TILE) {
-                const struct look look = {window, x + j, -1, tally};
-                window_look(&look, 1, (int)(count - j < TILE ? count - j : TILE), j);
-            }
-            window_narrow(window, goal, &tally, room);
+    int64_t low = rank_key(least);
+    uint64_t steps = (uint64_t)rank_key(largest) - (uint64_t)low;
+    while (steps > 0) {
+        const uint64_t half = steps - steps / 2;
+        if (reach(s, rank_value((int64_t)((uint64_t)low + half)))) {
+            low = (int64_t)((uint64_t)low + half);
+            steps -= half;
+        } else {
+            steps = half - 1;
         }
-        int64_t n = 0;
-        for (int64_t j = 0; j < count && n < room && !window->exact; j++) {
-            if (x[j] >= window->first && x[j] <= window->last) {
-                scratch[n++] = (struct candidate){x[j], (uint32_t)j, 0};
-            }
-        }
-        if (window_settle(window, goal, scratch, n)) {
-            return;
-        }
-    } while (true);
+    }
+    return rank_value(low);
 }
 
-struct cut rank_top(const real *x, int64_t count, int64_t k, struct candidate *scratch)
+real rank_nth(const real *x, int64_t count, int64_t k)
 {
-    struct goal goal = {.k = k};
-    struct window window;
-    find(x, count, &goal, scratch, &window);
-    return window.cut;
+    const struct search search = {.x = x, .count = count, .wanted = (double)k};
+    return bisect(&search);
 }
 
-int64_t rank_mass(const real *x, int64_t count, double mass, struct candidate *scratch)
+struct cut rank_top(const real *x, int64_t count, int64_t k)
 {
-    struct goal goal = {.by_mass = true, .mass = mass};
-    struct window window;
-    find(x, count, &goal, scratch, &window);
-    return goal.k;
+    struct cut cut = {.value = rank_nth(x, count, k), .index = count - 1};
+    int64_t left = k;
+    for (int64_t j = 0; j < count; j++) {
+        left -= x[j] > cut.value;
+    }
+    for (int64_t j = 0; j < count && left > 0; j++) {
+        if (x[j] == cut.value) {
+            cut.index = j;
+            left--;
+        }
+    }
+    return cut;
+}
+
+int64_t rank_among_equal(double mass, double one, int64_t count)
+{
+    const double share = one > 0 ? ceil(mass / one) : (double)count;
+    return share < 1 ? 1 : share < (double)count ? (int64_t)share : count;
+}
+
+int64_t rank_mass(const real *x, const double *weight, int64_t count, double mass, double *before,
+                  double *after)
+{
+    const struct search search = {x, weight, count, true, mass};
+    const real value = bisect(&search);
+    double above = 0, one = 0;
+    int64_t k = 0, equal = 0;
+    for (int64_t j = 0; j < count; j++) {
+        const double own = weight != NULL ? weight[j] : (double)x[j];
+        above += x[j] > value ? own : 0;
+        k += x[j] > value;
+        one = x[j] == value ? own : one;
+        equal += x[j] == value;
+    }
+    const int64_t within = rank_among_equal(mass - above, one, equal);
+    *before = above + (double)(within - 1) * one;
+    *after = *before + one;
+    return k + within;
 }

@@ -1,4 +1,6 @@
-/* train/losses/select.h - ranks: by value, largest first; equal values by index. */
+/* train/losses/select.h - ranks: by value, largest first; equal values by index. Nothing is sorted:
+ * the value at a rank is bisected, in at most 32 steps (64 in double) that each count a row.
+ */
 #ifndef CASK_TRAIN_LOSSES_SELECT_H
 #define CASK_TRAIN_LOSSES_SELECT_H
 
@@ -6,12 +8,6 @@
 #include <stdint.h>
 
 #include "train/losses/real.h"
-
-struct candidate {
-    real value;
-    uint32_t index;
-    real other; /* goes along: the other net's value */
-};
 
 /* A class with x > value, or x = value and a number up to index, is in front. The label is decided
  * apart. */
@@ -21,26 +17,24 @@ struct cut {
     bool label;
 };
 
-#define rank_keep NAME(cask_rank_keep)
-#define rank_drop NAME(cask_rank_drop)
-#define rank_before NAME(cask_rank_before)
-#define rank_sort NAME(cask_rank_sort)
+#define rank_key NAME(cask_rank_key)
+#define rank_value NAME(cask_rank_value)
+#define rank_nth NAME(cask_rank_nth)
 #define rank_top NAME(cask_rank_top)
 #define rank_mass NAME(cask_rank_mass)
+#define rank_among_equal NAME(cask_rank_among_equal)
 
-bool rank_before(struct candidate a, struct candidate b);
-void rank_sort(struct candidate *list, int64_t count); /* first in rank first */
-
-/* The k first in rank of a stream, kept as a heap whose root kept[0] is the last of them; `count`
- * grows to k. rank_drop takes the root out. */
-void rank_keep(struct candidate *kept, int64_t *count, int64_t k, struct candidate next);
-void rank_drop(struct candidate *kept, int64_t *count);
-
-/* Of an array, without sorting it. Scratch: [RANK_SCRATCH], or [count] if that is less. */
-enum { RANK_SCRATCH = 4096 };
-/* The cut behind the k largest. */
-struct cut rank_top(const real *x, int64_t count, int64_t k, struct candidate *scratch);
-/* The smallest k whose k largest hold at least `mass` together; all if none does. */
-int64_t rank_mass(const real *x, int64_t count, double mass, struct candidate *scratch);
+/* Values in their order as integers, 0 and -0 as one; and back. */
+int64_t rank_key(real value);
+real rank_value(int64_t key);
+/* The k-th largest of x, 1 <= k <= count, and the cut behind it; a NaN has no rank. */
+real rank_nth(const real *x, int64_t count, int64_t k);
+struct cut rank_top(const real *x, int64_t count, int64_t k);
+/* The smallest k whose k largest weigh at least `mass` together, all if none does; equal x weigh
+ * the same. before, after: what k - 1 and k weigh. A weight of NULL: x itself. */
+int64_t rank_mass(const real *x, const double *weight, int64_t count, double mass, double *before,
+                  double *after);
+/* How many of `count` that weigh `one` each weigh at least `mass`: 1 to count. */
+int64_t rank_among_equal(double mass, double one, int64_t count);
 
 #endif

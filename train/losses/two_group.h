@@ -45,10 +45,12 @@ struct group {
 };
 struct group_sums {
     struct group in, out; /* Phi, Psi; without the label, which is added last */
+    int64_t above;        /* entries above the row's window */
 };
 struct row_state {
     struct cut cut;
     struct group_sums sums;
+    bool summed;      /* the sums are complete: no pass adds to them any more */
     real tail;        /* teacher value of unknown classes, or REAL_NONE */
     double log_total; /* teacher's LSE where it is not the sum of what is seen; NAN: it is */
     double captured;  /* teacher mass that was known */
@@ -66,14 +68,26 @@ struct chunk {
     int64_t stride;
 };
 
-/* Classes of each row of which it is not known yet whether they are in Phi: the second pass leaves
- * them out of the sums and puts them aside. */
-struct undecided {
-    struct window *windows; /* [batch] */
-    struct candidate *list; /* [batch][room + 1] */
-    int64_t *count;         /* [batch] */
-    int64_t room;
+/* Classes of each row of which it is not known yet whether they are in Phi: the sums leave them
+ * out, and they are put aside. */
+struct candidate {
+    real x, y;
+    uint32_t index;
 };
+struct stretch {
+    uint32_t from, count;
+};
+struct undecided {
+    struct window *windows;    /* [batch] */
+    struct candidate *list;    /* [batch][room]; in it chunks lie as threads came by: */
+    struct stretch *stretches; /* [batch][chunks] */
+    int64_t *count;            /* [batch]; above the room: some are not in the list */
+    int64_t room, chunks;
+};
+
+/* What a rule wants of the next pass over the classes: to look at the sample's chunks, at all of
+ * them, or that it is summed up. */
+enum wish { NOTHING, A_SAMPLE, A_LOOK, SUMS };
 
 struct classes;
 struct two_group {
@@ -83,19 +97,17 @@ struct two_group {
     enum index_set set;
     enum tail_rule tail;
     bool by_teacher; /* SET_CUT: the cut is on the teacher's values, not on the student's */
-    /* SET_CUT: how the cuts are found. `watch` sees every chunk in the first pass and in
-     * passes of its own as long as `select`, called behind each, says so; `select` fills
-     * rows[i].cut. */
-    void (*start)(struct two_group *rule, const struct classes *classes); /* NULL */
+    enum wish wish;
+    /* SET_CUT: how the cuts are found. `start` says what is wished first (NULL: sums); `watch` is
+     * shown the chunks of a look; `next`, called behind each pass with a wish, says what the next
+     * one is (NULL: none). It fills rows[i].cut. */
+    void (*start)(struct two_group *rule, const struct classes *classes);
     void (*watch)(struct two_group *rule, const struct classes *classes, const struct chunk *chunk,
                   int thread);
-    bool (*select)(struct two_group *rule, const struct classes *classes);
-    /* Decides about what the second pass put aside; true: select once more. NULL: nothing was. */
-    bool (*settle)(struct two_group *rule, const struct classes *classes);
-    struct undecided *undecided; /* NULL */
-    bool watching;
-    struct row_state *rows; /* [batch], owned by the loss */
-    double weight;          /* of this step */
+    enum wish (*next)(struct two_group *rule, const struct classes *classes);
+    struct undecided *undecided; /* SET_CUT */
+    struct row_state *rows;      /* [batch], owned by the loss */
+    double weight;               /* of this step */
     real max_a, max_b; /* what maxima of groups begin with: REAL_NONE, or a bound known to do */
     size_t bytes;      /* of what it holds for the B x C work */
 };
@@ -189,8 +201,9 @@ void two_group_add(const struct two_group *rule, const struct classes *classes, 
 /* Adds `from` to the row's own sums. */
 void two_group_merge(struct two_group *rule, const struct classes *classes, int64_t row,
                      const struct group_sums *from);
-/* Adds what was put aside for a row, by its cut. */
-void two_group_decide(struct two_group *rule, const struct classes *classes, int64_t row);
+/* Adds what was put aside for a row, by its cut: `count` entries in the order of their classes. */
+void two_group_decide(struct two_group *rule, const struct classes *classes, int64_t row,
+                      const real *x, const real *y, const uint32_t *index, int64_t count);
 /* Sums to value and gradient coefficients; returns the row's L (with T^2, without weight or 1/B).
  */
 double two_group_finish(struct two_group *rule, const struct classes *classes, int row);

@@ -64,7 +64,7 @@ static real known_maximum(bool cosines, double factor)
 void two_group_clear(const struct two_group *rule, struct group_sums *sums)
 {
     const struct group nothing = {.max_a = rule->max_a, .max_b = rule->max_b};
-    sums->in = sums->out = nothing;
+    *sums = (struct group_sums){.in = nothing, .out = nothing};
 }
 
 void two_group_begin(struct two_group *rule, const struct classes *classes, int row)
@@ -75,6 +75,7 @@ void two_group_begin(struct two_group *rule, const struct classes *classes, int 
     rule->max_b = known_maximum(classes->teacher->kind == TEACHER_CENTERS,
                                 classes->teacher->scale / rule->temperature);
     two_group_clear(rule, &state->sums);
+    state->summed = false;
     state->tail = REAL_NONE;
     state->log_total = NAN;
     state->captured = 1;
