@@ -20,6 +20,7 @@
 #include "common/mem.h"
 #include "common/thread.h"
 #include "models/models.h"
+#include "tests/bench/bench_rows.h"
 #include "train/criterion.h"
 
 enum { SECTIONS = 96, LEAST_STEPS = 3, MOST_STEPS = 40, MOST_CASES = 24 };
@@ -70,39 +71,6 @@ struct bench {
 
 /* ------------------------------------------------------------------ inputs */
 
-struct fill {
-    float *rows;
-    int64_t dim;
-    uint64_t seed;
-};
-
-/* Unit rows of numbers whose law does not matter here. */
-static void fill_row(void *user, int64_t row, int thread)
-{
-    const struct fill *fill = user;
-    float *x = fill->rows + row * fill->dim;
-    uint64_t state = (fill->seed + 1) * UINT64_C(0x9e3779b97f4a7c15) + (uint64_t)row;
-    double sum = 0;
-    (void)thread;
-    for (int64_t j = 0; j < fill->dim; j++) {
-        state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-        x[j] = (float)(int32_t)(state >> 32) * 0x1p-31f;
-        sum += (double)x[j] * (double)x[j];
-    }
-    for (int64_t j = 0; j < fill->dim; j++) {
-        x[j] *= (float)(1 / sqrt(sum));
-    }
-}
-
-static float *unit_rows(const struct bench *b, uint64_t seed, int64_t count, int64_t dim)
-{
-    struct fill fill = {cask_alloc((size_t)count * (size_t)dim, sizeof(float)), dim, seed};
-    if (fill.rows != NULL) {
-        cask_device_ops(b->device)->parallel(b->device, count, fill_row, &fill);
-    }
-    return fill.rows;
-}
-
 static void close_inputs(struct bench *b)
 {
     void *const owned[] = {b->embedding, b->unit, b->norm,   b->centers, b->gradient,
@@ -122,15 +90,15 @@ static enum cask_status open_inputs(struct bench *b, int64_t size, int64_t class
     b->size = (int)size;
     b->classes = classes;
     b->topk = topk;
-    b->embedding = unit_rows(b, 1, size, b->dim);
-    b->unit = unit_rows(b, 2, size, b->dim);
-    b->norm = unit_rows(b, 3, size, 1);
-    b->gradient = unit_rows(b, 5, size, b->dim);
+    b->embedding = bench_unit_rows(b->device, 1, size, b->dim);
+    b->unit = bench_unit_rows(b->device, 2, size, b->dim);
+    b->norm = bench_unit_rows(b->device, 3, size, 1);
+    b->gradient = bench_unit_rows(b->device, 5, size, b->dim);
     b->labels = cask_alloc(n, sizeof *b->labels);
     b->index = cask_alloc(n * list, sizeof *b->index);
     b->cosines = cask_alloc(n * list, sizeof *b->cosines);
     b->lse = cask_alloc(n * 2, sizeof *b->lse);
-    b->centers = topk > 0 ? NULL : unit_rows(b, 4, classes, b->dim);
+    b->centers = topk > 0 ? NULL : bench_unit_rows(b->device, 4, classes, b->dim);
     if (b->embedding == NULL || b->unit == NULL || b->norm == NULL || b->gradient == NULL ||
         b->labels == NULL || b->index == NULL || b->cosines == NULL || b->lse == NULL ||
         (topk == 0 && b->centers == NULL)) {
@@ -219,8 +187,9 @@ static enum cask_status measure_network(struct bench *b, struct cask_error *err)
     CASK_TRY(cask_net_create(graph, b->device, true, &net, err));
     CASK_TRY(cask_net_init(net, 1, err));
     CASK_TRY(cask_plan_create(net, b->size, CASK_MODE_TRAIN, &plan, err));
-    pixels = unit_rows(b, 6, b->size,
-                       3 * (int64_t)cask_graph_input_width(graph) * cask_graph_input_height(graph));
+    pixels = bench_unit_rows(b->device, 6, b->size,
+                             3 * (int64_t)cask_graph_input_width(graph) *
+                                 cask_graph_input_height(graph));
     b->network = INFINITY;
     for (int n = 0; n < LEAST_STEPS && pixels != NULL; n++) {
         const double from = cask_now();
