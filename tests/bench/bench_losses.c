@@ -439,36 +439,33 @@ done:
     return st;
 }
 
-int main(int argc, char **argv)
+static enum cask_status run_part(void *user, struct cask_error *err)
 {
-    struct options options;
-    struct bench bench = {.options = &options};
-    struct cask_config *config = NULL;
-    struct cask_error error, *err = &error;
-    char text[200];
-    bool stop = false;
-    enum cask_status st = CASK_OK;
-    const struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
-    CASK_TRY(cask_config_create(&section, 1, &config, err));
-    CASK_TRY(cask_cli_parse(config, argc, argv, "usage: bench_losses [options]\n", &stop, err));
-    if (stop) {
-        goto done;
-    }
+    const struct options *options = user;
+    struct bench bench = {.options = options, .dim = (int)options->dim};
     const struct cask_device_options device = {.backend = "cpu",
-                                               .threads = (int)options.threads,
-                                               .precision = (enum cask_precision)options.precision};
+                                               .threads = (int)options->threads,
+                                               .precision =
+                                                   (enum cask_precision)options->precision};
+    char text[200];
+    enum cask_status st = CASK_OK;
     CASK_TRY(cask_device_open(&device, &bench.device, err));
-    bench.dim = (int)options.dim;
     cask_device_describe(bench.device, text, sizeof text);
     measure_peak(&bench);
     printf("%s; 512^3 product %.0f GFLOP/s\n", text, bench.peak);
-    CASK_TRY(options.part == LOSSES ? part_losses(&bench, err) : part_growth(&bench, err));
+    CASK_TRY(options->part == LOSSES ? part_losses(&bench, err) : part_growth(&bench, err));
 done:
-    if (st != CASK_OK) {
-        cask_error_print(err, "bench_losses");
-    }
     close_inputs(&bench);
     cask_device_close(bench.device);
-    cask_config_free(config);
-    return cask_status_exit_code(st);
+    return st;
+}
+
+int main(int argc, char **argv)
+{
+    struct cask_error error = {0};
+    struct options options = {0};
+    const struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
+    const struct cask_cli_command command = {"usage: bench_losses [options]\n", &section, 1,
+                                             run_part, &options};
+    return cask_cli_end("bench_losses", cask_cli_run(&command, argc, argv, &error), &error);
 }

@@ -361,34 +361,31 @@ done:
     return system(command) == 0 ? st : CASK_ERR_IO;
 }
 
-int main(int argc, char **argv)
+static enum cask_status run(void *user, struct cask_error *err)
 {
+    struct options *options = user;
     enum cask_status st = CASK_OK;
-    struct cask_error error = {0}, *err = &error;
-    struct options options = {0};
-    struct cask_config *config = NULL;
-    struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
-    bool stop = false;
-    int cpus = cask_cpu_count();
-    CASK_TRY(cask_config_create(&section, 1, &config, err));
-    CASK_TRY(cask_cli_parse(config, argc, argv, "usage: bench_path [options]\n", &stop, err));
-    if (stop) {
-        goto done;
-    }
-    printf("vector kernels: %s; best of %lld\n", cask_cpu_isa(), (long long)options.repeats);
+    const int cpus = cask_cpu_count();
+    printf("vector kernels: %s; best of %lld\n", cask_cpu_isa(), (long long)options->repeats);
     for (int threads = 1; threads <= cpus; threads += cpus - 1 > 0 ? cpus - 1 : 1) {
-        CASK_TRY(bench_teacher(&options, CASK_PRECISION_FP32, threads, err));
-        if (bench_teacher(&options, CASK_PRECISION_BF16, threads, err) != CASK_OK) {
-            printf("%-22s bf16  %s\n", options.teacher, err->message);
+        CASK_TRY(bench_teacher(options, CASK_PRECISION_FP32, threads, err));
+        if (bench_teacher(options, CASK_PRECISION_BF16, threads, err) != CASK_OK) {
+            printf("%-22s bf16  %s\n", options->teacher, err->message);
         }
     }
-    CASK_TRY(bench_students(&options, err));
-    CASK_TRY(bench_decode(&options, err));
-    CASK_TRY(bench_cache(&options, err));
+    CASK_TRY(bench_students(options, err));
+    CASK_TRY(bench_decode(options, err));
+    CASK_TRY(bench_cache(options, err));
 done:
-    if (st != CASK_OK) {
-        cask_error_print(err, "bench_path");
-    }
-    cask_config_free(config);
-    return cask_status_exit_code(st);
+    return st;
+}
+
+int main(int argc, char **argv)
+{
+    struct cask_error error = {0};
+    struct options options = {0};
+    const struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
+    const struct cask_cli_command command = {"usage: bench_path [options]\n", &section, 1, run,
+                                             &options};
+    return cask_cli_end("bench_path", cask_cli_run(&command, argc, argv, &error), &error);
 }

@@ -406,27 +406,27 @@ done:
     return st;
 }
 
-int main(int argc, char **argv)
+static enum cask_status run(void *user, struct cask_error *err)
 {
+    struct options *options = user;
     enum cask_status st = CASK_OK;
-    struct cask_error error = {0}, *err = &error;
-    struct options options = {0};
-    struct cask_config *config = NULL;
-    struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
-    bool stop = false;
-    cask_interrupt_install();
-    CASK_TRY(cask_config_create(&section, 1, &config, err));
-    CASK_TRY(cask_cli_parse(config, argc, argv, "usage: bench_protocols [options]\n", &stop, err));
-    if (!stop && options.part != PART_MEGAFACE) {
-        CASK_TRY(bench_ijb(&options, err));
+    if (options->part != PART_MEGAFACE) {
+        CASK_TRY(bench_ijb(options, err));
     }
-    if (!stop && (options.part == PART_ALL || options.part == PART_MEGAFACE)) {
-        CASK_TRY(bench_megaface(&options, err));
+    if (options->part == PART_ALL || options->part == PART_MEGAFACE) {
+        CASK_TRY(bench_megaface(options, err));
     }
 done:
-    if (st != CASK_OK) {
-        cask_error_print(err, "bench_protocols");
-    }
-    cask_config_free(config);
-    return cask_status_exit_code(st);
+    return st;
+}
+
+int main(int argc, char **argv)
+{
+    struct cask_error error = {0};
+    struct options options = {0};
+    const struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
+    const struct cask_cli_command command = {"usage: bench_protocols [options]\n", &section, 1, run,
+                                             &options};
+    cask_interrupt_install();
+    return cask_cli_end("bench_protocols", cask_cli_run(&command, argc, argv, &error), &error);
 }

@@ -386,32 +386,29 @@ done:
     return st;
 }
 
-int main(int argc, char **argv)
+static enum cask_status run(void *user, struct cask_error *err)
 {
+    struct options *options = user;
     enum cask_status st = CASK_OK;
-    struct cask_error error = {0}, *err = &error;
-    struct options options = {0};
-    struct cask_config *config = NULL;
-    struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
-    bool stop = false;
-    CASK_TRY(cask_config_create(&section, 1, &config, err));
-    CASK_TRY(cask_cli_parse(config, argc, argv, "usage: bench_step [options]\n", &stop, err));
-    if (stop) {
-        goto done;
-    }
-    if (options.quick) {
-        options.batch = 8;
-        options.repeats = 1;
-        options.classes = options.classes > 100 ? 100 : options.classes;
+    if (options->quick) {
+        options->batch = 8;
+        options->repeats = 1;
+        options->classes = options->classes > 100 ? 100 : options->classes;
     }
     bench_machine();
-    printf("%s, batch %lld, best of %lld\n", options.net, (long long)options.batch,
-           (long long)options.repeats);
-    CASK_TRY(bench_all(&options, err));
+    printf("%s, batch %lld, best of %lld\n", options->net, (long long)options->batch,
+           (long long)options->repeats);
+    CASK_TRY(bench_all(options, err));
 done:
-    if (st != CASK_OK) {
-        cask_error_print(err, "bench_step");
-    }
-    cask_config_free(config);
-    return cask_status_exit_code(st);
+    return st;
+}
+
+int main(int argc, char **argv)
+{
+    struct cask_error error = {0};
+    struct options options = {0};
+    const struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
+    const struct cask_cli_command command = {"usage: bench_step [options]\n", &section, 1, run,
+                                             &options};
+    return cask_cli_end("bench_step", cask_cli_run(&command, argc, argv, &error), &error);
 }

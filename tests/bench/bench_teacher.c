@@ -431,32 +431,29 @@ done:
     return b.folder[0] == 0 || system(command) == 0 ? st : CASK_ERR_IO;
 }
 
+static enum cask_status run(void *user, struct cask_error *err)
+{
+    struct options *options = user;
+    enum cask_status st = CASK_OK;
+    options->repeats = options->quick ? 1 : options->repeats;
+    options->images = options->quick ? 128 : options->images;
+    bench_machine();
+    if (!options->build_only) {
+        CASK_TRY(bench_forwards(options, err));
+    }
+    CASK_TRY(bench_builds(options, err));
+done:
+    return st;
+}
+
 int main(int argc, char **argv)
 {
-    enum cask_status st = CASK_OK;
-    struct cask_error error = {0}, *err = &error;
+    struct cask_error error = {0};
     struct options options = {0};
-    struct cask_config *config = NULL;
-    struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
-    bool stop = false;
+    const struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
+    const struct cask_cli_command command = {"usage: bench_teacher [options]\n", &section, 1, run,
+                                             &options};
     setenv("CASK_LOG", "error", 0);
     setvbuf(stdout, NULL, _IOLBF, 0);
-    CASK_TRY(cask_config_create(&section, 1, &config, err));
-    CASK_TRY(cask_cli_parse(config, argc, argv, "usage: bench_teacher [options]\n", &stop, err));
-    if (stop) {
-        goto done;
-    }
-    options.repeats = options.quick ? 1 : options.repeats;
-    options.images = options.quick ? 128 : options.images;
-    bench_machine();
-    if (!options.build_only) {
-        CASK_TRY(bench_forwards(&options, err));
-    }
-    CASK_TRY(bench_builds(&options, err));
-done:
-    if (st != CASK_OK) {
-        cask_error_print(err, "bench_teacher");
-    }
-    cask_config_free(config);
-    return cask_status_exit_code(st);
+    return cask_cli_end("bench_teacher", cask_cli_run(&command, argc, argv, &error), &error);
 }

@@ -189,34 +189,32 @@ done:
     return st;
 }
 
-int main(int argc, char **argv)
+static enum cask_status run(void *user, struct cask_error *err)
 {
+    struct options *options = user;
     enum cask_status st = CASK_OK;
-    struct cask_error error = {0}, *err = &error;
-    struct options options = {0};
-    struct cask_config *config = NULL;
-    struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
     char folder[] = "/tmp/cask-bench-XXXXXX";
-    bool stop = false, made = false;
-    CASK_TRY(cask_config_create(&section, 1, &config, err));
-    CASK_TRY(cask_cli_parse(config, argc, argv, "usage: bench_together --data PATH\n", &stop, err));
-    if (stop) {
-        goto done;
-    }
+    bool made = false;
     setenv("CASK_LOG", "warn", 0);
-    if (options.classes > 0) {
+    if (options->classes > 0) {
         made = mkdtemp(folder) != NULL;
-        CASK_TRY(cache_for_data(folder, options.data, options.classes, err));
-        options.cache = folder;
+        CASK_TRY(cache_for_data(folder, options->data, options->classes, err));
+        options->cache = folder;
     }
-    CASK_TRY(compare(&options, err));
+    CASK_TRY(compare(options, err));
 done:
     if (made && remove_folder(folder, &(struct cask_error){0}) != CASK_OK) {
         fprintf(stderr, "%s: left behind\n", folder);
     }
-    if (st != CASK_OK) {
-        cask_error_print(err, "bench_together");
-    }
-    cask_config_free(config);
-    return cask_status_exit_code(st);
+    return st;
+}
+
+int main(int argc, char **argv)
+{
+    struct cask_error error = {0};
+    struct options options = {0};
+    const struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
+    const struct cask_cli_command command = {"usage: bench_together --data PATH\n", &section, 1,
+                                             run, &options};
+    return cask_cli_end("bench_together", cask_cli_run(&command, argc, argv, &error), &error);
 }
