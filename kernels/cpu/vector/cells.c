@@ -3,8 +3,7 @@
  * gradient: what only the outer product reads is never written row by row.
  */
 #include "kernels/cpu/kernel_table.h"
-#include "kernels/cpu/vector/activate.h"
-#include "kernels/cpu/vector/some.h"
+#include "kernels/cpu/vector/affine.h"
 
 enum what { LIE, APPLY, GRADIENT };
 
@@ -19,19 +18,15 @@ struct making {
 };
 
 struct norm {
-    vec mean, scale, shift, slope, mean_dz, pull;
+    struct affine affine;
+    vec mean_dz, pull;
 };
 
 INLINE struct norm load_norm(const struct making *m, int64_t j, int count)
 {
-    const vec zero = {0};
-    struct norm n = {zero, zero, zero, zero, zero, zero};
+    struct norm n = {0};
     if (m->what != LIE) {
-        const bool prelu = m->activation == CASK_ACT_PRELU;
-        n.mean = load_some_f32(m->bn.mean + j, count);
-        n.scale = load_some_f32(m->bn.scale + j, count);
-        n.shift = load_some_f32(m->bn.shift + j, count);
-        n.slope = prelu ? load_some_f32(m->bn.slope + j, count) : n.shift;
+        n.affine = load_affine(m->activation, &m->bn, j, count);
     }
     if (m->what == GRADIENT) {
         n.mean_dz = load_some_f32(m->bn.mean_dz + j, count);
@@ -48,7 +43,6 @@ INLINE void fetch_next(const element *now, const struct making *m)
     __builtin_prefetch(now + DEPTH * m->c, 0, 3);
 }
 
-/* The formulas of batchnorm.c. */
 INLINE vec made(const struct making *m, const struct norm *n, int64_t at, int count)
 {
     const vec x = load_some(m->x + at, count);
@@ -56,13 +50,12 @@ INLINE vec made(const struct making *m, const struct norm *n, int64_t at, int co
     if (m->what == LIE) {
         return x;
     }
-    const vec d = x - n->mean, z = d * n->scale + n->shift;
     if (m->what == APPLY) {
-        return activate_vec(m->activation, z, n->slope);
+        return affine_vec(m->activation, &n->affine, x);
     }
     fetch_next(m->dy + at, m);
-    const vec dz = through_vec(m->activation, z, load_some(m->dy + at, count), n->slope);
-    return n->scale * (dz - n->mean_dz - d * n->pull);
+    return affine_back_vec(m->activation, &n->affine, n->mean_dz, n->pull, x,
+                           load_some(m->dy + at, count));
 }
 
 /* A vector of columns of one cell's rows, from value `row` * c + `j` on; rows that the last cell

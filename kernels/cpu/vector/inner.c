@@ -7,8 +7,7 @@
  */
 #include "kernels/cpu/vector/ahead.h"
 #include "kernels/cpu/vector/some.h"
-
-enum { TILE_ROWS = 6, TILE_VECS = 4 };
+#include "kernels/cpu/vector/tile.h"
 
 /* Strips are of nearly equal width: 5 vectors are 3 and 2. */
 static int strip_vecs(int columns)
@@ -89,39 +88,16 @@ INLINE void tile(int rows, int vecs, const struct inner *o)
     }
 }
 
-INLINE void rest_of_rows(int rows, int vecs, const struct inner *o)
-{
-    switch (rows) {
-    case 1:
-        tile(1, vecs, o);
-        return;
-    case 2:
-        tile(2, vecs, o);
-        return;
-    case 3:
-        tile(3, vecs, o);
-        return;
-    case 4:
-        tile(4, vecs, o);
-        return;
-    case 5:
-        tile(5, vecs, o);
-        return;
-    default:
-        return;
-    }
-}
+TILE_OF(inner)
 
 INLINE void strip(int vecs, struct inner o, int64_t rows, struct cask_ahead **ahead)
 {
-    for (; rows >= TILE_ROWS; rows -= TILE_ROWS) {
+    for (; rows > 0; rows -= TILE_ROWS) {
         o.ahead = lines_of(ahead, o.steps, o.strip);
-        tile(TILE_ROWS, vecs, &o);
+        tile_of(rows < TILE_ROWS ? (int)rows : TILE_ROWS, vecs, &o);
         o.a += TILE_ROWS * o.a_step;
         o.y += TILE_ROWS * o.y_step;
     }
-    o.ahead = lines_of(ahead, o.steps, o.strip);
-    rest_of_rows((int)rows, vecs, &o);
 }
 
 static void run(const struct cask_inner_block *block)

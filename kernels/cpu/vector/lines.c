@@ -6,8 +6,7 @@
  * cache: the first is full of lines, and has few places for what is on its way.
  */
 #include "kernels/cpu/kernel_table.h"
-#include "kernels/cpu/vector/activate.h"
-#include "kernels/cpu/vector/some.h"
+#include "kernels/cpu/vector/affine.h"
 
 INLINE void prefetch(const element *at, int64_t bytes)
 {
@@ -43,19 +42,6 @@ static void widen(const void *source, const struct cask_line *line)
     })
 }
 
-/* A batch norm's parameters for one vector of channels. */
-struct affine {
-    vec mean, scale, shift, slope;
-};
-
-INLINE struct affine load_affine(enum cask_activation activation, const struct cask_bn_block *bn,
-                                 int j, int left)
-{
-    const float *slopes = activation == CASK_ACT_PRELU ? bn->slope : bn->shift;
-    return (struct affine){load_some_f32(bn->mean + j, left), load_some_f32(bn->scale + j, left),
-                           load_some_f32(bn->shift + j, left), load_some_f32(slopes + j, left)};
-}
-
 INLINE void apply_as(enum cask_activation activation, const struct cask_bn_block *bn,
                      const element *x, const struct cask_line *line)
 {
@@ -65,8 +51,8 @@ INLINE void apply_as(enum cask_activation activation, const struct cask_bn_block
         const struct affine p = load_affine(activation, bn, j, left);
         for (int i = 0; i < l.pixels; i++) {
             const element *from = x + i * l.step + j;
-            vec z = (load_some(from, left) - p.mean) * p.scale + p.shift;
-            vec_store_f32(to + (int64_t)i * LANES, activate_vec(activation, z, p.slope));
+            vec_store_f32(to + (int64_t)i * LANES,
+                          affine_vec(activation, &p, load_some(from, left)));
             prefetch(from, l.ahead);
         }
     })
@@ -86,7 +72,6 @@ static void apply(const struct cask_bn_block *bn, const void *x, const struct ca
     }
 }
 
-/* scale * (dz - mean_dz - d * pull), as in batchnorm.c */
 INLINE void gradient_as(enum cask_activation activation, const struct cask_bn_block *bn,
                         const element *x, const element *dy, const struct cask_line *line)
 {
@@ -98,10 +83,9 @@ INLINE void gradient_as(enum cask_activation activation, const struct cask_bn_bl
         const vec pull = load_some_f32(bn->pull + j, left);
         for (int i = 0; i < l.pixels; i++) {
             const int64_t at = i * l.step + j;
-            vec d = load_some(x + at, left) - p.mean;
-            vec dz =
-                through_vec(activation, d * p.scale + p.shift, load_some(dy + at, left), p.slope);
-            vec_store_f32(to + (int64_t)i * LANES, p.scale * (dz - mean_dz - d * pull));
+            vec_store_f32(to + (int64_t)i * LANES,
+                          affine_back_vec(activation, &p, mean_dz, pull, load_some(x + at, left),
+                                          load_some(dy + at, left)));
             prefetch(x + at, l.ahead);
             prefetch(dy + at, l.ahead);
         }

@@ -7,8 +7,7 @@
  * all rows.
  */
 #include "kernels/cpu/vector/ahead.h"
-
-enum { TILE_ROWS = 6, TILE_VECS = 4 };
+#include "kernels/cpu/vector/tile.h"
 
 /* The operands of a tile. */
 struct outer {
@@ -55,28 +54,7 @@ INLINE void tile(int rows, int vecs, const struct outer *o)
     }
 }
 
-INLINE void tile_of(int rows, int vecs, const struct outer *o)
-{
-    switch (rows) {
-    case 1:
-        tile(1, vecs, o);
-        return;
-    case 2:
-        tile(2, vecs, o);
-        return;
-    case 3:
-        tile(3, vecs, o);
-        return;
-    case 4:
-        tile(4, vecs, o);
-        return;
-    case 5:
-        tile(5, vecs, o);
-        return;
-    default:
-        tile(6, vecs, o);
-    }
-}
+TILE_OF(outer)
 
 static void sum(const void *a, int m, const void *b, int n, int64_t rows, float *c,
                 struct cask_ahead *ahead)
