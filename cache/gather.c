@@ -5,78 +5,6 @@
 #include "cache/lz4_frame.h"
 #include "cache/quantize.h"
 #include "cache/reader.h"
-#include "common/mem.h"
-
-/* ---------------------------------------------------------------- scratch */
-
-static size_t plane_bytes(const struct cask_cache *cache, int which)
-{
-    int slot = CASK_ARRAY_VIEW(0, which == 0 ? CASK_FIELD_TOPK_INDEX : CASK_FIELD_TOPK_COSINE);
-    return cask_array_chunk_raw(&cache->full.arrays[slot], cache->full.rows);
-}
-
-void cask_scratch_free_all(struct cask_scratch *list)
-{
-    while (list != NULL) {
-        struct cask_scratch *next = list->next;
-        for (int view = 0; view < CASK_CACHE_VIEWS; view++) {
-            cask_free(list->decoded[view][0]);
-            cask_free(list->decoded[view][1]);
-        }
-        cask_free(list);
-        list = next;
-    }
-}
-
-static struct cask_scratch *create_scratch(const struct cask_cache *cache)
-{
-    struct cask_scratch *scratch = cask_alloc(1, sizeof *scratch);
-    bool whole = scratch != NULL;
-    for (int view = 0; whole && view < CASK_CACHE_VIEWS; view++) {
-        for (int which = 0; which < 2; which++) {
-            scratch->decoded[view][which] = cask_alloc(plane_bytes(cache, which), 1);
-            whole = whole && scratch->decoded[view][which] != NULL;
-        }
-    }
-    if (!whole) {
-        cask_scratch_free_all(scratch);
-        return NULL;
-    }
-    return scratch;
-}
-
-static enum cask_status take_scratch(struct cask_cache *cache, struct cask_scratch **scratch,
-                                     struct cask_error *err)
-{
-    pthread_mutex_lock(&cache->lock);
-    *scratch = cache->scratch;
-    if (*scratch != NULL) {
-        cache->scratch = (*scratch)->next;
-    }
-    pthread_mutex_unlock(&cache->lock);
-    if (*scratch == NULL) {
-        *scratch = create_scratch(cache);
-    }
-    if (*scratch == NULL) {
-        return cask_error_memory(err, plane_bytes(cache, 0), "decoding memory");
-    }
-    (*scratch)->next = NULL;
-    /* What was decoded for an earlier call is stale news: with `always` it must be checked again.
-     */
-    memset((*scratch)->last, 0, sizeof(*scratch)->last);
-    memset((*scratch)->recent, 0, sizeof(*scratch)->recent);
-    return CASK_OK;
-}
-
-static void give_scratch(struct cask_cache *cache, struct cask_scratch *scratch)
-{
-    if (scratch != NULL) {
-        pthread_mutex_lock(&cache->lock);
-        scratch->next = cache->scratch;
-        cache->scratch = scratch;
-        pthread_mutex_unlock(&cache->lock);
-    }
-}
 
 /* ---------------------------------------------------------------- one field of one row */
 
@@ -245,12 +173,12 @@ enum cask_status cask_cache_gather(struct cask_cache *cache, const int64_t *rows
 {
     enum cask_status st = CASK_OK;
     struct cask_scratch *scratch = NULL;
-    CASK_TRY(take_scratch(cache, &scratch, err));
+    CASK_TRY(cask_scratch_pool_take(&cache->scratch, &scratch, err));
     for (int i = 0; i < count; i++) {
         int view = mirror != NULL && mirror[i] ? 1 : 0;
         CASK_TRY(gather_row(cache, rows[i], view, (size_t)i, scratch, out, err));
     }
 done:
-    give_scratch(cache, scratch);
+    cask_scratch_pool_give(&cache->scratch, scratch);
     return st;
 }

@@ -91,6 +91,7 @@ static enum cask_status open_manifest(struct cask_cache *cache, struct cask_erro
     cache->shards = cask_layout_shards(&cache->file.manifest);
     cask_layout_shard(&cache->file.manifest, 0, &cache->full);
     cask_layout_shard(&cache->file.manifest, cache->shards - 1, &cache->tail);
+    cask_scratch_pool_fit(&cache->scratch, &cache->full);
 done:
     return st;
 }
@@ -105,6 +106,7 @@ enum cask_status cask_cache_open(const char *folder, enum cask_verify verify,
         CASK_TRY(cask_error_memory(err, sizeof *cache, "cache"));
     }
     pthread_mutex_init(&cache->lock, NULL);
+    cask_scratch_pool_init(&cache->scratch);
     cache->verify = verify;
     cache->folder = cask_strdup(folder);
     if (cache->folder == NULL) {
@@ -135,7 +137,7 @@ void cask_cache_close(struct cask_cache *cache)
         cask_shard_close(&cache->shard[i]);
     }
     cask_shard_close(&cache->centers);
-    cask_scratch_free_all(cache->scratch);
+    cask_scratch_pool_release(&cache->scratch);
     cask_manifest_file_release(&cache->file);
     pthread_mutex_destroy(&cache->lock);
     cask_free(cache->shard);

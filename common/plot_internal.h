@@ -15,7 +15,12 @@ struct plot_extent {
 };
 struct plot_extent plot_measure(const struct cask_plot *plot);
 
-/* The i-th point can be drawn: see common/plot.h. */
+/* In pixels. */
+int plot_width(const struct cask_plot *plot);
+int plot_height(const struct cask_plot *plot);
+
+/* The value, the i-th point can be drawn: see common/plot.h. */
+bool plot_shown(double value, bool log_axis);
 bool plot_drawable(const struct cask_plot *plot, const struct cask_plot_series *series, size_t i);
 
 /* One line "x y" or "x y low high" a point; an empty line is a gap. */
@@ -30,8 +35,5 @@ void plot_script(const struct cask_plot *plot, enum plot_terminal terminal, cons
 /* gnuplot's SVG document as an element for a page. */
 void plot_element(const struct cask_plot *plot, const char *name, const char *document,
                   struct cask_text *element);
-
-int plot_width(const struct cask_plot *plot);
-int plot_height(const struct cask_plot *plot);
 
 #endif

@@ -15,17 +15,6 @@ enum { COLOURS = sizeof palette / sizeof palette[0], KEY_ABOVE_MAX = 6 };
 enum { LABEL_MAX = 200, LETTER_PIXELS = 8, LINE_PIXELS = 20 };
 static const char ink[] = "#444444", pale[] = "#E4E6E9", frame[] = "#9AA0A6";
 
-int plot_width(const struct cask_plot *plot)
-{
-    return plot->width > 0 ? plot->width : 720;
-}
-
-int plot_height(const struct cask_plot *plot)
-{
-    const int natural = plot->names != NULL ? 90 + 28 * plot->name_count : 420;
-    return plot->height > 0 ? plot->height : natural;
-}
-
 /* Bytes to the next letter, whatever stands here. */
 static size_t letter(const char *text)
 {

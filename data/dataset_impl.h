@@ -1,7 +1,7 @@
 /* data/dataset_impl.h - what a kind of dataset provides. Private to data/.
  *
  * A kind embeds `struct cask_dataset` as its first member and fills count, labels and ops in its
- * open function; dataset.c does the rest.
+ * open function; dataset_open.c chooses the kind, dataset.c does the rest.
  */
 #ifndef CASK_DATA_DATASET_IMPL_H
 #define CASK_DATA_DATASET_IMPL_H
@@ -21,7 +21,7 @@ struct cask_dataset_ops {
 struct cask_dataset {
     const struct cask_dataset_ops *ops;
     int64_t count;
-    int64_t classes;  /* set by dataset.c from the labels */
+    int64_t classes;  /* set by dataset_open.c from the labels */
     uint32_t *labels; /* [count], owned; NULL: unlabelled */
 };
 

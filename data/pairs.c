@@ -1,7 +1,6 @@
 /* data/pairs.c - what all kinds of verification set have in common. */
 #include <string.h>
 
-#include "common/lines.h"
 #include "common/mem.h"
 #include "data/pairs_impl.h"
 
@@ -12,23 +11,6 @@ char *cask_pairs_name_of(const char *path)
     const char *dot = strrchr(base, '.');
     size_t length = dot != NULL && dot != base ? (size_t)(dot - base) : strlen(base);
     return cask_format("%.*s", (int)length, base);
-}
-
-enum cask_status cask_pairs_open_text(const char *path, const char *folder, struct cask_pairs **out,
-                                      struct cask_error *err)
-{
-    enum cask_status st = CASK_OK;
-    struct cask_lines lines = {0};
-    struct cask_slice first = {0};
-    *out = NULL;
-    CASK_TRY(cask_lines_open(&lines, path, err));
-    CASK_TRY(cask_lines_next(&lines, &first, err));
-    bool csv = first.data != NULL && memchr(first.data, ',', first.bytes) != NULL;
-    CASK_TRY(csv ? cask_pairs_open_csv(path, folder, out, err)
-                 : cask_pairs_open_lfw(path, folder, out, err));
-done:
-    cask_lines_close(&lines);
-    return st;
 }
 
 void cask_pairs_close(struct cask_pairs *pairs)

@@ -3,7 +3,7 @@
 
 #include "common/mem.h"
 #include "common/thread.h"
-#include "eval/verify.h"
+#include "eval/verification.h"
 
 /* The numbers of one draw, in a row of a table. */
 enum {

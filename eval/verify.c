@@ -1,5 +1,5 @@
 /* eval/verify.c - one set by every protocol that was asked for. */
-#include "eval/verify.h"
+#include "eval/verification.h"
 
 #include <math.h>
 #include <string.h>
@@ -7,19 +7,6 @@
 #include "common/mem.h"
 #include "eval/histogram.h"
 #include "eval/views.h"
-
-const double roc_targets[CASK_ROC_TARGETS] = {1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6};
-
-const struct trial_kind *trial_kind(enum cask_protocol protocol)
-{
-    static const struct trial_kind *const kinds[CASK_PROTOCOLS] = {
-        [CASK_PROTOCOL_INSIGHTFACE] = &trial_insightface,
-        [CASK_PROTOCOL_FACEXZOO] = &trial_facexzoo,
-        [CASK_PROTOCOL_TFACE] = &trial_tface,
-        [CASK_PROTOCOL_XIAOCCER] = &trial_xiaoccer,
-    };
-    return kinds[protocol];
-}
 
 const char *cask_protocol_name(enum cask_protocol protocol)
 {
@@ -65,51 +52,6 @@ struct cask_verify_options cask_verify_default(void)
         .seed = 1,
         .pixels = "",
     };
-}
-
-void cask_verification_free(struct cask_verification *v)
-{
-    if (v == NULL) {
-        return;
-    }
-    for (int i = 0; i < v->trial_count; i++) {
-        val_scratch_free(v->trials[i].val);
-        if (v->trials[i].trial != NULL) {
-            trial_kind(v->trials[i].protocol)->free(v->trials[i].trial);
-        }
-    }
-    roc_order_release(&v->order);
-    resampler_release(&v->resampler);
-    persons_release(&v->persons);
-    cask_free(v->pairs);
-    cask_free(v->same);
-    cask_free(v->weights);
-    cask_free(v);
-}
-
-static enum cask_status copy_pairs(const struct cask_pairs *pairs, int folds,
-                                   struct cask_verification **out, struct cask_error *err)
-{
-    int64_t count = cask_pairs_count(pairs);
-    struct cask_verification *v = cask_alloc(1, sizeof *v);
-    *out = v;
-    if (v == NULL) {
-        return cask_error_memory(err, sizeof *v, "a verification");
-    }
-    snprintf(v->name, sizeof v->name, "%s", cask_pairs_name(pairs));
-    v->pairs = cask_alloc((size_t)count, sizeof *v->pairs);
-    v->same = cask_alloc((size_t)count, sizeof *v->same);
-    v->weights = cask_alloc((size_t)count, sizeof *v->weights);
-    if (v->pairs == NULL || v->same == NULL || v->weights == NULL) {
-        return cask_error_memory(err, (size_t)count * sizeof *v->pairs, "pairs");
-    }
-    for (int64_t i = 0; i < count; i++) {
-        v->pairs[i] = *cask_pairs_at(pairs, i);
-        v->same[i] = v->pairs[i].same;
-        v->weights[i] = 1;
-    }
-    v->set = (struct trial_pairs){v->pairs, count, folds, v->weights};
-    return CASK_OK;
 }
 
 static bool is_bad(const struct cask_views *views, const struct cask_pair *pair)
@@ -277,7 +219,7 @@ enum cask_status cask_verify(const struct cask_pairs *pairs, const struct cask_v
     struct cask_verification *v = NULL;
     int folds = options->folds > 0 ? options->folds : cask_pairs_folds(pairs);
     *out = (struct cask_set_result){.images = cask_pairs_image_count(pairs)};
-    CASK_TRY(copy_pairs(pairs, folds, &v, err));
+    CASK_TRY(verification_create(pairs, folds, &v, err));
     CASK_TRY(persons_find(pairs, &v->persons, err));
     CASK_TRY(exclude(v, pairs, views, except, options, out, err));
     CASK_TRY(check_folds(v, err));

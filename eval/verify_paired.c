@@ -4,7 +4,7 @@
 #include "common/mem.h"
 #include "common/thread.h"
 #include "eval/paired.h"
-#include "eval/verify.h"
+#include "eval/verification.h"
 
 struct comparison {
     struct cask_verification *a;

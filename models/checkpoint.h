@@ -1,6 +1,7 @@
 /* models/checkpoint.h - the inside of a checkpoint file, shared by its readers. Private to models/.
  *
- *   checkpoint.c      opens, sniffs the container, strips prefixes, sorts the names
+ *   checkpoint_open.c sniffs the container, strips prefixes, sorts the names
+ *   checkpoint.c      tensors and metadata: added by the readers, found by name
  *   safetensors.c     header JSON + data
  *   torch_zip.c       PyTorch >= 1.6: a zip of data.pkl and one member a storage
  *   torch_legacy.c    PyTorch < 1.6: five pickles, then the storages

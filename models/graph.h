@@ -150,7 +150,7 @@ int cask_graph_add_square_conv(struct cask_graph *graph, int x, const char *name
 int cask_graph_add_global_depthwise(struct cask_graph *graph, int x, const char *name);
 int cask_graph_add_plain_batchnorm(struct cask_graph *graph, int x, const char *name);
 
-/* model_open.c: how the file of an imported graph wants its pixels, if its metadata says so; else
+/* model.c: how the file of an imported graph wants its pixels, if its metadata says so; else
  * *known is left alone. Messages do not name the file. */
 enum cask_status cask_graph_pixels(const struct cask_graph *graph,
                                    struct cask_preprocess *preprocess, bool *known,

@@ -5,7 +5,8 @@
  * (plan_reach.c). Every value that a step writes, and in training the
  * gradient of every value that has one, gets a buffer with a first and a last moment of use
  * (plan_live.c, plan_gradient.c). Buffers whose times do not overlap share memory
- * (plan_memory.c). Then the convolutions are opened and the steps can run (plan_run.c).
+ * (plan_memory.c). plan_create.c calls these in turn and opens the convolutions; then the steps can
+ * run (plan_run.c).
  *
  * Moments of a plan with S steps:
  *   0            pixels arrive

@@ -1,4 +1,5 @@
-/* models/plan.c - from a net to something that runs: steps, shapes, lifetimes, one allocation. */
+/* models/plan_create.c - from a net to something that runs: steps, shapes, lifetimes, one
+ * allocation. */
 #include <string.h>
 
 #include "models/plan.h"

@@ -1,6 +1,6 @@
-/* eval/verify.h - a verified set with all its trials. Private to eval/. */
-#ifndef CASK_EVAL_VERIFY_H
-#define CASK_EVAL_VERIFY_H
+/* eval/verification.h - a verified set with all its trials. Private to eval/. */
+#ifndef CASK_EVAL_VERIFICATION_H
+#define CASK_EVAL_VERIFICATION_H
 
 #include "eval/persons.h"
 #include "eval/resample.h"
@@ -26,7 +26,11 @@ struct cask_verification {
     struct roc_order order; /* of the first trial's cosines */
 };
 
-/* Fills every interval of `out`. */
+/* Copies the pairs; every one counts. *out is to be freed on failure, too. */
+enum cask_status verification_create(const struct cask_pairs *pairs, int folds,
+                                     struct cask_verification **out, struct cask_error *err);
+
+/* bootstrap.c. Fills every interval of `out`. */
 enum cask_status verification_bootstrap(struct cask_verification *v, struct cask_set_result *out,
                                         struct cask_error *err);
 
