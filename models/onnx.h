@@ -5,7 +5,7 @@
  *   onnx_tensor.c   constants as float or int64
  *   onnx_load.c     walks the nodes in order and builds the cask_graph
  *   onnx_ops.c      one function an operator: convolution, linear, batch norm, activations
- *   onnx_math.c     Add, Sub, Mul, Div with constants or activations
+ *   onnx_math.c     Add, Sub, Mul, Div with constants or activations; pooling over all pixels
  *   onnx_shape.c    Flatten, Reshape and the shape arithmetic exporters write before it
  *   onnx_fill.c     the weights
  *
@@ -69,7 +69,6 @@ struct cask_onnx_import {
     size_t slots;
     struct cask_onnx_source *sources; /* one a parameter of the graph */
     int source_room;
-    int opset;
     bool normalises;
     int node_index; /* of the node in work */
 };
@@ -134,6 +133,11 @@ enum cask_status cask_onnx_bind(struct cask_onnx_import *import, enum cask_slot 
 enum cask_status cask_onnx_fill(const struct cask_onnx_import *import, struct cask_net *net,
                                 struct cask_error *err);
 
+/* --- onnx_shape.c --- */
+/* An attribute in old files, input 1 in new ones (Unsqueeze: opset 13, ReduceMean: opset 18). */
+enum cask_status cask_onnx_axes(struct cask_onnx_import *import, const Cask__Onnx__Node *node,
+                                struct cask_onnx_ints *axes, struct cask_error *err);
+
 /* --- operators --- */
 typedef enum cask_status cask_onnx_op(struct cask_onnx_import *import, const Cask__Onnx__Node *node,
                                       struct cask_error *err);
@@ -142,6 +146,6 @@ cask_onnx_op cask_onnx_conv, cask_onnx_gemm, cask_onnx_matmul, cask_onnx_batchno
     cask_onnx_average_pool, cask_onnx_max_pool, cask_onnx_cast, cask_onnx_identity,
     cask_onnx_constant_node, cask_onnx_add, cask_onnx_sub, cask_onnx_mul, cask_onnx_div,
     cask_onnx_flatten, cask_onnx_reshape, cask_onnx_shape, cask_onnx_gather, cask_onnx_concat,
-    cask_onnx_unsqueeze, cask_onnx_squeeze;
+    cask_onnx_unsqueeze, cask_onnx_squeeze, cask_onnx_reduce_mean;
 
 #endif

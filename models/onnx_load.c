@@ -32,6 +32,7 @@ static const struct {
     {"MaxPool", cask_onnx_max_pool},
     {"Mul", cask_onnx_mul},
     {"PRelu", cask_onnx_prelu},
+    {"ReduceMean", cask_onnx_reduce_mean},
     {"Relu", cask_onnx_relu},
     {"Reshape", cask_onnx_reshape},
     {"Shape", cask_onnx_shape},
@@ -195,12 +196,6 @@ enum cask_status cask_onnx_import(struct cask_onnx_import *import, const Cask__O
     enum cask_status st = CASK_OK;
     const Cask__Onnx__Graph *graph = model->graph;
     import->model = model;
-    for (size_t i = 0; i < model->n_opset_import; i++) {
-        const char *domain = model->opset_import[i]->domain;
-        if (domain == NULL || domain[0] == '\0') {
-            import->opset = (int)model->opset_import[i]->version;
-        }
-    }
     if (graph->output[0]->name == NULL) {
         CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT, "the graph's output has no name"));
     }

@@ -1,6 +1,8 @@
 /* Operators without weights: activations, pooling, and arithmetic. With a constant, Add, Sub, Mul
  * and Div are y = scale_c * x + offset_c, the graph's affine layer. */
+#include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "models/onnx.h"
@@ -328,6 +330,52 @@ enum cask_status cask_onnx_average_pool(struct cask_onnx_import *import,
         CASK_TRY(REFUSE(CASK_ERR_UNSUPPORTED, "%s", "its input was flattened before"));
     }
     x.id = cask_graph_add_average_pool(import->graph, x.id, cask_onnx_layer_name(import, node, ""));
+    x.input = false;
+    cask_onnx_output(import, node, &x);
+done:
+    return st;
+}
+
+/* "1, -1"; as many as fit. */
+static void print_axes(const struct cask_onnx_ints *axes, char *text, size_t bytes)
+{
+    size_t used = 0;
+    snprintf(text, bytes, "none");
+    for (int i = 0; i < axes->count && used < bytes; i++) {
+        used += (size_t)snprintf(text + used, bytes - used, "%s%" PRId64, i > 0 ? ", " : "",
+                                 axes->items[i]);
+    }
+}
+
+/* The mean over all pixels, as PyTorch writes x.mean((2, 3)): an average pool. Without axes it is
+ * the mean of everything. */
+enum cask_status cask_onnx_reduce_mean(struct cask_onnx_import *import,
+                                       const Cask__Onnx__Node *node, struct cask_error *err)
+{
+    enum cask_status st = CASK_OK;
+    enum { RANK = 4 };
+    struct cask_onnx_value x;
+    struct cask_onnx_ints axes = {.count = 0};
+    int64_t axis[2] = {0};
+    char found[CASK_ONNX_RANK * 24];
+    CASK_TRY(cask_onnx_activation(import, node, 0, &x, err));
+    if (cask_onnx_attribute(node, "axes") != NULL ||
+        (node->n_input > 1 && node->input[1][0] != '\0')) {
+        CASK_TRY(cask_onnx_axes(import, node, &axes, err));
+    }
+    for (int i = 0; i < 2 && axes.count == 2; i++) {
+        axis[i] = axes.items[i] + (axes.items[i] < 0 ? RANK : 0);
+    }
+    const bool pixels = (axis[0] == 2 && axis[1] == 3) || (axis[0] == 3 && axis[1] == 2);
+    if (x.flat || !pixels) {
+        print_axes(&axes, found, sizeof found);
+        CASK_TRY(REFUSE(CASK_ERR_UNSUPPORTED,
+                        "expected the axes 2 and 3 of [batch, channels, height, width], found the "
+                        "axes %s of %s",
+                        found, x.flat ? "what was flattened before" : "an image"));
+    }
+    x.id = cask_graph_add_average_pool(import->graph, x.id, cask_onnx_layer_name(import, node, ""));
+    x.flat = cask_onnx_attribute_int(node, "keepdims", 1) == 0;
     x.input = false;
     cask_onnx_output(import, node, &x);
 done:

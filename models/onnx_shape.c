@@ -138,9 +138,8 @@ done:
     return st;
 }
 
-/* From opset 13 on the axes are an input. */
-static enum cask_status read_axes(struct cask_onnx_import *import, const Cask__Onnx__Node *node,
-                                  struct cask_onnx_ints *axes, struct cask_error *err)
+enum cask_status cask_onnx_axes(struct cask_onnx_import *import, const Cask__Onnx__Node *node,
+                                struct cask_onnx_ints *axes, struct cask_error *err)
 {
     const Cask__Onnx__Attribute *attribute = cask_onnx_attribute(node, "axes");
     if (attribute == NULL) {
@@ -166,7 +165,7 @@ static enum cask_status unsqueeze_image(struct cask_onnx_import *import,
     if (!line) { /* which nothing but this function reads; it is no gate either */
         CASK_TRY(cask_onnx_activation(import, node, 0, &x, err));
     }
-    CASK_TRY(read_axes(import, node, &axes, err));
+    CASK_TRY(cask_onnx_axes(import, node, &axes, err));
     const struct cask_value *in = cask_graph_value(import->graph, x.id);
     const int rank = (line ? 3 : x.flat ? 2 : 4) + axes.count;
     bool behind = x.flat && in->h == 1 && in->w == 1 && axes.count > 0 && rank <= 4;

@@ -98,6 +98,21 @@ class Gated(nn.Module):
         return self.tail(z + y * torch.sigmoid(self.gate(z)).view(x.size(0), -1, 1, 1))
 
 
+class Means(nn.Module):
+    """Pooling as x.mean((2, 3)): in the gate with its axes kept, then away."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, 2, 1)
+        self.gate = nn.Sequential(nn.Conv2d(8, 4, 1), nn.ReLU(), nn.Conv2d(4, 8, 1), nn.Sigmoid())
+        self.fc = nn.Linear(8, 6)
+
+    def forward(self, x):
+        x = nn.functional.hardswish(self.conv(x))
+        x = x * self.gate(x.mean((2, 3), keepdim=True))
+        return self.fc(x.mean([-2, -1]))
+
+
 def write(name, model, size, scale=1.0, **options):
     model.eval()
     shake(model)
@@ -228,8 +243,42 @@ def write_unsqueezed(opset):
         f.write(x.tobytes() + y.float().numpy().tobytes())
 
 
+def write_reduced(opset):
+    """The axes from behind, an attribute up to opset 17, then an input; keepdims left out and 0."""
+    r = numpy.random.RandomState(opset)
+    w, v = r.uniform(-1, 1, (4, 3, 1, 1)), r.uniform(-1, 1, (5, 4))
+    data = lambda values, kind="<f4": field(9, values.astype(kind).tobytes())
+    initializers = [tensor("w", FLOAT, w, data(w)), tensor("v", FLOAT, v, data(v))]
+    attributes = lambda *axes: [("axes", [(8, a) for a in axes])] if opset < 18 else []
+    if opset >= 18:
+        initializers += [tensor("a", INT64, numpy.array([-1, -2]), data(numpy.array([-1, -2]), "<i8")),
+                         tensor("b", INT64, numpy.array([2, -1]), data(numpy.array([2, -1]), "<i8"))]
+    nodes = [
+        node("Conv", ["x", "w"], "c"),
+        node("ReduceMean", ["c"] + ["a"] * (opset >= 18), "k", *attributes(-1, -2)),
+        node("Mul", ["c", "k"], "m"),
+        node("Sigmoid", ["m"], "s"),
+        node("ReduceMean", ["s"] + ["b"] * (opset >= 18), "f", *attributes(2, -1), ("keepdims", [(3, 0)])),
+        node("Gemm", ["f", "v"], "y", ("transB", [(3, 1)])),
+    ]
+    graph = b"".join(field(1, n) for n in nodes) + b"".join(field(5, i) for i in initializers)
+    graph += message((11, info("x", [1, 3, 4, 6])), (12, info("y", [1, 5])))
+    with open(os.path.join(OUT, "mean_%d.onnx" % opset), "wb") as f:
+        f.write(message((1, 8), (7, graph), (8, message((2, opset)))))
+    x = r.uniform(-1, 1, (2, 3, 4, 6)).astype(numpy.float32)
+    t = lambda a: torch.from_numpy(a.astype(numpy.float32).astype(numpy.float64))
+    c = nn.functional.conv2d(t(x), t(w))
+    y = torch.sigmoid(c * c.mean((2, 3), keepdim=True)).mean((2, 3)) @ t(v).t()
+    with open(os.path.join(OUT, "mean_%d.bin" % opset), "wb") as f:
+        f.write(x.tobytes() + y.float().numpy().tobytes())
+
+
 write_typed()
 write("gated_11", Gated(), (9, 9), opset_version=11)
 write("gated_13", Gated(), (9, 9), opset_version=13, dynamic_axes={"data": {0: "batch"}})
 for opset in 12, 13:
     write_unsqueezed(opset)
+write("means_11", Means(), (9, 7), opset_version=11)
+write("means_13", Means(), (9, 7), opset_version=13, dynamic_axes={"data": {0: "batch"}})
+for opset in 17, 18:
+    write_reduced(opset)

@@ -74,7 +74,9 @@ static void outputs_match(void **state)
         {"squeeze", 10, 10, 7, false},     {"squeeze_14", 10, 10, 7, false},
         {"typed", 5, 5, 6, false},         {"gated_11", 9, 9, 5, false},
         {"gated_13", 9, 9, 5, false},      {"unsqueeze_12", 4, 4, 6, false},
-        {"unsqueeze_13", 4, 4, 6, false},
+        {"unsqueeze_13", 4, 4, 6, false},  {"means_11", 9, 7, 6, false},
+        {"means_13", 9, 7, 6, false},      {"mean_17", 4, 6, 5, false},
+        {"mean_18", 4, 6, 5, false},
     };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         print_message("%s\n", files[i].name);
@@ -163,12 +165,29 @@ static void only_ones_behind_the_channels(void **state)
                   "is [batch, channels, 1]; expected an Unsqueeze");
 }
 
+/* A mean is an average pool over both axes of pixels, of a value that still has them; nothing else.
+ */
+static void means_are_over_pixels(void **state)
+{
+    (void)state;
+    static const char minus_one[] = "\xff\xff\xff\xff\xff\xff\xff\xff", two[] = "\2\0\0\0\0\0\0\0",
+                      one[] = "\1\0\0\0\0\0\0\0", large[] = "\xff\xff\xff\xff\xff\xff\xff\x7f";
+    static const char expected[] = "expected the axes 2 and 3 of [batch, channels, height, width]";
+    check_patched("mean_18", "Gemm", 8, two, one, expected);
+    check_patched("mean_18", "Gemm", 8, minus_one, two, "found the axes 2, -2 of an image");
+    check_patched("mean_18", "Gemm", 8, minus_one, large, expected);
+    check_patched("mean_18", "Mul", 7, "Sigmoid", "Flatten",
+                  "found the axes 2, -1 of what was flattened before");
+    check_patched("mean_17", "ReduceMean", 4, "axes", "axis", "found the axes none of an image");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(outputs_match),
         cmocka_unit_test(damage),
         cmocka_unit_test(only_ones_behind_the_channels),
+        cmocka_unit_test(means_are_over_pixels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
