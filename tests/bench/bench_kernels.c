@@ -1,21 +1,35 @@
 /* tests/bench/bench_kernels.c - how fast the cpu backend's ops are, beside the matmul peak of the
  * same run.
  *
- *     bench_kernels [--net mobilefacenet|ir18|ir50|all] [--batch 64] [--threads 2] [--precision
- * fp32|bf16]
+ *     bench_kernels [--net mobilefacenet] [--batch 64] [--threads 2] [--precision bf16]
  *
  * One line per layer shape of the networks: milliseconds for forward, backward data and backward
  * weights, the rate, and the fraction of the peak. The sum at the end counts every shape as often
  * as the network has it. Times are the best of a few runs. With one thread they are CPU time, so
  * that a busy machine does not matter much; with more they are wall time and it should be idle.
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <stddef.h>
 
-#include "common/log.h"
-#include "kernels/kernels.h"
+#include "common/config.h"
 #include "kernels/shapes.h"
+#include "tests/bench/bench.h"
+
+struct options {
+    int net, precision;
+    int64_t batch, threads;
+};
+
+enum { ALL_NETS = 3 };
+static const char *const nets[] = {"mobilefacenet", "ir18", "ir50", "all", NULL};
+static const char *const precisions[] = {"auto", "fp32", "bf16", NULL};
+#define ROW(field) offsetof(struct options, field)
+static const struct cask_config_row rows[] = {
+    {"net", CASK_CONFIG_ENUM, ROW(net), "all", 0, 0, nets, "NET", "whose layers"},
+    {"batch", CASK_CONFIG_INT, ROW(batch), "64", 1, 65536, NULL, "N", "images in a call"},
+    {"threads", CASK_CONFIG_INT, ROW(threads), "0", 0, 1024, NULL, "N", "0: all CPUs"},
+    {"precision", CASK_CONFIG_ENUM, ROW(precision), "fp32", 0, 0, precisions, NULL,
+     "of activations"},
+};
 
 struct layer {
     const char *net;
@@ -326,61 +340,35 @@ static void bench_network(struct bench *b, const char *net)
            b->batch / total * 1e3);
 }
 
-static enum cask_status square(struct bench *b, struct operands *at)
+static enum cask_status run(void *user, struct cask_error *err)
 {
-    struct cask_gemm gemm = {
-        .m = 512, .n = 512, .k = 512, .alpha = 1, .in_dtype = at->x.dtype, .out_dtype = CASK_F32};
-    return b->ops->gemm(b->device, &gemm, at->x.data, at->dx.data, at->y.data, &b->err);
-}
-
-static void measure_peak(struct bench *b)
-{
-    enum cask_dtype dtype = cask_device_activation_dtype(b->device);
-    struct operands at = {.x = {filled(b, 512 * 512, dtype, -1, 1), dtype, 512, 1, 1, 512},
-                          .dx = {filled(b, 512 * 512, dtype, -1, 1), dtype, 512, 1, 1, 512}};
-    at.y.data = filled(b, 512 * 512, CASK_F32, 0, 0);
-    for (int i = 0; i < 20; i++) {
-        double rate = 2e-6 * 512 * 512 * 512 / best_ms(b, square, &at);
-        b->peak = rate > b->peak ? rate : b->peak;
-    }
-    printf("matmul 512^3: %.0f GFLOP/s\n", b->peak);
-    release(b, &at);
-}
-
-static const char *option(int argc, char **argv, const char *name, const char *otherwise)
-{
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], name) == 0) {
-            return argv[i + 1];
+    const struct options *options = user;
+    const struct cask_device_options device = {"cpu", (int)options->threads,
+                                               (enum cask_precision)options->precision};
+    struct bench bench = {.batch = (int)options->batch};
+    enum cask_status st = CASK_OK;
+    char name[160];
+    CASK_TRY(cask_device_open(&device, &bench.device, err));
+    cask_device_describe(bench.device, name, sizeof name);
+    bench.ops = cask_device_ops(bench.device);
+    CASK_TRY(bench_peak(bench.device, 5, &bench.peak, err));
+    printf("%s\nmatmul 512^3: %.0f GFLOP/s\n", name, bench.peak);
+    for (int i = 0; i < ALL_NETS; i++) {
+        if (options->net == ALL_NETS || options->net == i) {
+            bench_network(&bench, nets[i]);
         }
     }
-    return otherwise;
+done:
+    cask_device_close(bench.device);
+    return st;
 }
 
 int main(int argc, char **argv)
 {
-    struct bench bench = {.batch = atoi(option(argc, argv, "--batch", "64"))};
-    const char *net = option(argc, argv, "--net", "all");
-    struct cask_device_options options = {.backend = "cpu",
-                                          .threads = atoi(option(argc, argv, "--threads", "0"))};
-    options.precision = strcmp(option(argc, argv, "--precision", "fp32"), "bf16") == 0
-                            ? CASK_PRECISION_BF16
-                            : CASK_PRECISION_FP32;
-    if (cask_device_open(&options, &bench.device, &bench.err) != CASK_OK) {
-        cask_error_print(&bench.err, "bench_kernels");
-        return cask_status_exit_code(bench.err.status);
-    }
-    char name[160];
-    cask_device_describe(bench.device, name, sizeof name);
-    printf("%s\n", name);
-    bench.ops = cask_device_ops(bench.device);
-    measure_peak(&bench);
-    const char *const nets[] = {"mobilefacenet", "ir18", "ir50"};
-    for (int i = 0; i < 3; i++) {
-        if (strcmp(net, "all") == 0 || strcmp(net, nets[i]) == 0) {
-            bench_network(&bench, nets[i]);
-        }
-    }
-    cask_device_close(bench.device);
-    return 0;
+    struct cask_error error = {0};
+    struct options options = {0};
+    const struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
+    const struct cask_cli_command command = {"usage: bench_kernels [options]\n", &section, 1, run,
+                                             &options};
+    return cask_cli_end("bench_kernels", cask_cli_run(&command, argc, argv, &error), &error);
 }

@@ -16,10 +16,8 @@
 
 #include "common/config.h"
 #include "common/file.h"
-#include "common/log.h"
-#include "common/mem.h"
-#include "common/thread.h"
 #include "models/models.h"
+#include "tests/bench/bench.h"
 #include "tests/bench/bench_rows.h"
 #include "train/criterion.h"
 
@@ -134,22 +132,6 @@ static double gemm_seconds(const struct bench *b, const struct cask_gemm *gemms,
         best = fmin(best, cask_now() - from);
     }
     return best;
-}
-
-static void measure_peak(struct bench *b)
-{
-    enum { N = 512, COPIES = 16 };
-    const bool half = cask_device_activation_dtype(b->device) == CASK_BF16;
-    const struct cask_gemm gemm = {
-        .m = N * COPIES, .n = N, .k = N, .alpha = 1, .in_dtype = half ? CASK_BF16 : CASK_F32};
-    float *a = cask_alloc(N * N * COPIES, sizeof *a), *c = cask_alloc(N * N * COPIES, sizeof *c);
-    const void *in[1][2] = {{a, a}};
-    void *out[1] = {c};
-    if (a != NULL && c != NULL) {
-        b->peak = 2.0 * N * N * N * COPIES / gemm_seconds(b, &gemm, 1, in, out) / 1e9;
-    }
-    cask_free(a);
-    cask_free(c);
 }
 
 /* The three products of the head, one after another over whole matrices. */
@@ -451,7 +433,7 @@ static enum cask_status run_part(void *user, struct cask_error *err)
     enum cask_status st = CASK_OK;
     CASK_TRY(cask_device_open(&device, &bench.device, err));
     cask_device_describe(bench.device, text, sizeof text);
-    measure_peak(&bench);
+    CASK_TRY(bench_peak(bench.device, 5, &bench.peak, err));
     printf("%s; 512^3 product %.0f GFLOP/s\n", text, bench.peak);
     CASK_TRY(options->part == LOSSES ? part_losses(&bench, err) : part_growth(&bench, err));
 done:

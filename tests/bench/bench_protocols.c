@@ -15,13 +15,10 @@
 
 #include "common/config.h"
 #include "common/file.h"
-#include "common/log.h"
-#include "common/mem.h"
-#include "common/rng.h"
-#include "common/thread.h"
 #include "eval/ijb.h"
 #include "eval/ijb_draws.h"
 #include "eval/megaface.h"
+#include "tests/bench/bench.h"
 
 enum { DIM = 512 };
 
@@ -332,33 +329,6 @@ done:
 
 /* ------------------------------------------------------------------- MegaFace */
 
-/* GFLOP/s of 512 x 512 x 512 products: the peak that fractions refer to. */
-static enum cask_status matmul_peak(struct cask_device *device, double *gflops,
-                                    struct cask_error *err)
-{
-    enum cask_status st = CASK_OK;
-    enum { SIDE = 512, CALLS = 100, REPEATS = 5 };
-    const struct cask_gemm gemm = {
-        .m = SIDE, .n = SIDE, .k = SIDE, .alpha = 1, .in_dtype = CASK_F32, .out_dtype = CASK_F32};
-    size_t bytes = SIDE * SIDE * sizeof(float);
-    void *a = cask_buffer_alloc(device, bytes), *b = cask_buffer_alloc(device, bytes);
-    void *c = cask_buffer_alloc(device, bytes);
-    *gflops = 0;
-    for (int repeat = 0; repeat < REPEATS; repeat++) {
-        double start = cask_now();
-        for (int i = 0; i < CALLS; i++) {
-            CASK_TRY(cask_device_ops(device)->gemm(device, &gemm, a, b, c, err));
-        }
-        double rate = 2.0 * SIDE * SIDE * SIDE * CALLS / (cask_now() - start) / 1e9;
-        *gflops = repeat > 0 && rate > *gflops ? rate : *gflops;
-    }
-done:
-    cask_buffer_free(device, a);
-    cask_buffer_free(device, b);
-    cask_buffer_free(device, c);
-    return st;
-}
-
 static enum cask_status bench_megaface(const struct options *options, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
@@ -383,7 +353,7 @@ static enum cask_status bench_megaface(const struct options *options, struct cas
     CASK_TRY(draw_rows(&people, 0, count, probes.rows, err));
     CASK_TRY(cask_probes_clean(&probes, CASK_NOISE_KEEP, 0, err));
     CASK_TRY(cask_device_open(&device_options, &device, err));
-    CASK_TRY(matmul_peak(device, &peak, err));
+    CASK_TRY(bench_peak(device, 5, &peak, err));
     struct cask_megaface_options run = {device, (int)options->threads, 1e-6, CASK_NOISE_KEEP, NULL,
                                         &draws};
     CASK_TRY(cask_megaface_run(&probes, &distractors, &run, &found, err));
