@@ -1,8 +1,8 @@
 # Bad input to precompute: the documented exit code, a message with file, expected, found and the way
 # out, and nothing lost.
 set -eu
-bin=${CASK_BIN:?}
-work=$(mktemp -d)
+. "${CASK_SOURCE:?}/tests/support/begin.sh"
+. "$CASK_SOURCE/tests/support/refused.sh"
 mounted=
 trap '[ -z "$mounted" ] || umount "$mounted"; chmod -R u+rwx "$work"; rm -rf "$work"' EXIT
 "$bin/synth-faces" --out "$work/faces" --identities 8 --images 16 --size 32 >/dev/null 2>&1
@@ -10,18 +10,11 @@ trap '[ -z "$mounted" ] || umount "$mounted"; chmod -R u+rwx "$work"; rm -rf "$w
     --set train.max_steps=2 --set train.precision=fp32 --out "$work/t" >/dev/null 2>&1
 teacher=$work/t/student.safetensors
 
-fail() {
-    echo "FAIL: $*"
-    exit 1
-}
-
 # A later flag wins, so a test names only what is wrong.
 build() {
     "$bin/precompute" --teacher mobilefacenet --weights "$teacher" --data "$work/faces" --out "$work/out" --topk 4 \
         --precision fp32 "$@"
 }
-
-. "$(dirname "$0")/../support/refused.sh"
 
 # the command line: 2
 refused 2 "expected --teacher" "$bin/precompute"
@@ -105,17 +98,9 @@ build --data "$work/torn" --out "$work/bad-out" --max-bad-percent 20 2>"$work/lo
 grep -q "more of them only in bad.csv" "$work/log" || fail "the log names every bad image"
 
 # weights that are no numbers, or make no embedding: said before any image is read
-if python=$(command -v /usr/bin/python3) && "$python" -c 'import numpy' 2>/dev/null; then
+if python=$(command -v /usr/bin/python3); then
     for value in nan 3e38; do
-        "$python" - "$teacher" "$work/$value.safetensors" $value <<'PYTHON'
-import json, struct, sys
-data = bytearray(open(sys.argv[1], "rb").read())
-size = struct.unpack("<Q", data[:8])[0]
-header = json.loads(data[8:8 + size])
-begin, end = next(v["data_offsets"] for k, v in header.items() if k.endswith("weight") and k != "head.weight")
-data[8 + size + begin:8 + size + end] = struct.pack("<f", float(sys.argv[3])) * ((end - begin) // 4)
-open(sys.argv[2], "wb").write(data)
-PYTHON
+        "$python" "$CASK_SOURCE/tests/support/spoil_weight.py" "$teacher" "$work/$value.safetensors" $value
     done
     refused 3 "nan.safetensors: tensor|: element 0 of |is nan, expected a finite number" build --weights "$work/nan.safetensors" --out "$work/nan-out"
     refused 3 "built-in picture 0|nan|--preprocess" build --weights "$work/3e38.safetensors" --out "$work/nan-out"

@@ -2,19 +2,14 @@
 # same command goes on to the same bits when there is room. First by a limit on the size of files, which
 # everybody may set; then, for root, on a small file system that is full.
 set -eu
-bin=${CASK_BIN:?}
-. "${CASK_SOURCE:?}/tests/support/refused.sh"
-work=$(mktemp -d)
+. "${CASK_SOURCE:?}/tests/support/begin.sh"
+. "$CASK_SOURCE/tests/support/refused.sh"
 full="" # a mounted file system
 cleanup() {
     [ -z "$full" ] || umount "$full"
     rm -rf "$work"
 }
 trap cleanup EXIT
-fail() {
-    echo "FAIL: $*"
-    exit 1
-}
 "$bin/synth-faces" --out "$work/faces" --identities 8 --images 8 --size 32 --pairs "$work/pairs.txt" \
     --pairs-per-fold 20 --folds 4 >/dev/null 2>&1
 settings="--set student.input=32 --set student.embedding=32 --set train.batch=16 --set train.threads=1 --set train.precision=fp32

@@ -1,20 +1,13 @@
 # Input costs a run neither time nor memory: what steps waited for it is a small part, and six
 # epochs need no more memory than one.
 set -eu
-bin=${CASK_BIN:?}
+. "${CASK_SOURCE:?}/tests/support/begin.sh"
 if ldd "$bin/train-student" | grep -q libasan; then
     echo "skipped: AddressSanitizer keeps what was freed, so memory grows in this build"
     exit 77
 fi
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 most_growth=2000000 # bytes
 most_share=0.15
-
-fail() {
-    echo "FAIL: $*"
-    exit 1
-}
 
 # number RUN KEY: the last one, as result.json ends with this process's own numbers
 number() {

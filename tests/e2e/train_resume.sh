@@ -1,6 +1,7 @@
 # A run that was killed ends with the bits of one that was not; Ctrl-C leaves a checkpoint and gives 130.
 set -eu
 . "${CASK_SOURCE:?}/tests/support/begin.sh"
+. "${CASK_SOURCE:?}/tests/support/same_run.sh"
 . "${CASK_SOURCE:?}/tests/support/refused.sh"
 "$bin/synth-faces" --out "$work/faces" --identities 8 --images 8 --size 32 >/dev/null 2>&1
 
@@ -17,14 +18,6 @@ wait_for_checkpoint() {
         [ $tries -lt 600 ] || fail "no checkpoint in $1 after 30 s"
         sleep 0.05
     done
-}
-
-same() {
-    cmp "$work/whole/student.safetensors" "$1/student.safetensors" || fail "$1: other bits than the uninterrupted run"
-    for folder in "$work/whole" "$1"; do
-        sed 's/,"images_per_second".*//' "$folder/metrics.jsonl" >"$folder/metrics.plain"
-    done
-    cmp "$work/whole/metrics.plain" "$1/metrics.plain" || fail "$1: other metrics than the uninterrupted run"
 }
 
 $run --out "$work/whole" 2>"$work/whole.log" || { cat "$work/whole.log"; fail "the uninterrupted run"; }

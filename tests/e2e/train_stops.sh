@@ -11,22 +11,16 @@ train="env PATH=$work $bin/train-student --data $work/faces --set student.input=
 $train --set train.epochs=1 --out "$work/first" >/dev/null 2>&1 || fail "the first run"
 
 # --- weights with one fault each
-/usr/bin/python3 - "$work/first/student.safetensors" "$work" <<'END' || fail "weights"
-import json, struct, sys
-data = open(sys.argv[1], "rb").read()
-size = struct.unpack("<Q", data[:8])[0]
-header = json.loads(data[8:8 + size])
-def spoil(name, tensor, value, count=None):
-    begin, end = (8 + size + at for at in header[tensor]["data_offsets"])
-    new = bytearray(data)
-    n = (end - begin) // 4 if count is None else count
-    new[begin:begin + 4 * n] = struct.pack("<f", value) * n
-    open(f"{sys.argv[2]}/{name}.safetensors", "wb").write(bytes(new))
-spoil("nan", "conv_6_sep.conv.weight", float("nan"), 1)
-spoil("large", "conv_6_sep.conv.weight", 3e38)
-spoil("gamma", "conv_6_sep.bn.weight", 3e38)
-spoil("dead", "output_layer.linear.weight", 0.0)
-END
+spoil() { # NAME VALUE TENSOR [COUNT]
+    name=$1 value=$2
+    shift 2
+    /usr/bin/python3 "$CASK_SOURCE/tests/support/spoil_weight.py" "$work/first/student.safetensors" "$work/$name.safetensors" $value "$@" ||
+        fail "weights"
+}
+spoil nan nan conv_6_sep.conv.weight 1
+spoil large 3e38 conv_6_sep.conv.weight
+spoil gamma 3e38 conv_6_sep.bn.weight
+spoil dead 0 output_layer.linear.weight
 
 stops() { # NAME TEXT SETTINGS...: the run ends with TEXT, before and after a restart, and tells it everywhere
     name=$1 text=$2

@@ -2,6 +2,7 @@
 # was killed in the middle of a bag ends with the bits of one that was not; coverage is counted.
 set -eu
 . "${CASK_SOURCE:?}/tests/support/begin.sh"
+. "${CASK_SOURCE:?}/tests/support/same_run.sh"
 . "${CASK_SOURCE:?}/tests/support/refused.sh"
 
 "$bin/synth-faces" --out "$work/faces" --identities 8 --images 8 --size 32 >/dev/null 2>&1
@@ -32,14 +33,6 @@ assert result["coverage"]["draws"] >= 3 * 24 and result["coverage"]["identities"
 # a negative is farther than the positive when it is mined, so the hinge starts below the margin
 assert all(0 <= value < 1.5 for value in values) and sum(value > 0 for value in values) > 20, values
 END
-
-same() {
-    cmp "$work/whole/student.safetensors" "$1/student.safetensors" || fail "$1: other bits than the uninterrupted run"
-    for folder in "$work/whole" "$1"; do
-        sed 's/,"images_per_second".*//' "$folder/metrics.jsonl" >"$folder/metrics.plain"
-    done
-    cmp "$work/whole/metrics.plain" "$1/metrics.plain" || fail "$1: other metrics than the uninterrupted run"
-}
 
 # kill -9, again and again, wherever it hits
 $run --out "$work/killed" 2>/dev/null &
