@@ -57,11 +57,29 @@ static enum cask_status apply(struct cask_config *config, struct config_entry *e
     return config_bind_text(config, entry, value, origin, err);
 }
 
+/* A word without a flag: one more in a list, or the only one there may be. */
+static enum cask_status take_word(struct cask_config *config, const char *word,
+                                  struct cask_error *err)
+{
+    struct config_entry *entry = config->words;
+    const char *name = entry->row->metavar != NULL ? entry->row->metavar : entry->key;
+    const bool list = entry->row->type == CASK_CONFIG_TEXTS;
+    if (!list && entry->origin != NULL) {
+        return cask_error_set(err, CASK_ERR_USAGE,
+                              "expected one %s, found '%.100s' too; see --help", name, word);
+    }
+    return config_bind(config, entry, &word, 1, list && entry->origin != NULL, name, err);
+}
+
 /* One flag at argv[*at]; moves *at past what it used. */
 static enum cask_status take(struct cask_config *config, int argc, char **argv, int *at,
                              struct cask_error *err)
 {
     const char *flag = argv[*at];
+    if (config->words != NULL && flag[0] != '-') {
+        ++*at;
+        return take_word(config, flag, err);
+    }
     if (strncmp(flag, "--", 2) != 0 || flag[2] == 0) {
         return cask_error_set(err, CASK_ERR_USAGE, "expected a flag, found '%.100s'; see --help",
                               flag);
@@ -114,13 +132,14 @@ done:
     return st;
 }
 
-enum cask_status cask_cli_run(const struct cask_cli_command *command, int argc, char **argv,
-                              struct cask_error *err)
+static enum cask_status run_words(const struct cask_cli_command *command, const char *words,
+                                  int argc, char **argv, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_config *config = NULL;
     bool stop = false;
     CASK_TRY(cask_config_create(command->sections, command->section_count, &config, err));
+    config->words = words != NULL ? config_find(config, words) : NULL;
     CASK_TRY(cask_cli_parse(config, argc, argv, command->usage, &stop, err));
     if (!stop) {
         CASK_TRY(command->run(command->user, err));
@@ -128,6 +147,12 @@ enum cask_status cask_cli_run(const struct cask_cli_command *command, int argc, 
 done:
     cask_config_free(config);
     return st;
+}
+
+enum cask_status cask_cli_run(const struct cask_cli_command *command, int argc, char **argv,
+                              struct cask_error *err)
+{
+    return run_words(command, NULL, argc, argv, err);
 }
 
 void cask_cli_begin(void)
@@ -153,11 +178,17 @@ int cask_cli_end(const char *program, enum cask_status st, struct cask_error *er
     return cask_status_exit_code(st);
 }
 
-int cask_cli_main(const char *program, const struct cask_cli_command *command, int argc,
-                  char **argv)
+int cask_cli_main_words(const char *program, const struct cask_cli_command *command,
+                        const char *words, int argc, char **argv)
 {
     struct cask_error error = {0};
     cask_cli_begin();
     cask_interrupt_install();
-    return cask_cli_end(program, cask_cli_run(command, argc, argv, &error), &error);
+    return cask_cli_end(program, run_words(command, words, argc, argv, &error), &error);
+}
+
+int cask_cli_main(const char *program, const struct cask_cli_command *command, int argc,
+                  char **argv)
+{
+    return cask_cli_main_words(program, command, NULL, argc, argv);
 }

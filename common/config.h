@@ -118,5 +118,9 @@ int cask_cli_end(const char *program, enum cask_status st, struct cask_error *er
 /* All of it for a plain program, with the interrupt flag of common/thread.h. */
 int cask_cli_main(const char *program, const struct cask_cli_command *command, int argc,
                   char **argv);
+/* The same for a program whose row `words` (TEXT: one; TEXTS: a list) also takes the words that
+ * stand without a flag, as in `export-student --model FILE OUT`. */
+int cask_cli_main_words(const char *program, const struct cask_cli_command *command,
+                        const char *words, int argc, char **argv);
 
 #endif

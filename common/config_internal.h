@@ -18,6 +18,7 @@ struct cask_config {
     struct cask_arena arena;
     struct config_entry *entries;
     size_t count;
+    struct config_entry *words; /* takes what stands on the command line without a flag, or NULL */
 };
 
 struct config_entry *config_find(const struct cask_config *config, const char *key);

@@ -37,7 +37,7 @@ static const struct cask_config_row rows[] = {
     {"to", CASK_CONFIG_ENUM, AT(to), "auto", 0, 0, to_names, NULL,
      "format of OUT: onnx, pth or safetensors; auto: by its ending"},
     {"out", CASK_CONFIG_TEXT, AT(out), "", 0, 0, NULL, "OUT",
-     "file to write, also as the last argument; replaced at once, or not at all"},
+     "file to write, --out may be left out; replaced at once, or not at all"},
     {"fp16", CASK_CONFIG_BOOL, AT(fp16), "false", 0, 0, NULL, NULL,
      "weights as float16: half the size, arithmetic stays float32; OpenCV 4.6 reads no such ONNX"},
     {"bn", CASK_CONFIG_ENUM, AT(bn), "fold", 0, 0, bn_names, NULL,
@@ -50,25 +50,7 @@ static const struct cask_config_row rows[] = {
 };
 #undef AT
 
-/* Flags that are followed by a value of their own. */
-static bool wants_value(const char *argument)
-{
-    return strncmp(argument, "--", 2) == 0 && strchr(argument, '=') == NULL &&
-           strcmp(argument, "--fp16") != 0 && strcmp(argument, "--no-fp16") != 0;
-}
-
-/* The last argument, if it is nobody's value. */
-static const char *positional_out(int *argc, char **argv)
-{
-    const int last = *argc - 1;
-    if (last < 1 || argv[last][0] == '-' || (last > 1 && wants_value(argv[last - 1]))) {
-        return NULL;
-    }
-    *argc = last;
-    return argv[last];
-}
-
-static enum cask_status choose_format(const struct export_options *options, const char *out,
+static enum cask_status choose_format(const struct export_options *options,
                                       enum cask_export_format *format, struct cask_error *err)
 {
     static const struct {
@@ -85,14 +67,14 @@ static enum cask_status choose_format(const struct export_options *options, cons
         return CASK_OK;
     }
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        if (cask_ends_with(out, endings[i].ending)) {
+        if (cask_ends_with(options->out, endings[i].ending)) {
             *format = endings[i].format;
             return CASK_OK;
         }
     }
     return cask_error_set(err, CASK_ERR_USAGE,
                           "--to: %s does not end in .onnx, .pth or .safetensors; say which it is",
-                          out);
+                          options->out);
 }
 
 /* What the file says about its training goes on; what is about the file itself is written anew. */
@@ -140,10 +122,11 @@ static enum cask_status set_pixels(const struct export_options *options, bool kn
     return st;
 }
 
-static enum cask_status run(const struct export_options *options, const char *out,
-                            struct cask_error *err)
+static enum cask_status run(void *user, struct cask_error *err)
 {
     enum { MOST_ENTRIES = 64 };
+    const struct export_options *options = user;
+    const char *out = options->out;
     enum cask_status st = CASK_OK;
     struct cask_device *device = NULL;
     struct cask_model model = {0};
@@ -155,7 +138,12 @@ static enum cask_status run(const struct export_options *options, const char *ou
     bool known = false;
     /* The plainest backend: nothing is computed but sums over weights. */
     const struct cask_device_options plain = {.backend = "ref", .threads = 1};
-    CASK_TRY(choose_format(options, out, &export.format, err));
+    if (options->model[0] == '\0' || out[0] == '\0') {
+        CASK_TRY(
+            cask_error_set(err, CASK_ERR_USAGE, "%s is needed; see --help",
+                           options->model[0] == '\0' ? "--model FILE" : "a file to write, OUT,"));
+    }
+    CASK_TRY(choose_format(options, &export.format, err));
     CASK_TRY(cask_device_open(&plain, &device, err));
     CASK_TRY(
         cask_model_open(device, options->net, options->model, &preprocess, &known, &model, err));
@@ -179,27 +167,8 @@ done:
 
 int main(int argc, char **argv)
 {
-    enum cask_status st = CASK_OK;
-    struct cask_error error = {0}, *err = &error;
     struct export_options options = {0};
-    struct cask_config *config = NULL;
-    struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
-    bool stop = false;
-    const char *out = positional_out(&argc, argv);
-    cask_cli_begin();
-    CASK_TRY(cask_config_create(&section, 1, &config, err));
-    CASK_TRY(cask_cli_parse(config, argc, argv, usage, &stop, err));
-    if (stop) {
-        goto done;
-    }
-    out = out != NULL ? out : options.out;
-    if (options.model[0] == '\0' || out[0] == '\0') {
-        CASK_TRY(
-            cask_error_set(err, CASK_ERR_USAGE, "%s is needed; see --help",
-                           options.model[0] == '\0' ? "--model FILE" : "a file to write, OUT,"));
-    }
-    CASK_TRY(run(&options, out, err));
-done:
-    cask_config_free(config);
-    return cask_cli_end("export-student", st, err);
+    const struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
+    const struct cask_cli_command cli = {usage, &section, 1, run, &options};
+    return cask_cli_main_words("export-student", &cli, "out", argc, argv);
 }

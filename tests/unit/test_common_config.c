@@ -275,6 +275,39 @@ static void flags_are_rows(void **state)
     drop(&f);
 }
 
+static enum cask_status see_words(void *user, struct cask_error *err)
+{
+    const struct settings *settings = user;
+    (void)err;
+    assert_string_equal(settings->name, "given");
+    assert_int_equal(settings->files.count, 2);
+    assert_string_equal(settings->files.values[0], "a,b"); /* a word is one text, commas and all */
+    assert_string_equal(settings->files.values[1], "c");
+    assert_int_equal(settings->batch, 8);
+    return CASK_OK;
+}
+
+/* Words without a flag go to the row that takes them, wherever they stand. */
+static void words_are_bound(void **state)
+{
+    (void)state;
+    struct settings settings;
+    const struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &settings};
+    const struct cask_cli_command command = {"usage", &section, 1, see_words, &settings};
+    const char *const list[] = {"p", "--name", "given", "a,b", "--batch=8", "c", NULL};
+    const char *const one[] = {"p", "--files", "a,b", "given", "--files",
+                               "c", "--batch", "8",   NULL};
+    const char *const two[] = {"p", "--files", "a", "given", "given", NULL};
+    const char *const both[] = {"p", "--name", "given", "given", NULL};
+    const char *const dash[] = {"p", "-x", NULL};
+    assert_int_equal(cask_cli_main_words("p", &command, "files", 6, argv_of(list)), 0);
+    assert_int_equal(cask_cli_main_words("p", &command, "name", 8, argv_of(one)), 0);
+    assert_int_equal(cask_cli_main_words("p", &command, "name", 5, argv_of(two)), 2);
+    assert_int_equal(cask_cli_main_words("p", &command, "name", 4, argv_of(both)), 2);
+    assert_int_equal(cask_cli_main_words("p", &command, "name", 2, argv_of(dash)), 2);
+    assert_int_equal(cask_cli_main("p", &command, 6, argv_of(list)), 2);
+}
+
 static void json_refuses_and_round_trips(void **state)
 {
     (void)state;
@@ -304,10 +337,15 @@ static void json_refuses_and_round_trips(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults_are_bound),  cmocka_unit_test(yaml_set_and_extends),
-        cmocka_unit_test(any_text_comes_back), cmocka_unit_test(long_and_foreign_texts_are_refused),
-        cmocka_unit_test(extends_is_bounded),  cmocka_unit_test(refusals_name_place_and_way_out),
-        cmocka_unit_test(flags_are_rows),      cmocka_unit_test(json_refuses_and_round_trips),
+        cmocka_unit_test(defaults_are_bound),
+        cmocka_unit_test(yaml_set_and_extends),
+        cmocka_unit_test(any_text_comes_back),
+        cmocka_unit_test(long_and_foreign_texts_are_refused),
+        cmocka_unit_test(extends_is_bounded),
+        cmocka_unit_test(refusals_name_place_and_way_out),
+        cmocka_unit_test(flags_are_rows),
+        cmocka_unit_test(words_are_bound),
+        cmocka_unit_test(json_refuses_and_round_trips),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
