@@ -10,7 +10,7 @@ void cask_cpu_for(const struct cask_cpu *cpu, int64_t count, cask_task task, voi
      * unevenly. */
     int64_t turn = count / ((int64_t)cpu->threads * 16);
     const int outer = omp_get_max_threads();
-    omp_set_num_threads(1); /* as in the pool's own threads (cpu.c) */
+    omp_set_num_threads(1); /* as in the pool's own threads (backend.c) */
     cask_pool_run_turns(cpu->pool, count, turn > 1 ? turn : 1, task, user);
     omp_set_num_threads(outer);
 }

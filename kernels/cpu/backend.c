@@ -1,4 +1,4 @@
-/* kernels/cpu/cpu.c - opening the cpu backend, and its table of ops. */
+/* kernels/cpu/backend.c - opening the cpu backend, and its table of ops. */
 #include "kernels/cpu/cpu.h"
 
 #include <omp.h>
