@@ -66,8 +66,7 @@ static int *make_order(const struct cask_line_shape *shape, int from, int to)
     for (int i = 0; order != NULL && i < from * shape->filled; i++) {
         int j = i % shape->filled, round = i / shape->filled;
         int channel = j / to * from + (j % to + round) % from;
-        order[i] =
-            channel / CASK_LINE_PIXEL * (int)cask_line_vector(shape) + channel % CASK_LINE_PIXEL;
+        order[i] = channel / shape->lanes * (int)cask_line_vector(shape) + channel % shape->lanes;
     }
     return order;
 }
@@ -79,7 +78,9 @@ static bool set_lines(const struct cask_conv *conv, struct cask_depthwise *dw)
     int left = 0, right = 0;
     set_phases(conv, dw);
     choose_blocks(conv, dw);
-    const int filled = cask_filled(dw->block_groups * larger(dw->inputs, dw->outputs));
+    const int lanes = cask_cpu_kernels_of(conv->cpu, conv->cpu->dtype)->lanes;
+    const int filled =
+        cask_depthwise_filled(conv, dw->block_groups * larger(dw->inputs, dw->outputs));
     dw->x = (struct cask_line_shape){
         .h = d->h,
         .w = d->w,
@@ -88,9 +89,15 @@ static bool set_lines(const struct cask_conv *conv, struct cask_depthwise *dw)
         .right = at_least_0((conv->out_w - 1) * d->stride - d->pad_left + d->kernel_w - d->w),
         .depth = d->kernel_h,
         .filled = filled,
+        .lanes = lanes,
         .rounds = dw->inputs};
-    dw->x_back = (struct cask_line_shape){
-        .h = d->h, .w = d->w, .c = d->in_c, .depth = 1, .filled = filled, .rounds = 1};
+    dw->x_back = (struct cask_line_shape){.h = d->h,
+                                          .w = d->w,
+                                          .c = d->in_c,
+                                          .depth = 1,
+                                          .filled = filled,
+                                          .lanes = lanes,
+                                          .rounds = 1};
     for (int i = 0; i < dw->across; i++) {
         const struct cask_phase *phase = &dw->phases[i];
         int end = phase->column + phase->count + phase->taps - 1;
@@ -104,6 +111,7 @@ static bool set_lines(const struct cask_conv *conv, struct cask_depthwise *dw)
                                       .right = right,
                                       .depth = d->kernel_h,
                                       .filled = filled,
+                                      .lanes = lanes,
                                       .rounds = dw->outputs};
     if (dw->inputs == 1 && dw->outputs == 1) {
         return true;
@@ -166,10 +174,10 @@ static enum cask_status depthwise_open(struct cask_conv *conv, struct cask_error
     const size_t taps = (size_t)d->kernel_h * (size_t)d->kernel_w;
     dw->inputs = d->in_c / d->groups;
     dw->outputs = d->out_c / d->groups;
-    dw->weight =
-        cask_alloc((size_t)dw->inputs * taps * (size_t)cask_filled(d->out_c), sizeof(float));
+    dw->weight = cask_alloc(
+        (size_t)dw->inputs * taps * (size_t)cask_depthwise_filled(conv, d->out_c), sizeof(float));
     dw->transposed = cask_alloc((size_t)cask_depthwise_transposed(conv), sizeof(float));
-    dw->bias = cask_alloc((size_t)cask_filled(d->out_c), sizeof(float));
+    dw->bias = cask_alloc((size_t)cask_depthwise_filled(conv, d->out_c), sizeof(float));
     dw->across = conv->out_w == 1 ? d->kernel_w : d->stride;
     dw->phases = cask_alloc((size_t)dw->across, sizeof *dw->phases);
     if (dw->weight == NULL || dw->transposed == NULL || dw->bias == NULL || dw->phases == NULL ||
@@ -213,7 +221,8 @@ static void pack_forward(const struct cask_conv *conv, const float *weight)
     const struct cask_depthwise *dw = conv->state;
     const int taps = conv->desc.kernel_h * conv->desc.kernel_w;
     float *to = dw->weight;
-    for (int i = 0; i < dw->inputs * taps; i++, to += cask_filled(conv->desc.out_c)) {
+    for (int i = 0; i < dw->inputs * taps;
+         i++, to += cask_depthwise_filled(conv, conv->desc.out_c)) {
         for (int out = 0; out < conv->desc.out_c; out++) {
             to[out] = weight[weight_at(conv, i / taps, i % taps, out)];
         }
@@ -255,7 +264,7 @@ static void pack_behind(const struct cask_conv *conv, const float *weight)
     const struct cask_depthwise *dw = conv->state;
     const int64_t count = (int64_t)dw->outputs * conv->desc.kernel_h * conv->desc.kernel_w;
     float *to = dw->transposed;
-    for (int64_t i = 0; i < count; i++, to += cask_filled(conv->desc.in_c)) {
+    for (int64_t i = 0; i < count; i++, to += cask_depthwise_filled(conv, conv->desc.in_c)) {
         int round;
         const int64_t tap = tap_behind(conv, i, &round);
         for (int in = 0; in < conv->desc.in_c; in++) {
@@ -298,8 +307,8 @@ static void sum_tap(void *user, int64_t index, int thread)
         double sum[SOME] = {0};
         const int count = d->in_c - first < SOME ? d->in_c - first : SOME;
         for (int group = 0; group < dw->images; group++) {
-            const float *partial =
-                run->partials + group * all + index * cask_filled(d->in_c) + first;
+            const float *partial = run->partials + group * all +
+                                   index * cask_depthwise_filled(run->conv, d->in_c) + first;
             for (int i = 0; i < count; i++) {
                 sum[i] += (double)partial[i];
             }

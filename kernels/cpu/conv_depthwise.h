@@ -54,12 +54,18 @@ enum cask_status cask_depthwise_backward(struct cask_conv *conv,
                                          const struct cask_conv_gradient *what,
                                          struct cask_error *err);
 
+/* Channels filled up to whole vectors of the kernels that work on them. */
+static inline int cask_depthwise_filled(const struct cask_conv *conv, int c)
+{
+    return cask_filled(cask_cpu_kernels_of(conv->cpu, conv->cpu->dtype), c);
+}
+
 /* Floats of `transposed`. */
 static inline int64_t cask_depthwise_transposed(const struct cask_conv *conv)
 {
     const struct cask_depthwise *dw = conv->state;
     return (int64_t)dw->outputs * conv->desc.kernel_h * conv->desc.kernel_w *
-           cask_filled(conv->desc.in_c);
+           cask_depthwise_filled(conv, conv->desc.in_c);
 }
 
 #endif

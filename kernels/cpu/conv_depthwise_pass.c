@@ -60,7 +60,7 @@ static struct cask_depthwise_block rows_seen(const struct cask_conv *conv, int b
 {
     const struct cask_conv_desc *d = &conv->desc;
     const struct cask_depthwise *dw = conv->state;
-    const int64_t filled = cask_filled(d->out_c);
+    const int64_t filled = cask_depthwise_filled(conv, d->out_c);
     const int first = first_of(dw, b, dw->outputs), top = oh * d->stride - d->pad_top;
     struct cask_depthwise_block block = {.rows = at->rows,
                                          .columns = d->kernel_w,
@@ -177,7 +177,7 @@ static struct cask_depthwise_block rows_behind(const struct cask_conv *conv, int
 {
     const struct cask_conv_desc *d = &conv->desc;
     const struct cask_depthwise *dw = conv->state;
-    const int64_t filled = cask_filled(d->in_c);
+    const int64_t filled = cask_depthwise_filled(conv, d->in_c);
     struct cask_depthwise_block block = {.rows = at->rows,
                                          .columns = phase->taps,
                                          .step = 1,
@@ -193,7 +193,7 @@ static struct cask_depthwise_block rows_behind(const struct cask_conv *conv, int
                 tap = tap * filled + first_of(dw, b, dw->inputs);
                 at->rows[block.row_count++] = (struct cask_depthwise_row){
                     cask_line_ring_at(&at->dy[b], round, oh) +
-                        (int64_t)(dw->dy.left + phase->column) * CASK_LINE_PIXEL,
+                        (int64_t)(dw->dy.left + phase->column) * dw->dy.lanes,
                     dw->transposed + tap, partial + tap};
             }
         }
@@ -218,9 +218,9 @@ static void give_row(const struct backward_run *run, const struct workplace *at,
                                          : cask_at(run->what->dx, conv->cpu->dtype,
                                                    first + (int64_t)phase->first * d->in_c);
         const struct cask_depthwise_pairs pairs = {
-            .x = x != NULL ? x + (int64_t)phase->first * CASK_LINE_PIXEL : NULL,
+            .x = x != NULL ? x + (int64_t)phase->first * dw->x_back.lanes : NULL,
             .x_vector = cask_line_vector(&dw->x_back),
-            .x_pixel = (int64_t)dw->across * CASK_LINE_PIXEL,
+            .x_pixel = (int64_t)dw->across * dw->x_back.lanes,
             .dx = dx,
             .dx_step = (int64_t)dw->across * d->in_c,
             .ahead = ahead,

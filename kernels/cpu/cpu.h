@@ -27,10 +27,10 @@ struct cask_scratch {
 /* Contents are undefined. NULL: no memory. */
 void *cask_scratch_take(struct cask_scratch *scratch, size_t bytes);
 
-/* Channels filled up to whole vectors, whatever the instruction set. */
-static inline int cask_filled(int c)
+/* Channels filled up to whole vectors. */
+static inline int cask_filled(const struct cask_cpu_kernels *kernels, int c)
 {
-    return (c + 15) / 16 * 16;
+    return (c + kernels->lanes - 1) / kernels->lanes * kernels->lanes;
 }
 
 struct cask_dnnl;
@@ -62,6 +62,12 @@ static inline const struct cask_cpu_kernels *cask_cpu_kernels_of(const struct ca
                                                                  enum cask_dtype dtype)
 {
     return cask_isa_kernels(cpu->isa, dtype);
+}
+
+/* Whether the vector kernels may multiply matrices here; else oneDNN does. */
+static inline bool cask_cpu_multiplies(const struct cask_cpu *cpu)
+{
+    return cpu->isa == CASK_ISA_AVX512;
 }
 
 /* task(user, index, thread) for every index below count, in any order. What a task computes may not

@@ -7,8 +7,8 @@ enum { MOST_K = 768 };
 
 bool cask_inner_suits(const struct cask_cpu *cpu, const struct cask_product_desc *desc)
 {
-    const struct cask_inner_kernels *own = cask_cpu_kernels_of(cpu, desc->in_dtype)->inner;
-    return cpu->isa == CASK_ISA_AVX512 && desc->pack && desc->k % own->depth == 0 &&
+    const struct cask_cpu_kernels *own = cask_cpu_kernels_of(cpu, desc->in_dtype);
+    return cask_cpu_multiplies(cpu) && desc->pack && desc->k % own->inner->depth == 0 &&
            desc->k <= MOST_K;
 }
 
@@ -36,7 +36,7 @@ enum cask_status cask_inner_open(struct cask_cpu *cpu, const struct cask_product
     enum cask_status st = CASK_OK;
     *inner = (struct cask_inner){.cpu = cpu, .desc = *desc};
     if (like != NULL ? like->own != NULL : own) {
-        inner->own = cask_cpu_kernels_of(cpu, desc->in_dtype)->inner;
+        inner->own = cask_cpu_kernels_of(cpu, desc->in_dtype);
         goto done;
     }
     const struct cask_product *first = like != NULL ? like->write[0] : NULL;
@@ -70,7 +70,8 @@ size_t cask_inner_weight_bytes(const struct cask_inner *inner)
     if (inner->own == NULL) {
         return cask_product_weight_bytes(inner->write[0]);
     }
-    return (size_t)desc->k * (size_t)cask_filled((int)desc->n) * cask_dtype_size(desc->in_dtype);
+    return (size_t)desc->k * (size_t)cask_filled(inner->own, (int)desc->n) *
+           cask_dtype_size(desc->in_dtype);
 }
 
 bool cask_inner_pack(const struct cask_inner *inner, int thread, const void *plain, void *packed)
@@ -84,7 +85,7 @@ bool cask_inner_pack(const struct cask_inner *inner, int thread, const void *pla
                                              .step_n = desc->weight_strides[1],
                                              .k = (int)desc->k,
                                              .n = (int)desc->n};
-    inner->own->pack(&weight, packed);
+    inner->own->inner->pack(&weight, packed);
     return true;
 }
 
@@ -98,6 +99,6 @@ bool cask_inner_run(const struct cask_inner *inner, int thread, struct cask_inne
     block.k = (int)inner->desc.k;
     block.n = (int)inner->desc.n;
     block.y_step = inner->desc.dst_strides[0];
-    inner->own->run(&block);
+    inner->own->inner->run(&block);
     return true;
 }

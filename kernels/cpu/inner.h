@@ -12,7 +12,7 @@
 
 struct cask_inner {
     struct cask_cpu *cpu;
-    const struct cask_inner_kernels *own;   /* NULL: oneDNN */
+    const struct cask_cpu_kernels *own;     /* NULL: oneDNN */
     struct cask_product_desc desc;          /* of full chunks */
     struct cask_product *write[2], *add[2]; /* of full chunks, of the last one */
 };

@@ -44,7 +44,7 @@ struct cask_activation_kernels {
                      int64_t rows, int c);
 };
 
-/* A row of pixels as floats (lines.h): vectors of 16 channels, `vector` floats from one to the
+/* A row of pixels as floats (lines.h): vectors of `lanes` channels, `vector` floats from one to the
  * next, in each of them pixel after pixel; channels are filled up with zeros. What it is made from
  * lies `step` elements from pixel to pixel, and what will be read next lies `ahead` bytes behind.
  */
@@ -137,7 +137,7 @@ struct cask_ahead {
     struct cask_ahead *next;
 };
 
-/* Rows [rows][c] as outer products take them: to[ceil(rows / depth)][c up to a multiple of 16]
+/* Rows [rows][c] as outer products take them: to[ceil(rows / depth)][c up to a multiple of `lanes`]
  * [depth], filled up with zeros. */
 struct cask_cell_kernels {
     int depth; /* rows of a cell */
@@ -149,7 +149,8 @@ struct cask_cell_kernels {
 };
 
 struct cask_outer_kernels {
-    /* sum[m][n up to a multiple of 16] += a^T b; a, b packed rows; ahead: NULL or what to fetch */
+    /* sum[m][n up to a multiple of `lanes`] += a^T b; a, b packed rows; ahead: NULL or what to
+     * fetch */
     void (*sum)(const void *a, int m, const void *b, int n, int64_t rows, float *sum,
                 struct cask_ahead *ahead);
 };
@@ -175,12 +176,13 @@ struct cask_inner_block {
 
 struct cask_inner_kernels {
     int depth; /* of which k is a multiple */
-    /* to: k rows of n up to a multiple of 16 */
+    /* to: k rows of n up to a multiple of `lanes` */
     void (*pack)(const struct cask_inner_weight *weight, void *to);
     void (*run)(const struct cask_inner_block *block);
 };
 
 struct cask_cpu_kernels {
+    int lanes; /* channels that are worked on at once */
     const struct cask_batchnorm_kernels *batchnorm;
     const struct cask_activation_kernels *activation;
     const struct cask_line_kernels *lines;

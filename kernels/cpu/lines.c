@@ -5,7 +5,7 @@
 
 static int64_t line_floats(const struct cask_line_shape *s)
 {
-    return s->filled / CASK_LINE_PIXEL * cask_line_vector(s);
+    return s->filled / s->lanes * cask_line_vector(s);
 }
 
 /* One line more, for the order that others are made from. */
@@ -28,17 +28,17 @@ static float *line_of(const struct cask_line_ring *lines, int round, int row)
 void cask_line_ring_begin(struct cask_line_ring *lines, int64_t image, int row)
 {
     const struct cask_line_shape *s = lines->shape;
-    const int64_t inside = (int64_t)(s->left + s->w) * CASK_LINE_PIXEL;
-    const int64_t vectors = line_count(s) * s->filled / CASK_LINE_PIXEL;
+    const int64_t inside = (int64_t)(s->left + s->w) * s->lanes;
+    const int64_t vectors = line_count(s) * s->filled / s->lanes;
     lines->image = image;
     lines->made = row;
     for (int64_t i = 0; i < vectors; i++) {
         float *vector = lines->room + i * cask_line_vector(s);
         for (int p = 0; p < s->left; p++) {
-            memset(vector + p * CASK_LINE_PIXEL, 0, CASK_LINE_PIXEL * sizeof *vector);
+            memset(vector + p * s->lanes, 0, (size_t)s->lanes * sizeof *vector);
         }
         for (int p = 0; p < s->right; p++) {
-            memset(vector + inside + p * CASK_LINE_PIXEL, 0, CASK_LINE_PIXEL * sizeof *vector);
+            memset(vector + inside + p * s->lanes, 0, (size_t)s->lanes * sizeof *vector);
         }
     }
 }
@@ -47,7 +47,7 @@ static float *own_order(const struct cask_line_ring *lines, int row)
 {
     const struct cask_line_shape *s = lines->shape;
     return line_of(lines, s->order != NULL ? s->rounds : 0, s->order != NULL ? 0 : row) +
-           (int64_t)s->left * CASK_LINE_PIXEL;
+           (int64_t)s->left * s->lanes;
 }
 
 static void make(const struct cask_line_ring *lines, int row)
@@ -75,7 +75,7 @@ static void make(const struct cask_line_ring *lines, int row)
     const float *from = line.to;
     line.c = lines->ordered_c;
     for (int round = 0; s->order != NULL && round < s->rounds; round++) {
-        line.to = line_of(lines, round, row) + (int64_t)s->left * CASK_LINE_PIXEL;
+        line.to = line_of(lines, round, row) + (int64_t)s->left * s->lanes;
         kernels->reorder(from, s->order + (int64_t)round * s->filled, &line);
     }
 }

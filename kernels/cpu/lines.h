@@ -19,15 +19,15 @@ struct cask_line_shape {
     int left, right;  /* pixels of zeros at both ends */
     int depth;        /* how many rows are kept */
     int filled;       /* at most so many channels at a time, filled up */
+    int lanes;        /* of a vector: the floats from one pixel to the next */
     int rounds;       /* orders of channels */
     const int *order; /* [rounds][filled], as reorder() wants it; NULL: one round, as they are */
 };
 int64_t cask_line_ring_floats(const struct cask_line_shape *shape);
-/* Floats from one vector of channels to the next, and from one pixel. */
-enum { CASK_LINE_PIXEL = 16 };
+/* Floats from one vector of channels to the next. */
 static inline int64_t cask_line_vector(const struct cask_line_shape *shape)
 {
-    return (int64_t)(shape->left + shape->w + shape->right) * CASK_LINE_PIXEL;
+    return (int64_t)(shape->left + shape->w + shape->right) * shape->lanes;
 }
 
 struct cask_line_ring {

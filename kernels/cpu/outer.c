@@ -10,7 +10,8 @@ enum { CACHE = 1024 * 1024 };
 static size_t packed_bytes(const struct cask_outer *o, int c)
 {
     int64_t rows = (o->chunk + 1) / 2 * 2;
-    return (size_t)rows * (size_t)cask_filled(c) * cask_dtype_size(o->cpu->dtype);
+    return (size_t)rows * (size_t)cask_filled(cask_cpu_kernels_of(o->cpu, o->cpu->dtype), c) *
+           cask_dtype_size(o->cpu->dtype);
 }
 
 enum cask_status cask_outer_open(struct cask_cpu *cpu, int m, int n, int64_t chunk, int64_t last,
@@ -18,10 +19,10 @@ enum cask_status cask_outer_open(struct cask_cpu *cpu, int m, int n, int64_t chu
 {
     enum cask_status st = CASK_OK;
     *o = (struct cask_outer){.cpu = cpu, .m = m, .n = n, .width = n, .chunk = chunk};
-    bool own = cpu->isa == CASK_ISA_AVX512 && packed_bytes(o, m) + packed_bytes(o, n) <= CACHE;
+    bool own = cask_cpu_multiplies(cpu) && packed_bytes(o, m) + packed_bytes(o, n) <= CACHE;
     if (own) {
         o->own = cask_cpu_kernels_of(cpu, cpu->dtype);
-        o->width = cask_filled(n);
+        o->width = cask_filled(o->own, n);
         CASK_TRY(cask_cpu_reserve(cpu, cpu->primitive_scratch,
                                   packed_bytes(o, m) + packed_bytes(o, n), err));
         goto done;
@@ -61,7 +62,7 @@ void *cask_outer_room(const struct cask_outer *o, int thread, enum cask_operand_
 {
     const int c = side == CASK_LEFT ? o->m : o->n;
     /* The columns of floats lie as the kernel wants them, unless there are some too few. */
-    if (o->own == NULL || (o->own->cells->depth == 1 && cask_filled(c) == c)) {
+    if (o->own == NULL || (o->own->cells->depth == 1 && cask_filled(o->own, c) == c)) {
         return NULL;
     }
     char *room = o->cpu->primitive_scratch[thread].data;

@@ -65,7 +65,8 @@ static float cell_value(const struct cask_cpu_kernels *kernels, const void *cell
                         int column, enum cask_dtype dtype)
 {
     const int depth = kernels->cells->depth;
-    const int64_t at = ((int64_t)(row / depth) * cask_filled(c) + column) * depth + row % depth;
+    const int64_t at =
+        ((int64_t)(row / depth) * cask_filled(kernels, c) + column) * depth + row % depth;
     float value;
     kernels->elementwise->to_float(cask_at(cells, dtype, at), &value, 1);
     return value;
@@ -78,7 +79,7 @@ static void assert_cells(const struct cask_cpu_kernels *kernels, enum cask_dtype
     const double most = dtype == CASK_BF16 ? 1.0 / 128 : 64 * unit;
     const int depth = kernels->cells->depth;
     for (int row = 0; row < (c->rows + depth - 1) / depth * depth; row++) {
-        for (int j = 0; j < cask_filled(c->c); j++) {
+        for (int j = 0; j < cask_filled(kernels, c->c); j++) {
             const bool there = row < c->rows && j < c->c;
             const double got = (double)cell_value(kernels, cells, c->c, row, j, dtype);
             float want = 0;
@@ -159,7 +160,7 @@ static char left_cells[MOST * sizeof(float)], right_cells[MOST * sizeof(float)];
 static void check_outer(const struct cask_cpu_kernels *kernels, int64_t rows, int m, int n)
 {
     static float sum[MOST], before[MOST];
-    const int width = cask_filled(n);
+    const int width = cask_filled(kernels, n);
     struct cask_ahead second = {left_cells, left_cells + 200, NULL};
     struct cask_ahead first = {right_cells, right_cells + 64, &second};
     uint32_t seed = 5;

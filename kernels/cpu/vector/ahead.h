@@ -1,12 +1,13 @@
 /* kernels/cpu/vector/ahead.h - what memory should bring while a product keeps the core busy: three
- * lines in four steps. More at once would wait for places of lines on their way. */
+ * lines in four steps of sixteen lanes. More at once would wait for places of lines on their way.
+ */
 #ifndef CASK_KERNELS_CPU_VECTOR_AHEAD_H
 #define CASK_KERNELS_CPU_VECTOR_AHEAD_H
 
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/vector/vector.h"
 
-enum { AHEAD_BYTES = 48 }; /* a step */
+enum { AHEAD_BYTES = 3 * LANES }; /* a step */
 
 struct lines_ahead {
     const char *at;

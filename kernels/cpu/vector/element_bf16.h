@@ -28,8 +28,8 @@ static inline element element_put(float value)
 /* Two values of a column, see outer.c. */
 enum { DEPTH = 2 };
 typedef uint32_t cell;
-typedef uint32_t cells __attribute__((vector_size(64)));
-typedef uint32_t loose_cells __attribute__((vector_size(64), aligned(4), may_alias));
+typedef uint32_t cells __attribute__((vector_size(VECTOR_BYTES)));
+typedef uint32_t loose_cells __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
 
 static inline cell cell_of(element first, element second)
 {
@@ -54,29 +54,11 @@ INLINE cells cells_load(const cell *from)
     return *(const loose_cells *)from;
 }
 
-typedef uint16_t half_vec __attribute__((vector_size(32)));
-typedef uint16_t loose_half_vec __attribute__((vector_size(32), aligned(2), may_alias));
-
-/* Two rows, one behind the other. */
-typedef uint16_t both_vec __attribute__((vector_size(64)));
+typedef uint16_t half_vec __attribute__((vector_size(VECTOR_BYTES / 2)));
+typedef uint16_t loose_half_vec
+    __attribute__((vector_size(VECTOR_BYTES / 2), aligned(2), may_alias));
 
 #include CASK_BF16_HEADER
-
-INLINE cells cells_of(both_vec both)
-{
-    return (cells)__builtin_shufflevector(both, both, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6,
-                                          22, 7, 23, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29,
-                                          14, 30, 15, 31);
-}
-
-INLINE void both_store(element *to, both_vec both, int row)
-{
-    const half_vec half = row == 0 ? __builtin_shufflevector(both, both, 0, 1, 2, 3, 4, 5, 6, 7, 8,
-                                                             9, 10, 11, 12, 13, 14, 15)
-                                   : __builtin_shufflevector(both, both, 16, 17, 18, 19, 20, 21, 22,
-                                                             23, 24, 25, 26, 27, 28, 29, 30, 31);
-    *(loose_half_vec *)to = half;
-}
 
 INLINE vec vec_load(const element *from)
 {

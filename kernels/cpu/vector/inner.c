@@ -1,9 +1,9 @@
 /* kernels/cpu/vector/inner.c - y = a W + bias for a few rows of a: inner products.
  *
- * W lies in strips of up to four vectors of columns. In a strip DEPTH values of a column are side
- * by side, as they are in a row of a (two of bfloat16, because one instruction multiplies pairs;
- * one of floats), and steps follow each other. So a strip is read from its first byte to its last
- * for each tile of y, which stays in registers meanwhile; a strip fits the L1 or the L2 cache.
+ * W lies in strips of up to TILE_VECS vectors of columns. In a strip DEPTH values of a column are
+ * side by side, as they are in a row of a (two of bfloat16, because one instruction multiplies
+ * pairs; one of floats), and steps follow each other. So a strip is read from its first byte to its
+ * last for each tile of y, which stays in registers meanwhile; a strip fits the L1 or the L2 cache.
  */
 #include "kernels/cpu/vector/ahead.h"
 #include "kernels/cpu/vector/some.h"
@@ -90,9 +90,10 @@ INLINE void tile(int rows, int vecs, const struct inner *o)
 
 TILE_OF(inner)
 
+/* Where tiles are of 2 vectors, wider strips do not occur. */
 INLINE void strip(int vecs, struct inner o, int64_t rows, struct cask_ahead **ahead)
 {
-    for (; rows > 0; rows -= TILE_ROWS) {
+    for (; vecs <= TILE_VECS && rows > 0; rows -= TILE_ROWS) {
         o.ahead = lines_of(ahead, o.steps, o.strip);
         tile_of(rows < TILE_ROWS ? (int)rows : TILE_ROWS, vecs, &o);
         o.a += TILE_ROWS * o.a_step;

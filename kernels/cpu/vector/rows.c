@@ -1,6 +1,6 @@
 /* kernels/cpu/vector/rows.c - rows of a matrix: inner products, softmax; and plain arrays: SGD.
  *
- * A sum over a row is kept in sixteen lanes that meet in a fixed tree, so its bits depend on the
+ * A sum over a row is kept in sixteen parts that meet in a fixed tree, so its bits depend on the
  * row alone.
  */
 #include <math.h>
@@ -9,11 +9,13 @@
 #include "kernels/cpu/vector/exponential.h"
 #include "kernels/cpu/vector/vector.h"
 
-static double total_of(const double *lane)
+enum { PARTS = 16 };
+
+static double total_of(const double *part)
 {
-    double half[LANES / 2];
-    for (int i = 0; i < LANES / 2; i++) {
-        half[i] = lane[i] + lane[i + LANES / 2];
+    double half[PARTS / 2];
+    for (int i = 0; i < PARTS / 2; i++) {
+        half[i] = part[i] + part[i + PARTS / 2];
     }
     return ((half[0] + half[4]) + (half[1] + half[5])) +
            ((half[2] + half[6]) + (half[3] + half[7]));
@@ -22,17 +24,17 @@ static double total_of(const double *lane)
 static double dot(const void *first, const void *second, int64_t count)
 {
     const element *a = first, *b = second;
-    double lane[LANES] = {0};
+    double part[PARTS] = {0};
     int64_t i = 0;
-    for (; i + LANES <= count; i += LANES) {
-        for (int j = 0; j < LANES; j++) {
-            lane[j] += (double)element_get(a[i + j]) * (double)element_get(b[i + j]);
+    for (; i + PARTS <= count; i += PARTS) {
+        for (int j = 0; j < PARTS; j++) {
+            part[j] += (double)element_get(a[i + j]) * (double)element_get(b[i + j]);
         }
     }
     for (int j = 0; i < count; i++, j++) {
-        lane[j] += (double)element_get(a[i]) * (double)element_get(b[i]);
+        part[j] += (double)element_get(a[i]) * (double)element_get(b[i]);
     }
-    return total_of(lane);
+    return total_of(part);
 }
 
 /* y (+)= alpha * (x + beta * e) */
@@ -51,25 +53,25 @@ static void combine(float alpha, const void *first, float beta, const void *seco
 static float largest(const void *source, int64_t count)
 {
     const element *x = source;
-    float lane[LANES];
+    float part[PARTS];
     int64_t i = 0;
-    for (int j = 0; j < LANES; j++) {
-        lane[j] = -INFINITY;
+    for (int j = 0; j < PARTS; j++) {
+        part[j] = -INFINITY;
     }
-    for (; i + LANES <= count; i += LANES) {
-        for (int j = 0; j < LANES; j++) {
+    for (; i + PARTS <= count; i += PARTS) {
+        for (int j = 0; j < PARTS; j++) {
             float value = element_get(x[i + j]);
-            lane[j] = value > lane[j] ? value : lane[j];
+            part[j] = value > part[j] ? value : part[j];
         }
     }
     for (; i < count; i++) {
         float value = element_get(x[i]);
-        lane[0] = value > lane[0] ? value : lane[0];
+        part[0] = value > part[0] ? value : part[0];
     }
-    for (int j = 1; j < LANES; j++) {
-        lane[0] = lane[j] > lane[0] ? lane[j] : lane[0];
+    for (int j = 1; j < PARTS; j++) {
+        part[0] = part[j] > part[0] ? part[j] : part[0];
     }
-    return lane[0];
+    return part[0];
 }
 
 /* y = e^(x - top); returns the sum of y */
@@ -77,24 +79,24 @@ static double exponentials(const void *source, float top, void *result, int64_t 
 {
     const element *x = source;
     element *y = result;
-    double lane[LANES] = {0};
+    double part[PARTS] = {0};
     int64_t i = 0;
-    for (; i + LANES <= count; i += LANES) {
-        float value[LANES];
-        for (int j = 0; j < LANES; j++) {
+    for (; i + PARTS <= count; i += PARTS) {
+        float value[PARTS];
+        for (int j = 0; j < PARTS; j++) {
             value[j] = exponential(element_get(x[i + j]) - top);
         }
-        for (int j = 0; j < LANES; j++) {
-            lane[j] += (double)value[j];
+        for (int j = 0; j < PARTS; j++) {
+            part[j] += (double)value[j];
             y[i + j] = element_put(value[j]);
         }
     }
     for (int j = 0; i < count; i++, j++) {
         float value = exponential(element_get(x[i]) - top);
-        lane[j] += (double)value;
+        part[j] += (double)value;
         y[i] = element_put(value);
     }
-    return total_of(lane);
+    return total_of(part);
 }
 
 /* PyTorch's SGD, see struct cask_sgd; `v` may be NULL where momentum is 0 */

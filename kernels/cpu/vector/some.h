@@ -1,5 +1,5 @@
-/* kernels/cpu/vector/some.h - the last vector of a pixel, where fewer than sixteen channels are
- * left. Lanes beyond `count` are zero and are not stored. */
+/* kernels/cpu/vector/some.h - the last vector of a pixel, where fewer channels than lanes are left.
+ * Lanes beyond `count` are zero and are not stored. */
 #ifndef CASK_KERNELS_CPU_SOME_H
 #define CASK_KERNELS_CPU_SOME_H
 

@@ -13,7 +13,8 @@ extern const struct cask_cell_kernels KERNEL(cells);
 extern const struct cask_outer_kernels KERNEL(outer);
 extern const struct cask_inner_kernels KERNEL(inner);
 
-const struct cask_cpu_kernels KERNEL(kernels) = {.batchnorm = &KERNEL(batchnorm),
+const struct cask_cpu_kernels KERNEL(kernels) = {.lanes = LANES,
+                                                 .batchnorm = &KERNEL(batchnorm),
                                                  .activation = &KERNEL(activation),
                                                  .lines = &KERNEL(lines),
                                                  .depthwise = &KERNEL(depthwise),

@@ -1,11 +1,12 @@
 /* kernels/cpu/vector/tile.h - the part of a product that stays in registers while its terms stream
- * by: 6 rows of 4 vectors leave 8 of 32 registers for the operands (inner.c, outer.c). */
+ * by (inner.c, outer.c). Of 32 registers 6 rows of 4 vectors leave 8 for the operands, of 16 such
+ * of 2 vectors leave 4. */
 #ifndef CASK_KERNELS_CPU_VECTOR_TILE_H
 #define CASK_KERNELS_CPU_VECTOR_TILE_H
 
 #include "kernels/cpu/vector/vector.h"
 
-enum { TILE_ROWS = 6, TILE_VECS = 4 };
+enum { TILE_ROWS = 6, TILE_VECS = REGISTERS == 32 ? 4 : 2 };
 
 /* Defines tile_of(rows, vecs, o): tile(rows, vecs, o) with the rows, 1 to TILE_ROWS, as a constant.
  */

@@ -2,8 +2,8 @@
  *
  * The files of this folder are plain C. Each is compiled six times: for two element types (f32,
  * bf16) and three instruction sets (baseline, AVX2+FMA, AVX-512); CMakeLists.txt gives
- * CASK_ELEMENT, its header, CASK_ISA and the flags. A file defines one table of functions, named
- * KERNEL(topic).
+ * CASK_ELEMENT, its header, CASK_ISA, the width and number of its registers, and the flags. A file
+ * is right for any number of lanes. It defines one table of functions, named KERNEL(topic).
  *
  * Kernels are serial, see one block of memory, and know nothing of threads: how an op is cut into
  * blocks and in which order partial sums meet is decided one level up, once for all variants.
@@ -16,10 +16,11 @@
 /* Into its caller, whose constants it then sees. */
 #define INLINE static inline __attribute__((always_inline))
 
-/* Sixteen floats. The compiler splits the type into what the instruction set has. */
-enum { LANES = 16 };
-typedef float vec __attribute__((vector_size(64)));
-typedef float loose_vec __attribute__((vector_size(64), aligned(4), may_alias));
+/* The floats of a register, and how many such registers there are. Wider types than a register's
+ * would be split by the compiler, and badly: much of them would live on the stack. */
+enum { LANES = CASK_LANES, REGISTERS = CASK_REGISTERS, VECTOR_BYTES = 4 * LANES };
+typedef float vec __attribute__((vector_size(VECTOR_BYTES)));
+typedef float loose_vec __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
 
 #include CASK_ELEMENT_HEADER
 
@@ -38,7 +39,7 @@ INLINE void vec_store_f32(float *to, vec value)
 }
 
 /* Lane by lane: a where the mask is set (all bits, as comparisons give it), else b. */
-typedef int32_t mask_vec __attribute__((vector_size(64)));
+typedef int32_t mask_vec __attribute__((vector_size(VECTOR_BYTES)));
 INLINE vec vec_select(mask_vec mask, vec a, vec b)
 {
     return (vec)((mask & (mask_vec)a) | (~mask & (mask_vec)b));
