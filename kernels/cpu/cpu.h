@@ -67,7 +67,7 @@ static inline const struct cask_cpu_kernels *cask_cpu_kernels_of(const struct ca
 /* Whether the vector kernels may multiply matrices here; else oneDNN does. */
 static inline bool cask_cpu_multiplies(const struct cask_cpu *cpu)
 {
-    return cpu->isa == CASK_ISA_AVX512;
+    return cpu->isa == CASK_ISA_AVX2 || cpu->isa == CASK_ISA_AVX512;
 }
 
 /* task(user, index, thread) for every index below count, in any order. What a task computes may not

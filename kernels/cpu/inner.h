@@ -1,9 +1,9 @@
 /* kernels/cpu/inner.h - y[rows][n] (+)= a[rows][k] W + bias for chunks of rows in cache, the same
  * weights for all of them: what a convolution's forward and its data gradient are made of.
  *
- * With AVX-512 and packed weights of which a strip fits a cache by an own kernel (vector/inner.c),
- * which lets memory bring the next chunk meanwhile; else by oneDNN, which alone knows AMX, and
- * which is faster where there are 16 registers only.
+ * With AVX2 or AVX-512 and packed weights of which a strip fits a cache by an own kernel
+ * (vector/inner.c), which lets memory bring the next chunk meanwhile; else by oneDNN, which alone
+ * knows AMX.
  */
 #ifndef CASK_KERNELS_CPU_INNER_H
 #define CASK_KERNELS_CPU_INNER_H

@@ -1,9 +1,9 @@
 /* kernels/cpu/outer.h - sum[m][n] += a^T b for chunks of rows a [rows][m] and b [rows][n]: what a
  * weight gradient is made of.
  *
- * With AVX-512 and chunks that fit a cache by an own kernel (vector/outer.c), which needs nothing
- * transposed and lets memory bring the next rows meanwhile; else by oneDNN, which alone knows AMX,
- * and which is faster where there are 16 registers only.
+ * With AVX2 or AVX-512 and chunks that fit a cache by an own kernel (vector/outer.c), which needs
+ * nothing transposed and lets memory bring the next rows meanwhile; else by oneDNN, which alone
+ * knows AMX.
  */
 #ifndef CASK_KERNELS_CPU_OUTER_H
 #define CASK_KERNELS_CPU_OUTER_H
