@@ -66,4 +66,12 @@ enum cask_json_style {
 char *cask_json_dump(const struct cask_json *value,
                      enum cask_json_style style); /* caller frees; NULL: no memory */
 
+/* --- files (json_file.c); messages name them --- */
+enum cask_status cask_json_read(const char *path, size_t most_bytes, struct cask_json **out,
+                                struct cask_error *err);
+/* The pretty form, whole or not at all; frees the value in any case. */
+enum cask_status cask_json_write(const char *path, struct cask_json *value, struct cask_error *err);
+/* The same to stdout, with a newline. */
+enum cask_status cask_json_print(struct cask_json *value, struct cask_error *err);
+
 #endif

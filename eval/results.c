@@ -1,23 +1,14 @@
 #include "eval/results.h"
 
-#include <string.h>
-
 #include "common/file.h"
-#include "common/mem.h"
 
 enum cask_status result_write_json(const char *path, struct cask_json *json, struct cask_error *err)
 {
-    enum cask_status st = CASK_OK;
-    char *text = cask_json_dump(json, CASK_JSON_PRETTY);
-    cask_json_free(json);
-    if (text == NULL) {
-        return cask_error_memory(err, 0, "the JSON report");
+    if (path[0] == 0) {
+        cask_json_free(json);
+        return CASK_OK;
     }
-    if (path[0] != 0) {
-        st = cask_file_write_all(path, text, strlen(text), err);
-    }
-    cask_free(text);
-    return st;
+    return cask_json_write(path, json, err);
 }
 
 enum cask_status result_write_csv(const char *path, struct cask_text *text, struct cask_error *err)

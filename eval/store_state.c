@@ -110,20 +110,11 @@ enum cask_status cask_store_claim(const char *state_path, const char *data_path,
 {
     enum cask_status st = CASK_OK;
     struct cask_json *found = NULL, *wanted = state_of(identity);
-    char *text = cask_json_dump(wanted, CASK_JSON_PRETTY);
-    size_t bytes;
-    if (text == NULL) {
+    if (wanted == NULL) {
         CASK_TRY(cask_error_memory(err, 1024, "the state of embeddings"));
     }
     if (cask_path_exists(state_path)) {
-        cask_free(text);
-        text = NULL;
-        CASK_TRY(cask_file_read_all(state_path, LARGEST_TEXT, &text, &bytes, err));
-        st = cask_json_parse(text, bytes, &found, err);
-        if (st != CASK_OK) {
-            cask_error_prefix(err, "%s", state_path);
-        }
-        CASK_TRY(st);
+        CASK_TRY(cask_json_read(state_path, LARGEST_TEXT, &found, err));
         CASK_TRY(compare_states(state_path, wanted, found, err));
     } else if (cask_path_exists(data_path)) {
         CASK_TRY(cask_error_set(err, CASK_ERR_MISMATCH,
@@ -131,10 +122,10 @@ enum cask_status cask_store_claim(const char *state_path, const char *data_path,
                                 "folder",
                                 data_path, state_path));
     } else {
-        CASK_TRY(cask_file_write_all(state_path, text, strlen(text), err));
+        st = cask_json_write(state_path, wanted, err);
+        wanted = NULL;
     }
 done:
-    cask_free(text);
     cask_json_free(found);
     cask_json_free(wanted);
     return st;

@@ -6,7 +6,6 @@
 
 #include "common/json.h"
 #include "common/log.h"
-#include "common/mem.h"
 #include "common/thread.h"
 #include "precompute/publisher.h"
 
@@ -178,14 +177,7 @@ static enum cask_status print_json(const struct retopk *r, struct cask_error *er
     cask_json_set_int(object, "rows", r->manifest.images);
     cask_json_set_int(object, "topk", r->manifest.topk);
     cask_json_set_real(object, "scale", r->manifest.scale);
-    char *text = cask_json_dump(object, CASK_JSON_PRETTY);
-    cask_json_free(object);
-    if (text == NULL) {
-        return cask_error_memory(err, 4096, "JSON");
-    }
-    printf("%s\n", text);
-    cask_free(text);
-    return CASK_OK;
+    return cask_json_print(object, err);
 }
 
 enum cask_status retopk_run(const struct retopk_options *options, struct cask_error *err)

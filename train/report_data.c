@@ -17,21 +17,14 @@ static enum cask_status read_json(const char *folder, const char *file, struct c
                                   struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    char *path = cask_format("%s/%s", folder, file), *text = NULL;
-    size_t bytes = 0;
+    char *path = cask_format("%s/%s", folder, file);
     if (path == NULL) {
         CASK_TRY(cask_error_memory(err, 1, "path of a report's file"));
     }
     if (cask_path_exists(path)) {
-        CASK_TRY(cask_file_read_all(path, largest_file, &text, &bytes, err));
-        st = cask_json_parse(text, bytes, out, err);
-        if (st != CASK_OK) {
-            cask_error_prefix(err, "%s", path);
-        }
-        CASK_TRY(st);
+        CASK_TRY(cask_json_read(path, largest_file, out, err));
     }
 done:
-    cask_free(text);
     cask_free(path);
     return st;
 }

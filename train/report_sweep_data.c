@@ -1,6 +1,5 @@
 /* A folder of runs: which rows there are, and the runs of each. */
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "common/file.h"
@@ -103,8 +102,7 @@ done:
 static enum cask_status read_table(struct report_sweep *sweep, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    char *path = cask_format("%s/sweep.json", sweep->path), *text = NULL;
-    size_t bytes = 0;
+    char *path = cask_format("%s/sweep.json", sweep->path);
     if (path == NULL) {
         CASK_TRY(cask_error_memory(err, 1, "path of sweep.json"));
     }
@@ -112,14 +110,8 @@ static enum cask_status read_table(struct report_sweep *sweep, struct cask_error
         CASK_TRY(table_of_folder(sweep->path, &sweep->table, err));
         goto done;
     }
-    CASK_TRY(cask_file_read_all(path, largest_table, &text, &bytes, err));
-    st = cask_json_parse(text, bytes, &sweep->table, err);
-    if (st != CASK_OK) {
-        cask_error_prefix(err, "%s", path);
-    }
-    CASK_TRY(st);
+    CASK_TRY(cask_json_read(path, largest_table, &sweep->table, err));
 done:
-    cask_free(text);
     cask_free(path);
     return st;
 }

@@ -1,7 +1,5 @@
 #include "train/result.h"
 
-#include <string.h>
-
 #include "common/file.h"
 #include "common/json.h"
 #include "common/log.h"
@@ -122,7 +120,6 @@ enum cask_status cask_result_write(const struct cask_run_folder *folder,
 {
     enum cask_status st = CASK_OK;
     struct cask_json *root = cask_json_object(), *final = NULL;
-    char *text = NULL;
     CASK_TRY(last_metrics(folder->metrics, &final, err));
     cask_json_set_text(root, "program", "train-student " CASK_VERSION);
     cask_json_set_int(root, "steps", result->steps);
@@ -153,13 +150,9 @@ enum cask_status cask_result_write(const struct cask_run_folder *folder,
     }
     cask_json_set_int(root, "bad_images", result->bad_images);
     cask_json_set_int(root, "peak_memory_bytes", (int64_t)cask_mem_peak_bytes());
-    text = cask_json_dump(root, CASK_JSON_PRETTY);
-    if (text == NULL) {
-        CASK_TRY(cask_error_memory(err, 1, "result.json"));
-    }
-    CASK_TRY(cask_file_write_all(folder->result, text, strlen(text), err));
+    st = cask_json_write(folder->result, root, err);
+    root = NULL;
 done:
-    cask_free(text);
     cask_json_free(final);
     cask_json_free(root);
     return st;
@@ -170,28 +163,22 @@ enum cask_status cask_result_read(const struct cask_run_folder *folder,
 {
     enum cask_status st = CASK_OK;
     struct cask_json *root = NULL;
-    char *text = NULL;
-    size_t bytes = 0;
     *found = (struct cask_result_summary){.steps = -1, .validation_settings = -1};
     if (!cask_path_exists(folder->result)) {
         return CASK_OK;
     }
-    CASK_TRY(cask_file_read_all(folder->result, largest_file, &text, &bytes, err));
-    CASK_TRY(cask_json_parse(text, bytes, &root, err));
+    CASK_TRY(cask_json_read(folder->result, largest_file, &root, err));
     if (!cask_json_as_int(cask_json_get(root, "steps"), &found->steps) ||
         !cask_json_as_bool(cask_json_get(root, "complete"), &found->complete)) {
         CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT,
-                                "expected \"steps\" and \"complete\"; remove the file to go on "
-                                "from the last checkpoint"));
+                                "%s: expected \"steps\" and \"complete\"; remove the file to go "
+                                "on from the last checkpoint",
+                                folder->result));
     }
     cask_json_as_real(cask_json_get(cask_json_get(root, "validation"), "settings"),
                       &found->validation_settings);
 done:
-    if (st != CASK_OK) {
-        cask_error_prefix(err, "%s", folder->result);
-    }
     cask_json_free(root);
-    cask_free(text);
     return st;
 }
 
@@ -203,10 +190,7 @@ void cask_result_write_failure(const struct cask_run_folder *folder, int64_t ste
     cask_json_set_text(root, "status", cask_status_name(why->status));
     cask_json_set_int(root, "step", steps_done);
     cask_json_set_text(root, "message", why->message);
-    char *text = cask_json_dump(root, CASK_JSON_PRETTY);
-    cask_json_free(root);
-    if (text != NULL && cask_file_write_all(folder->failure, text, strlen(text), &err) != CASK_OK) {
+    if (cask_json_write(folder->failure, root, &err) != CASK_OK) {
         cask_log_warn("%s", err.message);
     }
-    cask_free(text);
 }

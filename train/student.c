@@ -336,8 +336,6 @@ static enum cask_status evaluate_final(struct cask_student *student, struct cask
 {
     enum cask_status st = CASK_OK;
     struct cask_validation *validation = &student->validation;
-    struct cask_json *report = NULL;
-    char *text = NULL;
     if (validation->count == 0) {
         return CASK_OK;
     }
@@ -348,15 +346,10 @@ static enum cask_status evaluate_final(struct cask_student *student, struct cask
     if (is_complete(student) && !cask_validation_taken_up(validation)) {
         CASK_TRY(take_up(student, err));
     }
-    report = cask_report_json(student->folder.student, validation->results, validation->count);
-    text = cask_json_dump(report, CASK_JSON_PRETTY);
-    if (text == NULL) {
-        CASK_TRY(cask_error_memory(err, 1, "evaluation.json"));
-    }
-    CASK_TRY(cask_file_write_all(student->folder.evaluation, text, strlen(text), err));
+    CASK_TRY(cask_json_write(
+        student->folder.evaluation,
+        cask_report_json(student->folder.student, validation->results, validation->count), err));
 done:
-    cask_free(text);
-    cask_json_free(report);
     return st;
 }
 

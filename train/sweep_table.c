@@ -17,14 +17,11 @@ static struct cask_json *read_json(const struct cask_sweep_run *run, const char 
 {
     struct cask_error ignored;
     struct cask_json *value = NULL;
-    char *text = NULL, *path = cask_format("%s/%s", run->config->out, name);
-    size_t bytes = 0;
+    char *path = cask_format("%s/%s", run->config->out, name);
     if (path != NULL && cask_path_exists(path) &&
-        cask_file_read_all(path, LARGEST_FILE, &text, &bytes, &ignored) == CASK_OK &&
-        cask_json_parse(text, bytes, &value, &ignored) != CASK_OK) {
+        cask_json_read(path, LARGEST_FILE, &value, &ignored) != CASK_OK) {
         value = NULL;
     }
-    cask_free(text);
     cask_free(path);
     return value;
 }

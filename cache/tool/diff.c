@@ -176,7 +176,7 @@ enum cask_status tool_diff(const struct tool_arguments *arguments, int *exit_cod
         CASK_TRY(compare_rows(&d, a, b, err));
     }
     if (arguments->json) {
-        CASK_TRY(tool_print_json(to_json(&d, &same), err));
+        CASK_TRY(cask_json_print(to_json(&d, &same), err));
     } else {
         same = print_text(&d);
     }

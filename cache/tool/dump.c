@@ -107,7 +107,7 @@ enum cask_status tool_dump(const struct tool_arguments *arguments, int *exit_cod
         }
     }
     if (arguments->json) {
-        st = tool_print_json(object, err);
+        st = cask_json_print(object, err);
         object = NULL;
     }
 done:

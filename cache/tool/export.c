@@ -265,7 +265,7 @@ enum cask_status tool_export(const struct tool_arguments *arguments, int *exit_c
         cask_json_set_int(object, "first_row", first);
         cask_json_set_int(object, "rows", end - first);
         cask_json_set_text(object, "file", path);
-        CASK_TRY(tool_print_json(object, err));
+        CASK_TRY(cask_json_print(object, err));
     } else {
         printf("%" PRId64 " rows x 2 views written to %s\n", end - first, path);
     }

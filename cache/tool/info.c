@@ -170,7 +170,7 @@ enum cask_status tool_info(const struct tool_arguments *arguments, int *exit_cod
     CASK_TRY(cask_cache_open(arguments->positional[0], CASK_VERIFY_FIRST, &cache, err));
     CASK_TRY(summarise(cache, &summary, err));
     if (arguments->json) {
-        CASK_TRY(tool_print_json(to_json(cache, &summary), err));
+        CASK_TRY(cask_json_print(to_json(cache, &summary), err));
     } else {
         print_text(cache, &summary);
     }

@@ -25,7 +25,7 @@ enum cask_status tool_merge(const struct tool_arguments *arguments, int *exit_co
         cask_json_set_int(object, "shards", counts.shards);
         cask_json_set_int(object, "copied_shards", counts.copied);
         cask_json_set_int(object, "copied_bytes", (int64_t)counts.bytes);
-        CASK_TRY(tool_print_json(object, err));
+        CASK_TRY(cask_json_print(object, err));
     } else {
         printf("%s: %" PRId64 " shards out of %d parts, %" PRId64 " of them (%.3f GB) copied now\n",
                out, counts.shards, arguments->count - 1, counts.copied, (double)counts.bytes / 1e9);

@@ -141,7 +141,7 @@ enum cask_status tool_repair_index(const struct tool_arguments *arguments, int *
         cask_json_set_int(object, "lost", repair.lost);
         cask_json_set(object, "indexes", repair.list);
         repair.list = NULL;
-        CASK_TRY(tool_print_json(object, err));
+        CASK_TRY(cask_json_print(object, err));
     } else {
         printf("%" PRId64 " indexes good, %" PRId64 " made again, %" PRId64 " lost\n", repair.good,
                repair.repaired, repair.lost);

@@ -44,15 +44,3 @@ enum cask_status tool_rows_read(struct tool_rows *rows, struct cask_cache *cache
     }
     return cask_cache_gather(cache, rows->row, rows->mirror, count, &rows->fields, err);
 }
-
-enum cask_status tool_print_json(struct cask_json *object, struct cask_error *err)
-{
-    char *text = object != NULL ? cask_json_dump(object, CASK_JSON_PRETTY) : NULL;
-    cask_json_free(object);
-    if (text == NULL) {
-        return cask_error_memory(err, 4096, "JSON");
-    }
-    printf("%s\n", text);
-    cask_free(text);
-    return CASK_OK;
-}

@@ -53,9 +53,6 @@ struct tool_array {
 enum cask_status tool_write_h5(const char *path, const struct tool_array *arrays, int count,
                                struct cask_error *err);
 
-/* Prints and frees; CASK_ERR_MEMORY where the object could not be built. */
-enum cask_status tool_print_json(struct cask_json *object, struct cask_error *err);
-
 /* --- rows of a cache, all fields, for dump, diff, info and export --- */
 struct tool_rows {
     int capacity;

@@ -60,7 +60,7 @@ enum cask_status tool_verify(const struct tool_arguments *arguments, int *exit_c
         cask_json_set(object, "bad", listing.bad);
         cask_json_set_text(object, "only", listing.only != NULL ? listing.only : "");
         cask_free(listing.only);
-        return tool_print_json(object, err);
+        return cask_json_print(object, err);
     }
     if (!good) {
         printf("to build these anew: precompute --only %s, with the options the cache was built "

@@ -98,20 +98,17 @@ static enum cask_status add_steps(const struct options *options, const char *fol
                                   double *seconds, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
-    char path[128], *text = NULL;
-    size_t bytes = 0;
+    char path[128];
     double each = NAN;
     struct cask_json *result = NULL;
     snprintf(path, sizeof path, "%s/%d/result.json", folder, run);
-    CASK_TRY(cask_file_read_all(path, 1 << 20, &text, &bytes, err));
-    CASK_TRY(cask_json_parse(text, bytes, &result, err));
+    CASK_TRY(cask_json_read(path, 1 << 20, &result, err));
     if (!cask_json_as_real(cask_json_get(result, "seconds_per_step"), &each)) {
         CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT, "%s: no seconds_per_step", path));
     }
     *seconds += each * (double)options->steps;
 done:
     cask_json_free(result);
-    cask_free(text);
     return st;
 }
 

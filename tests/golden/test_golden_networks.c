@@ -4,14 +4,12 @@
  */
 #include "tests/support/test.h"
 
-#include "common/file.h"
-#include "common/json.h"
 #include "models/checkpoint.h"
 #include "tests/support/formula.h"
+#include "tests/support/golden.h"
 
 static struct cask_error err;
 static struct cask_json *golden;
-static char *golden_text;
 
 struct subject {
     struct cask_device *device;
@@ -343,13 +341,8 @@ static void test_oracle(void **state)
 
 static int load(void **state)
 {
-    char path[512];
-    size_t bytes;
-    const char *source = getenv("CASK_SOURCE");
     (void)state;
-    snprintf(path, sizeof path, "%s/tests/golden/networks.json", source ? source : ".");
-    assert_ok(cask_file_read_all(path, 1 << 20, &golden_text, &bytes, &err));
-    assert_ok(cask_json_parse(golden_text, bytes, &golden, &err));
+    golden = golden_read("networks");
     return 0;
 }
 
@@ -357,7 +350,6 @@ static int unload(void **state)
 {
     (void)state;
     cask_json_free(golden);
-    cask_free(golden_text);
     return 0;
 }
 

@@ -2,12 +2,10 @@
  *
  * A golden case names a family and its operands; feeding, running and comparing are generic.
  */
-#include "common/file.h"
-#include "common/json.h"
 #include "common/mem.h"
 #include "kernels/kernels.h"
+#include "tests/support/golden.h"
 #include "tests/support/ops/op.h"
-#include "tests/support/test.h"
 
 static const char *const files[] = {"conv", "batchnorm", "activation", "reduce", "sgd"};
 
@@ -112,22 +110,15 @@ static void run_case(struct cask_device *device, const struct cask_json *golden,
 
 static void run_file(struct cask_device *device, const char *name, double tolerance)
 {
-    struct cask_error err;
-    char path[512];
-    char *text = NULL;
-    size_t bytes = 0;
-    struct cask_json *golden = NULL;
-    const char *source = getenv("CASK_SOURCE");
-    (void)snprintf(path, sizeof path, "%s/tests/golden/ops/%s.json", source ? source : ".", name);
-    assert_ok(cask_file_read_all(path, 1 << 20, &text, &bytes, &err));
-    assert_ok(cask_json_parse(text, bytes, &golden, &err));
+    char file[64];
+    (void)snprintf(file, sizeof file, "ops/%s", name);
+    struct cask_json *golden = golden_read(file);
     const struct cask_json *cases = cask_json_get(golden, "cases");
     assert_true(cask_json_size(cases) > 0);
     for (size_t i = 0; i < cask_json_size(cases); i++) {
         run_case(device, cask_json_at(cases, i), tolerance);
     }
     cask_json_free(golden);
-    cask_free(text);
 }
 
 static void run_all(const char *backend, double tolerance)

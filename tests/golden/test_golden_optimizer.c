@@ -2,14 +2,12 @@
  * make_optimizer.py). */
 #include "tests/support/test.h"
 
-#include "common/file.h"
-#include "common/json.h"
 #include "tests/support/formula.h"
+#include "tests/support/golden.h"
 #include "train/optimizer.h"
 
 static struct cask_error err;
 static struct cask_json *golden;
-static char *golden_text;
 
 static const char *text(const struct cask_json *object, const char *key)
 {
@@ -160,13 +158,8 @@ static void words_that_name_nothing_are_refused(void **state)
 
 static int load(void **state)
 {
-    char path[512];
-    size_t bytes;
-    const char *source = getenv("CASK_SOURCE");
     (void)state;
-    snprintf(path, sizeof path, "%s/tests/golden/optimizer.json", source ? source : ".");
-    assert_ok(cask_file_read_all(path, 1 << 20, &golden_text, &bytes, &err));
-    assert_ok(cask_json_parse(golden_text, bytes, &golden, &err));
+    golden = golden_read("optimizer");
     return 0;
 }
 
@@ -174,7 +167,6 @@ static int unload(void **state)
 {
     (void)state;
     cask_json_free(golden);
-    cask_free(golden_text);
     return 0;
 }
 
