@@ -5,6 +5,9 @@
 
 #include <immintrin.h>
 
+/* Two rows, one behind the other. */
+typedef uint16_t both_vec __attribute__((vector_size(64)));
+
 /* Each value goes to the upper half of its float, and zeros to the lower halves: one shuffle, where
  * a zero-extension and a shift are two instructions. */
 INLINE vec half_widen(half_vec stored)
@@ -19,9 +22,6 @@ INLINE half_vec half_narrow(vec value)
 {
     return (half_vec)_mm512_cvtneps_pbh((__m512)value);
 }
-
-/* Two rows, one behind the other. */
-typedef uint16_t both_vec __attribute__((vector_size(64)));
 
 INLINE both_vec both_narrow(vec first, vec second)
 {
