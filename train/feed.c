@@ -26,7 +26,8 @@ static enum cask_status open_dataset(struct cask_feed *feed, const char *path,
     return st;
 }
 
-static enum cask_status check_labels(struct cask_feed *feed, struct cask_error *err)
+static enum cask_status check_labels(struct cask_feed *feed, const char *path,
+                                     struct cask_error *err)
 {
     int64_t count = cask_dataset_count(feed->dataset);
     for (int64_t i = 0; i < count; i++) {
@@ -46,7 +47,9 @@ static enum cask_status check_labels(struct cask_feed *feed, struct cask_error *
     if (feed->labelled == 0 && feed->source.cache == NULL) {
         return cask_error_set(
             err, CASK_ERR_RANGE,
-            "no image has a label and there is no --cache: there is nothing to learn from");
+            "%s: no image has a label and there is no --cache: there is nothing to learn from; put "
+            "the images of each identity into a folder of its own, or give a cache",
+            path);
     }
     return CASK_OK;
 }
@@ -70,7 +73,13 @@ static enum cask_status open_source(struct cask_feed *feed, const struct cask_tr
     feed->classes = cask_dataset_classes(feed->dataset);
     if (feed->source.cache != NULL) {
         feed->classes = feed->source.manifest->classes;
-        CASK_TRY(cask_teacher_source_check(&feed->source, feed->dataset, &config->train, err));
+        st = cask_teacher_source_check(&feed->source, feed->dataset, &config->train, err);
+        if (st != CASK_OK) {
+            cask_error_prefix(err, "cache %s, data %s", config->cache,
+                              config->data[0] != '\0' ? config->data
+                                                      : feed->source.manifest->dataset_path);
+            goto done;
+        }
         CASK_TRY(
             cask_teacher_source_good_rows(&feed->source, &feed->good_rows, &feed->images, err));
     }
@@ -152,7 +161,7 @@ enum cask_status cask_feed_open(struct cask_feed *feed, const struct cask_train_
     enum cask_status st = CASK_OK;
     *feed = (struct cask_feed){.options = &config->train};
     CASK_TRY(open_source(feed, config, err));
-    CASK_TRY(check_labels(feed, err));
+    CASK_TRY(check_labels(feed, config->data, err));
     CASK_TRY(make_sampler(feed, err));
     const int64_t length = is_mined(feed) ? cask_identities_images(feed->identities)
                                           : cask_sampler_epoch_length(&feed->sampler);

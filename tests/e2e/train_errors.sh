@@ -68,7 +68,7 @@ grep -q '"field": "dataset_sha256"' "$work/i/result.json" || fail "an accepted m
 train --cache "$work/cache" --data "$work/faces" --out "$work/i2" --set train.accept_mismatch=dataset_sha256 2>/dev/null
 grep -q '"accepted_mismatch": \[\]' "$work/i2/result.json" || fail "result.json tells of a difference that is not there"
 rm "$work/moved/id_0002/id_0002_0004.jpg"
-refused 3 "images" train --cache "$work/cache" --data "$work/moved" --out "$work/j"
+refused 3 "cache $work/cache, data $work/moved: images: the cache has 64, the dataset 63" train --cache "$work/cache" --data "$work/moved" --out "$work/j"
 cp "$work/moved/id_0005/id_0005_0001.jpg" "$work/moved/id_0005/id_0005_0099.jpg"
 refused 3 "labels" train --cache "$work/cache" --data "$work/moved" --out "$work/j"
 

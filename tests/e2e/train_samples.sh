@@ -45,7 +45,7 @@ for loss in rkd_d rkd_a cckd darkrank pwr; do
 done
 refused 3 "no image has a label|compares class logits" $train --cache "$work/cache_flat" --set loss.kd.weight=1 --out "$work/x1"
 refused 3 "no image has a label|head alone" $train --cache "$work/cache_flat" --out "$work/x2"
-refused 3 "nothing to learn from" $train --data "$work/flat" --out "$work/x3"
+refused 3 "$work/flat: no image has a label|nothing to learn from|a folder of its own" $train --data "$work/flat" --out "$work/x3"
 
 # some have a label, some not: every loss trains, and the unlabelled ones move the embedding loss alone
 n=0
