@@ -28,6 +28,21 @@ cmp "$work/a.json" "$work/b.json" || fail "threads change the result"
 evaluate --pairs "$work/pairs.txt" --images "$work/faces" --preprocess bgr:127.5:128 2>/dev/null | grep -q "bgr:127.5:128" ||
     fail "--preprocess is not in the protocol"
 
+# the network by its name, of either model; the oracle says the same
+evaluate --pairs "$work/pairs.txt" --images "$work/faces" --network mobilefacenet --json "$work/b.json" >/dev/null 2>&1
+cmp "$work/a.json" "$work/b.json" || fail "--network changes the result"
+refused 3 "not weights of ir18|looks like \"mobilefacenet\"" evaluate --pairs "$work/pairs.txt" --images "$work/faces" --network ir18
+refused 3 "not weights of ir18" evaluate --pairs "$work/pairs.txt" --images "$work/faces" --against "$model" --against-network ir18
+for a in 1 2 3 4; do
+    printf 'id_000%d/id_000%d_0001.jpg,id_000%d/id_000%d_0002.jpg,1\n' $a $a $a $a
+    printf 'id_000%d/id_000%d_0001.jpg,id_0010/id_0010_000%d.jpg,0\n' $a $a $a
+done >"$work/few.csv"
+for backend in cpu ref; do
+    evaluate --pairs "$work/few.csv" --images "$work/faces" --folds 2 --bootstrap 0 --backend $backend 2>/dev/null >"$work/few.$backend" ||
+        fail "--backend $backend"
+done
+[ "$(sed -n 2p "$work/few.ref")" = "$(sed -n 2p "$work/few.cpu")" ] || fail "the oracle has another accuracy: $(cat "$work/few.ref")"
+
 python=$(command -v /usr/bin/python3 || command -v python3 || true)
 if [ -n "$python" ]; then
     # batches of another size round in another order, and that is all

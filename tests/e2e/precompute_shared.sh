@@ -93,5 +93,7 @@ same "$work/file" "$out"
 grep -q '"topk": 3' "$work/json" || fail "retopk --json: $(cat "$work/json")"
 "$bin/cachetool" verify "$work/less" >/dev/null || fail "a cache of retopk"
 "$bin/cachetool" info "$work/less" | grep -q 'temperatures *2,8' || fail "retopk --temperatures"
+"$bin/retopk" --cache "$work/file" --out "$work/scaled" --topk 3 --scale 32 2>"$work/log" || { cat "$work/log"; fail "retopk --scale"; }
+"$bin/cachetool" info "$work/scaled" | grep -q 'scale *32' || fail "retopk --scale"
 cmp "$work/file/bad.csv" "$work/less/bad.csv" || fail "retopk: another list of bad images"
 echo "ok: any number of builders, the same bytes"

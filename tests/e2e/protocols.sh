@@ -273,6 +273,7 @@ for m in masked:
     assert "masks " in m["protocol"] and "seed 1" in m["protocol"], m
 PYTHON
 refused 2 "--mask|n-m" masked --mask n-m
+refused 3 "not weights of ir18" masked --network ir18
 refused 2 "--bin" "$bin/evaluate" masked $model
 printf 'nobody 1 2 3 4 5 6 7 8 9 10\n' >"$work/points.txt"
 refused 3 "points.txt|landmarks of every image" masked --landmarks "$work/points.txt"

@@ -2,6 +2,7 @@
 set -eu
 . "${CASK_SOURCE:?}/tests/support/refused.sh"
 . "${CASK_SOURCE:?}/tests/support/begin.sh"
+export PYTHONPATH="$CASK_SOURCE/tests/support" PYTHONDONTWRITEBYTECODE=1
 
 "$bin/synth-faces" --out "$work/faces" --identities 8 --images 4 --size 32 >/dev/null 2>&1
 train() {
@@ -23,20 +24,8 @@ for container in "$first" "$work/first.pth" "$work/keep.onnx"; do
 done
 /usr/bin/python3 - "$first" "$work/from.safetensors/student.safetensors" "$work/from.pth/student.safetensors" \
     "$work/from.onnx/student.safetensors" <<'PYTHON' || fail "weights"
-import json
-import struct
-import sys
-
-
-def tensors(path):
-    data = open(path, "rb").read()
-    size = struct.unpack("<Q", data[:8])[0]
-    header = json.loads(data[8:8 + size])
-    return {name: data[8 + size + t["data_offsets"][0]:8 + size + t["data_offsets"][1]]
-            for name, t in header.items() if name != "__metadata__"}
-
-
-first, one, two, three = map(tensors, sys.argv[1:])
+import sys, safetensors
+first, one, two, three = map(safetensors.tensors, sys.argv[1:])
 assert one == two, "two containers gave two students"
 weights = [n for n in one if "running_" not in n and "num_batches" not in n]
 assert all(one[n] == three[n] for n in weights), "an ONNX file with its batch norms gave other weights"

@@ -78,5 +78,8 @@ grep -q "is finished" "$work/log" || fail "config.yaml is another run"
 refused 3 "this is another cache|cache_sha256 is " $taught --cache "$work/cache" --out "$work/moved"
 refused 3 "$work/cache: is another cache than cache_sha256 asks for" \
     "$bin/train-student" --config "$work/moved/config.yaml" --cache "$work/cache" --out "$work/new"
+hash=$("$bin/cachetool" info "$work/elsewhere" --json | sed -n 's/^  "sha256": *"\([0-9a-f]*\)".*/\1/p')
+refused 3 "is another cache than cache_sha256 asks for" $taught --cache "$work/cache" --cache-sha256 "$hash" --out "$work/new"
 [ ! -e "$work/new" ] || fail "a refused run took its folder"
+$taught --cache "$work/elsewhere" --cache-sha256 "$hash" --out "$work/new" --set train.max_steps=1 >/dev/null 2>"$work/log" || fail "--cache-sha256"
 echo "ok: kill -9, SIGTERM, SIGINT, max_steps and a cache that was moved all end in the same bits"
