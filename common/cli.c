@@ -45,7 +45,7 @@ static struct config_entry *find_flag(const struct cask_config *config, const ch
 static enum cask_status apply(struct cask_config *config, struct config_entry *entry,
                               const char *value, const char *origin, struct cask_error *err)
 {
-    if (entry->row->type == CASK_CONFIG_TEXTS) {
+    if (config_is_texts(entry->row->type)) {
         return config_bind(config, entry, &value, 1, entry->origin != NULL, origin, err);
     }
     if (strcmp(entry->key, "config") == 0) {
@@ -57,18 +57,28 @@ static enum cask_status apply(struct cask_config *config, struct config_entry *e
     return config_bind_text(config, entry, value, origin, err);
 }
 
-/* A word without a flag: one more in a list, or the only one there may be. */
-static enum cask_status take_word(struct cask_config *config, const char *word,
-                                  struct cask_error *err)
+/* The row that takes words without a flag; NULL: none. */
+static struct config_entry *find_word_row(const struct cask_config *config)
 {
-    struct config_entry *entry = config->words;
+    for (size_t i = 0; i < config->count; i++) {
+        const enum cask_config_type type = config->entries[i].row->type;
+        if (type == CASK_CONFIG_WORD || type == CASK_CONFIG_WORDS) {
+            return &config->entries[i];
+        }
+    }
+    return NULL;
+}
+
+/* A word without a flag: one more in a list, or the only one there may be. */
+static enum cask_status take_word(struct cask_config *config, struct config_entry *entry,
+                                  const char *word, struct cask_error *err)
+{
     const char *name = entry->row->metavar != NULL ? entry->row->metavar : entry->key;
-    const bool list = entry->row->type == CASK_CONFIG_TEXTS;
-    if (!list && entry->origin != NULL) {
+    if (entry->row->type == CASK_CONFIG_WORD && entry->origin != NULL) {
         return cask_error_set(err, CASK_ERR_USAGE,
                               "expected one %s, found '%.100s' too; see --help", name, word);
     }
-    return config_bind(config, entry, &word, 1, list && entry->origin != NULL, name, err);
+    return config_bind(config, entry, &word, 1, entry->origin != NULL, name, err);
 }
 
 /* One flag at argv[*at]; moves *at past what it used. */
@@ -76,9 +86,10 @@ static enum cask_status take(struct cask_config *config, int argc, char **argv, 
                              struct cask_error *err)
 {
     const char *flag = argv[*at];
-    if (config->words != NULL && flag[0] != '-') {
+    struct config_entry *words = find_word_row(config);
+    if (words != NULL && flag[0] != '-') {
         ++*at;
-        return take_word(config, flag, err);
+        return take_word(config, words, flag, err);
     }
     if (strncmp(flag, "--", 2) != 0 || flag[2] == 0) {
         return cask_error_set(err, CASK_ERR_USAGE, "expected a flag, found '%.100s'; see --help",
@@ -132,14 +143,13 @@ done:
     return st;
 }
 
-static enum cask_status run_words(const struct cask_cli_command *command, const char *words,
-                                  int argc, char **argv, struct cask_error *err)
+enum cask_status cask_cli_run(const struct cask_cli_command *command, int argc, char **argv,
+                              struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     struct cask_config *config = NULL;
     bool stop = false;
     CASK_TRY(cask_config_create(command->sections, command->section_count, &config, err));
-    config->words = words != NULL ? config_find(config, words) : NULL;
     CASK_TRY(cask_cli_parse(config, argc, argv, command->usage, &stop, err));
     if (!stop) {
         CASK_TRY(command->run(command->user, err));
@@ -147,12 +157,6 @@ static enum cask_status run_words(const struct cask_cli_command *command, const 
 done:
     cask_config_free(config);
     return st;
-}
-
-enum cask_status cask_cli_run(const struct cask_cli_command *command, int argc, char **argv,
-                              struct cask_error *err)
-{
-    return run_words(command, NULL, argc, argv, err);
 }
 
 void cask_cli_begin(void)
@@ -178,17 +182,11 @@ int cask_cli_end(const char *program, enum cask_status st, struct cask_error *er
     return cask_status_exit_code(st);
 }
 
-int cask_cli_main_words(const char *program, const struct cask_cli_command *command,
-                        const char *words, int argc, char **argv)
+int cask_cli_main(const char *program, const struct cask_cli_command *command, int argc,
+                  char **argv)
 {
     struct cask_error error = {0};
     cask_cli_begin();
     cask_interrupt_install();
-    return cask_cli_end(program, run_words(command, words, argc, argv, &error), &error);
-}
-
-int cask_cli_main(const char *program, const struct cask_cli_command *command, int argc,
-                  char **argv)
-{
-    return cask_cli_main_words(program, command, NULL, argc, argv);
+    return cask_cli_end(program, cask_cli_run(command, argc, argv, &error), &error);
 }

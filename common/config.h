@@ -27,6 +27,8 @@ enum cask_config_type {
     CASK_CONFIG_ENUM,  /* int: index into `names` */
     CASK_CONFIG_REALS, /* struct cask_config_reals: YAML list, or "1,4" */
     CASK_CONFIG_TEXTS, /* struct cask_config_texts: YAML list, a repeated flag, or one text */
+    CASK_CONFIG_WORD,  /* TEXT; on the command line also the word that stands without a flag */
+    CASK_CONFIG_WORDS, /* TEXTS; on the command line also all words without a flag */
 };
 
 enum { CASK_CONFIG_LIST = 64 };
@@ -94,7 +96,8 @@ char *cask_config_help(const struct cask_config *config);
  * `--no-key`; TEXTS: repeatable); underscores in keys are dashes in flags. `--set a.b=c` works on
  * every key; `--config FILE` loads a file at its place, if the table has a key "config".
  * `--help` and `--version` print to stdout and set *stop. Anything else is CASK_ERR_USAGE with the
- * nearest flag. `usage` is the program's own help text, printed before the table. */
+ * nearest flag. Words without a flag go to the WORD or WORDS row, if there is one. `usage` is the
+ * program's own help text, printed before the table. */
 enum cask_status cask_cli_parse(struct cask_config *config, int argc, char **argv,
                                 const char *usage, bool *stop, struct cask_error *err);
 
@@ -118,9 +121,18 @@ int cask_cli_end(const char *program, enum cask_status st, struct cask_error *er
 /* All of it for a plain program, with the interrupt flag of common/thread.h. */
 int cask_cli_main(const char *program, const struct cask_cli_command *command, int argc,
                   char **argv);
-/* The same for a program whose row `words` (TEXT: one; TEXTS: a list) also takes the words that
- * stand without a flag, as in `export-student --model FILE OUT`. */
-int cask_cli_main_words(const char *program, const struct cask_cli_command *command,
-                        const char *words, int argc, char **argv);
+
+/* --- programs of several commands, `PROGRAM NAME ...` (cli_commands.c) --- */
+
+/* What each row of such a program's table begins with. */
+struct cask_cli_about {
+    const char *name, *help; /* help: one line */
+};
+/* The row of this name in a table of `count` rows of `row_bytes`; where there is none,
+ * CASK_ERR_USAGE with the names there are. */
+enum cask_status cask_cli_find(const void *table, size_t count, size_t row_bytes, const char *name,
+                               const void **row, struct cask_error *err);
+/* A line for each, to stdout. */
+void cask_cli_list(const void *table, size_t count, size_t row_bytes);
 
 #endif

@@ -18,8 +18,13 @@ struct cask_config {
     struct cask_arena arena;
     struct config_entry *entries;
     size_t count;
-    struct config_entry *words; /* takes what stands on the command line without a flag, or NULL */
 };
+
+/* Is the row's field a list of texts? */
+static inline bool config_is_texts(enum cask_config_type type)
+{
+    return type == CASK_CONFIG_TEXTS || type == CASK_CONFIG_WORDS;
+}
 
 struct config_entry *config_find(const struct cask_config *config, const char *key);
 /* CASK_ERR_USAGE: "ORIGIN: unknown key 'x'; did you mean 'y'?" */

@@ -89,7 +89,9 @@ static void print_row(FILE *stream, const struct config_entry *entry)
     for (char *c = left; flag && *c != 0; c++) {
         *c = *c == '_' ? '-' : *c;
     }
-    int length = snprintf(help, sizeof help, "%s", row->help);
+    const bool word = row->type == CASK_CONFIG_WORD || row->type == CASK_CONFIG_WORDS;
+    int length =
+        snprintf(help, sizeof help, "%s%s", row->help, word ? "; the flag may be left out" : "");
     for (int i = 0; row->type == CASK_CONFIG_ENUM && row->names[i] != NULL; i++) {
         length += snprintf(help + length, sizeof help - (size_t)length, "%s%s",
                            i == 0 ? ": " : " | ", row->names[i]);

@@ -146,7 +146,7 @@ enum cask_status config_bind(struct cask_config *config, struct config_entry *en
 {
     enum cask_status st = CASK_OK;
     enum cask_config_type type = entry->row->type;
-    if (type == CASK_CONFIG_REALS || type == CASK_CONFIG_TEXTS) {
+    if (type == CASK_CONFIG_REALS || config_is_texts(type)) {
         CASK_TRY(bind_list(config, entry, texts, count, append, origin, err));
     } else if (count != 1) {
         CASK_TRY(cask_error_set(err, CASK_ERR_USAGE,
@@ -173,7 +173,7 @@ enum cask_status config_bind_text(struct cask_config *config, struct config_entr
                                   const char *text, const char *origin, struct cask_error *err)
 {
     enum cask_config_type type = entry->row->type;
-    if (type != CASK_CONFIG_REALS && type != CASK_CONFIG_TEXTS) {
+    if (type != CASK_CONFIG_REALS && !config_is_texts(type)) {
         return config_bind(config, entry, &text, 1, false, origin, err);
     }
     /* "[a, b]", "a,b" or "" */
@@ -280,10 +280,12 @@ void config_put_value(const struct config_entry *entry, struct cask_text *text)
         cask_text_put(text, entry->row->names[*(const int *)target]);
         break;
     case CASK_CONFIG_TEXT:
+    case CASK_CONFIG_WORD:
         put_quoted(text, *(const char *const *)target);
         break;
     case CASK_CONFIG_REALS:
     case CASK_CONFIG_TEXTS:
+    case CASK_CONFIG_WORDS:
         put_list(text, entry);
         break;
     }

@@ -11,7 +11,7 @@
 #include "models/models.h"
 
 struct command {
-    const char *name, *help; /* help: one line */
+    struct cask_cli_about about;
     enum cask_status (*run)(int argc, char **argv, struct cask_error *err);
 };
 

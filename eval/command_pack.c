@@ -1,5 +1,5 @@
 /* eval/command_pack.c - `evaluate pack`: a pairs file and its images as one insightface .bin. */
-#include <string.h>
+#include <stdio.h>
 
 #include "common/log.h"
 #include "data/data.h"
@@ -16,7 +16,6 @@ static const char usage[] =
 
 struct options {
     const char *pairs, *images, *out;
-    const char *word; /* OUT.bin that stands alone; NULL: none */
     int64_t quality, interleave, threads;
 };
 
@@ -26,7 +25,7 @@ static const struct cask_config_row rows[] = {
      "pairs in LFW's format, or CSV \"a,b,same\""},
     {"images", CASK_CONFIG_TEXT, ROW(images), "", 0, 0, NULL, "DIR",
      "folder with NAME/NAME_0001.jpg, or the CSV's paths"},
-    {"out", CASK_CONFIG_TEXT, ROW(out), "", 0, 0, NULL, "FILE", "OUT.bin may also stand alone"},
+    {"out", CASK_CONFIG_WORD, ROW(out), "", 0, 0, NULL, "OUT.bin", "file to write"},
     {"quality", CASK_CONFIG_INT, ROW(quality), "0", 0, 100, NULL, "N",
      "of JPEG, if images are encoded again; 0: as they are"},
     {"interleave", CASK_CONFIG_INT, ROW(interleave), "0", 0, 1000, NULL, "N",
@@ -35,27 +34,11 @@ static const struct cask_config_row rows[] = {
     {"threads", CASK_CONFIG_INT, ROW(threads), "0", 0, 1024, NULL, "N", "CPU threads; 0: all"},
 };
 
-/* The one word that is neither a flag nor a flag's value is taken out of argv. */
-static const char *take_word(int *argc, char **argv)
-{
-    for (int i = 1; i < *argc; i++) {
-        if (strncmp(argv[i], "--", 2) == 0) {
-            i += strchr(argv[i], '=') == NULL; /* every flag here has a value */
-        } else if (argv[i][0] != '-') {
-            const char *word = argv[i];
-            memmove(&argv[i], &argv[i + 1], (size_t)(*argc - i - 1) * sizeof *argv);
-            --*argc;
-            return word;
-        }
-    }
-    return NULL;
-}
-
 static enum cask_status run(void *user, struct cask_error *err)
 {
     enum cask_status st = CASK_OK;
     const struct options *options = user;
-    const char *out = options->word != NULL ? options->word : options->out;
+    const char *out = options->out;
     struct cask_pairs *pairs = NULL;
     struct cask_pack_options how = {(int)options->quality, (int)options->threads,
                                     (int)options->interleave};
@@ -78,7 +61,7 @@ done:
 
 enum cask_status command_pack(int argc, char **argv, struct cask_error *err)
 {
-    struct options options = {.word = take_word(&argc, argv)};
+    struct options options = {0};
     const struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
     const struct cask_cli_command cli = {usage, &section, 1, run, &options};
     return cask_cli_run(&cli, argc, argv, err);

@@ -36,8 +36,8 @@ static const struct cask_config_row rows[] = {
      "which network FILE holds, as precompute --help lists them; auto: known from the file"},
     {"to", CASK_CONFIG_ENUM, AT(to), "auto", 0, 0, to_names, NULL,
      "format of OUT: onnx, pth or safetensors; auto: by its ending"},
-    {"out", CASK_CONFIG_TEXT, AT(out), "", 0, 0, NULL, "OUT",
-     "file to write, --out may be left out; replaced at once, or not at all"},
+    {"out", CASK_CONFIG_WORD, AT(out), "", 0, 0, NULL, "OUT",
+     "file to write, replaced at once or not at all"},
     {"fp16", CASK_CONFIG_BOOL, AT(fp16), "false", 0, 0, NULL, NULL,
      "weights as float16: half the size, arithmetic stays float32; OpenCV 4.6 reads no such ONNX"},
     {"bn", CASK_CONFIG_ENUM, AT(bn), "fold", 0, 0, bn_names, NULL,
@@ -170,5 +170,5 @@ int main(int argc, char **argv)
     struct export_options options = {0};
     const struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
     const struct cask_cli_command cli = {usage, &section, 1, run, &options};
-    return cask_cli_main_words("export-student", &cli, "out", argc, argv);
+    return cask_cli_main("export-student", &cli, argc, argv);
 }

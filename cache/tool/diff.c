@@ -164,8 +164,8 @@ enum cask_status tool_diff(const struct tool_arguments *arguments, int *exit_cod
     for (int i = 0; i < FIELDS; i++) {
         d.fields[i].name = names[i];
     }
-    CASK_TRY(cask_cache_open(arguments->positional[0], CASK_VERIFY_FIRST, &a, err));
-    CASK_TRY(cask_cache_open(arguments->positional[1], CASK_VERIFY_FIRST, &b, err));
+    CASK_TRY(cask_cache_open(arguments->folders.values[0], CASK_VERIFY_FIRST, &a, err));
+    CASK_TRY(cask_cache_open(arguments->folders.values[1], CASK_VERIFY_FIRST, &b, err));
     const struct cask_manifest *x = cask_cache_manifest(a), *y = cask_cache_manifest(b);
     /* Both ways: a field that is empty on one side is not compared from there. */
     d.same_manifest = cask_manifest_compare(x, y, NULL, 0, &overrides, &difference) == CASK_OK &&

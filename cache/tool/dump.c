@@ -1,10 +1,24 @@
 /* cache/tool/dump.c - one image as the cache knows it. */
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 
 #include "cache/tool/tool.h"
 
 enum { TOP = 5, SHOWN = 8 };
+
+static enum cask_status read_sample(const char *text, uint64_t *sample, struct cask_error *err)
+{
+    char *end = NULL;
+    errno = 0;
+    *sample = strtoull(text, &end, 10);
+    return errno == 0 && end > text && *end == '\0' && text[0] != '-'
+               ? CASK_OK
+               : cask_error_set(err, CASK_ERR_USAGE,
+                                "--sample: expected a sample id, a number from 0, found \"%.100s\"",
+                                text);
+}
 
 static enum cask_status find_row(const struct cask_cache *cache, uint64_t sample, int64_t *row,
                                  struct cask_error *err)
@@ -72,12 +86,11 @@ enum cask_status tool_dump(const struct tool_arguments *arguments, int *exit_cod
     struct cask_json *object = NULL;
     struct tool_rows rows = {0};
     int64_t row = 0;
+    uint64_t sample = 0;
     *exit_code = 0;
-    if (!arguments->has_sample) {
-        CASK_TRY(cask_error_set(err, CASK_ERR_USAGE, "dump needs --sample ID"));
-    }
-    CASK_TRY(cask_cache_open(arguments->positional[0], CASK_VERIFY_FIRST, &cache, err));
-    CASK_TRY(find_row(cache, arguments->sample, &row, err));
+    CASK_TRY(read_sample(arguments->sample, &sample, err));
+    CASK_TRY(cask_cache_open(arguments->folders.values[0], CASK_VERIFY_FIRST, &cache, err));
+    CASK_TRY(find_row(cache, sample, &row, err));
     const struct cask_manifest *m = cask_cache_manifest(cache);
     CASK_TRY(tool_rows_open(&rows, m, 1, err));
     uint32_t label = cask_cache_label(cache, row);
@@ -85,7 +98,7 @@ enum cask_status tool_dump(const struct tool_arguments *arguments, int *exit_cod
     if (arguments->json) {
         object = cask_json_object();
         cask_json_set_int(object, "row", row);
-        cask_json_set_int(object, "sample", (int64_t)arguments->sample);
+        cask_json_set_int(object, "sample", (int64_t)sample);
         cask_json_set_int(object, "shard", row / m->shard_images);
         cask_json_set_int(object, "label", label == UINT32_MAX ? -1 : (int64_t)label);
         cask_json_set_int(object, "source_offset", (int64_t)cask_cache_source_offset(cache, row));
@@ -93,8 +106,8 @@ enum cask_status tool_dump(const struct tool_arguments *arguments, int *exit_cod
     } else {
         printf("sample %" PRIu64 ": row %" PRId64 " in shard %" PRId64 ", label %" PRId64
                ", source offset %" PRIu64 "%s%s\n",
-               arguments->sample, row, row / m->shard_images,
-               label == UINT32_MAX ? -1 : (int64_t)label, cask_cache_source_offset(cache, row),
+               sample, row, row / m->shard_images, label == UINT32_MAX ? -1 : (int64_t)label,
+               cask_cache_source_offset(cache, row),
                flags & CASK_ROW_BAD ? ", BAD (not decoded)" : "",
                flags & CASK_ROW_LABEL_OUTSIDE_TOPK ? ", label outside the top-k" : "");
     }

@@ -4,7 +4,9 @@
  *
  * Arrays are [2][rows][...], the view first, apart from label, sample_id, source_offset and flags:
  * [rows]. */
+#include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cache/bytes.h"
@@ -231,6 +233,23 @@ done:
     return st;
 }
 
+/* "FIRST:END": the rows [first, end). */
+static enum cask_status read_range(const char *text, int64_t *first, int64_t *end,
+                                   struct cask_error *err)
+{
+    char *colon = NULL, *last = NULL;
+    errno = 0;
+    *first = strtoll(text, &colon, 10);
+    *end = colon > text && *colon == ':' ? strtoll(colon + 1, &last, 10) : 0;
+    return errno == 0 && last != NULL && last > colon + 1 && *last == '\0' && *first >= 0 &&
+                   *end > *first
+               ? CASK_OK
+               : cask_error_set(err, CASK_ERR_USAGE,
+                                "--rows: expected FIRST:END, as 0:10 for the first ten, found "
+                                "\"%.100s\"",
+                                text);
+}
+
 enum cask_status tool_export(const struct tool_arguments *arguments, int *exit_code,
                              struct cask_error *err)
 {
@@ -238,14 +257,18 @@ enum cask_status tool_export(const struct tool_arguments *arguments, int *exit_c
     struct cask_cache *cache = NULL;
     struct columns columns = {0};
     struct tool_array arrays[ARRAYS];
-    const char *path = arguments->npz != NULL ? arguments->npz : arguments->h5;
+    const bool npz = arguments->npz[0] != '\0';
+    const char *path = npz ? arguments->npz : arguments->h5;
+    int64_t first = 0, end = 0;
     *exit_code = 0;
-    if (path == NULL || (arguments->npz != NULL && arguments->h5 != NULL)) {
+    if (path[0] == '\0' || (npz && arguments->h5[0] != '\0')) {
         CASK_TRY(cask_error_set(err, CASK_ERR_USAGE, "export needs --npz FILE or --h5 FILE"));
     }
-    CASK_TRY(cask_cache_open(arguments->positional[0], CASK_VERIFY_FIRST, &cache, err));
-    int64_t first = arguments->has_rows ? arguments->first_row : 0;
-    int64_t end = arguments->has_rows ? arguments->end_row : cask_cache_rows(cache);
+    CASK_TRY(cask_cache_open(arguments->folders.values[0], CASK_VERIFY_FIRST, &cache, err));
+    end = cask_cache_rows(cache);
+    if (arguments->rows[0] != '\0') {
+        CASK_TRY(read_range(arguments->rows, &first, &end, err));
+    }
     if (end > cask_cache_rows(cache)) {
         CASK_TRY(cask_error_set(err, CASK_ERR_USAGE,
                                 "--rows %" PRId64 ":%" PRId64 ": the cache has %" PRId64 " rows",
@@ -258,8 +281,7 @@ enum cask_status tool_export(const struct tool_arguments *arguments, int *exit_c
     }
     CASK_TRY(columns_read(&columns, cache, first, err));
     list_arrays(&columns, cask_cache_manifest(cache), arrays);
-    CASK_TRY(arguments->npz != NULL ? write_npz(path, arrays, err)
-                                    : tool_write_h5(path, arrays, ARRAYS, err));
+    CASK_TRY(npz ? write_npz(path, arrays, err) : tool_write_h5(path, arrays, ARRAYS, err));
     if (arguments->json) {
         struct cask_json *object = cask_json_object();
         cask_json_set_int(object, "first_row", first);

@@ -167,7 +167,7 @@ enum cask_status tool_info(const struct tool_arguments *arguments, int *exit_cod
     struct cask_cache *cache = NULL;
     struct summary summary = {0};
     *exit_code = 0;
-    CASK_TRY(cask_cache_open(arguments->positional[0], CASK_VERIFY_FIRST, &cache, err));
+    CASK_TRY(cask_cache_open(arguments->folders.values[0], CASK_VERIFY_FIRST, &cache, err));
     CASK_TRY(summarise(cache, &summary, err));
     if (arguments->json) {
         CASK_TRY(cask_json_print(to_json(cache, &summary), err));

@@ -116,7 +116,7 @@ enum cask_status tool_repair_index(const struct tool_arguments *arguments, int *
 {
     enum cask_status st = CASK_OK;
     struct cask_manifest_file file = {0};
-    struct repair repair = {.folder = arguments->positional[0],
+    struct repair repair = {.folder = arguments->folders.values[0],
                             .file = &file,
                             .list = arguments->json ? cask_json_array() : NULL};
     char *path = cask_format("%s/manifest.json", repair.folder);

@@ -7,17 +7,14 @@
 #include <stdio.h>
 
 #include "cache/reader.h"
+#include "common/config.h"
 #include "common/json.h"
 
-enum { TOOL_POSITIONAL = 65 }; /* merge: a folder and 64 parts */
-
+/* The command line of any of them; "" is not given. */
 struct tool_arguments {
-    const char *positional[TOOL_POSITIONAL];
-    int count;
-    bool json, has_sample, has_rows;
-    uint64_t sample;
-    int64_t first_row, end_row; /* [first, end) */
-    const char *npz, *h5;
+    struct cask_config_texts folders;
+    bool json;
+    const char *sample, *rows, *npz, *h5;
 };
 
 /* Each returns CASK_OK with *exit_code 0, or another exit code where the answer is "no": damage

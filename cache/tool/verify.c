@@ -41,7 +41,7 @@ enum cask_status tool_verify(const struct tool_arguments *arguments, int *exit_c
                               .bad = arguments->json ? cask_json_array() : NULL};
     struct cask_verify_counts counts;
     double start = cask_now();
-    st = cask_verify_folder(arguments->positional[0], list, &listing, &counts, err);
+    st = cask_verify_folder(arguments->folders.values[0], list, &listing, &counts, err);
     if (st != CASK_OK) {
         cask_json_free(listing.bad);
         cask_free(listing.only);

@@ -71,8 +71,20 @@ static void test_usage(void **state)
     assert_int_equal(run("--help"), 0);
     assert_said("repair-index");
     assert_int_equal(run("polish %s", folder), 2);
+    assert_said("expected a command (info, verify,");
     assert_int_equal(run("info"), 2);
-    assert_int_equal(run("info %s --sample 1x", folder), 2);
+    assert_said("cachetool info DIR: expected 1 folder, found 0");
+    assert_int_equal(run("diff %s", folder), 2);
+    assert_said("cachetool diff A B: expected 2 folders, found 1");
+    assert_int_equal(run("info %s --sample 1", folder), 2);
+    assert_said("unknown flag '--sample'");
+    assert_int_equal(run("dump %s --sample 1x", folder), 2);
+    assert_said("--sample: expected a sample id");
+    assert_int_equal(run("dump %s", folder), 2);
+    assert_int_equal(run("export %s --npz a --rows 5", folder), 2);
+    assert_said("--rows: expected FIRST:END");
+    assert_int_equal(run("export --help"), 0);
+    assert_said("--npz FILE");
     assert_int_equal(run("info /nonexistent"), 3);
     assert_said("not a cache");
 }

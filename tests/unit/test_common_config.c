@@ -292,7 +292,8 @@ static void words_are_bound(void **state)
 {
     (void)state;
     struct settings settings;
-    const struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &settings};
+    struct cask_config_row taking[sizeof rows / sizeof *rows];
+    const struct cask_config_section section = {"", taking, sizeof rows / sizeof *rows, &settings};
     const struct cask_cli_command command = {"usage", &section, 1, see_words, &settings};
     const char *const list[] = {"p", "--name", "given", "a,b", "--batch=8", "c", NULL};
     const char *const one[] = {"p", "--files", "a,b", "given", "--files",
@@ -300,12 +301,38 @@ static void words_are_bound(void **state)
     const char *const two[] = {"p", "--files", "a", "given", "given", NULL};
     const char *const both[] = {"p", "--name", "given", "given", NULL};
     const char *const dash[] = {"p", "-x", NULL};
-    assert_int_equal(cask_cli_main_words("p", &command, "files", 6, argv_of(list)), 0);
-    assert_int_equal(cask_cli_main_words("p", &command, "name", 8, argv_of(one)), 0);
-    assert_int_equal(cask_cli_main_words("p", &command, "name", 5, argv_of(two)), 2);
-    assert_int_equal(cask_cli_main_words("p", &command, "name", 4, argv_of(both)), 2);
-    assert_int_equal(cask_cli_main_words("p", &command, "name", 2, argv_of(dash)), 2);
-    assert_int_equal(cask_cli_main("p", &command, 6, argv_of(list)), 2);
+    struct cask_error err;
+    memcpy(taking, rows, sizeof rows);
+    assert_refused(CASK_ERR_USAGE, "expected a flag, found 'a,b'",
+                   cask_cli_run(&command, 6, argv_of(list), &err));
+    taking[6].type = CASK_CONFIG_WORDS; /* files */
+    assert_ok(cask_cli_run(&command, 6, argv_of(list), &err));
+    taking[6].type = CASK_CONFIG_TEXTS;
+    taking[3].type = CASK_CONFIG_WORD; /* name */
+    assert_ok(cask_cli_run(&command, 8, argv_of(one), &err));
+    assert_refused(CASK_ERR_USAGE, "expected one TEXT, found 'given' too",
+                   cask_cli_run(&command, 5, argv_of(two), &err));
+    assert_refused(CASK_ERR_USAGE, "expected one TEXT, found 'given' too",
+                   cask_cli_run(&command, 4, argv_of(both), &err));
+    assert_refused(CASK_ERR_USAGE, "expected a flag, found '-x'",
+                   cask_cli_run(&command, 2, argv_of(dash), &err));
+}
+
+static void commands_are_found(void **state)
+{
+    (void)state;
+    static const struct {
+        struct cask_cli_about about;
+        int number;
+    } table[] = {{{"info", "says"}, 1}, {{"verify", "checks"}, 2}};
+    struct cask_error err;
+    const void *row = NULL;
+    assert_ok(cask_cli_find(table, 2, sizeof *table, "verify", &row, &err));
+    assert_ptr_equal(row, &table[1]);
+    assert_refused(CASK_ERR_USAGE, "expected a command (info, verify), found inf; see --help",
+                   cask_cli_find(table, 2, sizeof *table, "inf", &row, &err));
+    assert_refused(CASK_ERR_USAGE, "(info, verify), found none",
+                   cask_cli_find(table, 2, sizeof *table, "", &row, &err));
 }
 
 static void json_refuses_and_round_trips(void **state)
@@ -337,15 +364,11 @@ static void json_refuses_and_round_trips(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults_are_bound),
-        cmocka_unit_test(yaml_set_and_extends),
-        cmocka_unit_test(any_text_comes_back),
-        cmocka_unit_test(long_and_foreign_texts_are_refused),
-        cmocka_unit_test(extends_is_bounded),
-        cmocka_unit_test(refusals_name_place_and_way_out),
-        cmocka_unit_test(flags_are_rows),
-        cmocka_unit_test(words_are_bound),
-        cmocka_unit_test(json_refuses_and_round_trips),
+        cmocka_unit_test(defaults_are_bound),  cmocka_unit_test(yaml_set_and_extends),
+        cmocka_unit_test(any_text_comes_back), cmocka_unit_test(long_and_foreign_texts_are_refused),
+        cmocka_unit_test(extends_is_bounded),  cmocka_unit_test(refusals_name_place_and_way_out),
+        cmocka_unit_test(flags_are_rows),      cmocka_unit_test(words_are_bound),
+        cmocka_unit_test(commands_are_found),  cmocka_unit_test(json_refuses_and_round_trips),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
