@@ -25,8 +25,8 @@ enum cask_status cask_cli_find(const void *table, size_t count, size_t row_bytes
     }
     CASK_TRY(cask_text_check(&names, "the list of commands", err));
     CASK_TRY(cask_error_set(err, CASK_ERR_USAGE,
-                            "expected a command (%s), found '%.100s'; see --help", names.data,
-                            name));
+                            "expected a command (%s), found %.100s; see --help", names.data,
+                            name[0] != '\0' ? name : "none"));
 done:
     cask_text_release(&names);
     return st;
