@@ -189,7 +189,7 @@ struct cask_gemm {
     double alpha, beta;
     enum cask_dtype in_dtype, out_dtype; /* A and B; C */
 };
-struct cask_product; /* a planned gemm: primitive, scratch of each thread */
+struct cask_planned_gemm; /* a planned gemm: primitive, scratch of each thread */
 
 /* PyTorch's SGD:
  *     g' = g + decay*w;   v = momentum*v + g';   w -= rate * (nesterov ? g' + momentum*v : v) */
@@ -243,14 +243,14 @@ struct cask_ops {
      * ran out of memory. close accepts NULL.
      * pack: a B that many products take is brought into the order they want once, by a product that
      * was opened with packed_b, into packed_bytes of memory. It serves every such product of the
-     * same n, k, in_dtype and trans_b on this device, whatever its m. */
+     * same n, k, in_dtype, trans_a, trans_b, alpha and beta on this device, whatever its m. */
     void (*parallel)(struct cask_device *, int64_t count, cask_task task, void *user);
     enum cask_status (*product_open)(struct cask_device *, const struct cask_gemm *,
-                                     struct cask_product **, struct cask_error *);
-    void (*product_close)(struct cask_product *);
-    size_t (*product_packed_bytes)(const struct cask_product *);
-    bool (*serial_pack)(struct cask_product *, int thread, const void *b, void *packed);
-    bool (*serial_product)(struct cask_product *, int thread, const void *a, const void *b,
+                                     struct cask_planned_gemm **, struct cask_error *);
+    void (*product_close)(struct cask_planned_gemm *);
+    size_t (*product_packed_bytes)(const struct cask_planned_gemm *);
+    bool (*serial_pack)(struct cask_planned_gemm *, int thread, const void *b, void *packed);
+    bool (*serial_product)(struct cask_planned_gemm *, int thread, const void *a, const void *b,
                            void *c);
     void (*serial_sgd)(struct cask_device *, const struct cask_sgd *, size_t count, void *w,
                        const void *g, void *v);

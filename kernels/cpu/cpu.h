@@ -182,9 +182,11 @@ CASK_OP(gemm)
 void cask_gemm_cache_free(struct cask_gemm_cache *cache);
 void cask_cpu_parallel(struct cask_device *, int64_t count, cask_task task, void *user);
 CASK_OP(product_open)
-(struct cask_device *, const struct cask_gemm *, struct cask_product **, struct cask_error *);
-bool cask_cpu_serial_pack(struct cask_product *, int thread, const void *b, void *packed);
-bool cask_cpu_serial_product(struct cask_product *, int thread, const void *a, const void *b,
+(struct cask_device *, const struct cask_gemm *, struct cask_planned_gemm **, struct cask_error *);
+void cask_cpu_product_close(struct cask_planned_gemm *);
+size_t cask_cpu_product_packed_bytes(const struct cask_planned_gemm *);
+bool cask_cpu_serial_pack(struct cask_planned_gemm *, int thread, const void *b, void *packed);
+bool cask_cpu_serial_product(struct cask_planned_gemm *, int thread, const void *a, const void *b,
                              void *c);
 void cask_cpu_serial_sgd(struct cask_device *, const struct cask_sgd *, size_t count, void *w,
                          const void *g, void *v);

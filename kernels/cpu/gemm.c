@@ -114,7 +114,7 @@ static void set_strides(int64_t strides[2], bool transposed, int64_t leading, in
     strides[1] = transposed ? row : 1;
 }
 
-static struct cask_product_desc desc_of(const struct cask_gemm *gemm)
+struct cask_product_desc cask_product_desc_of(const struct cask_gemm *gemm)
 {
     struct cask_product_desc desc = {.m = gemm->m,
                                      .n = gemm->n,
@@ -143,7 +143,7 @@ CASK_OP(gemm)
 {
     enum cask_status st = CASK_OK;
     struct cask_cpu *cpu = cask_cpu_of(device);
-    const struct cask_product_desc desc = desc_of(gemm);
+    const struct cask_product_desc desc = cask_product_desc_of(gemm);
     struct gemm_run run = {.desc = &desc, .by_rows = gemm->m >= gemm->n, .a = a, .b = b, .c = c};
     run.side = run.by_rows ? gemm->m : gemm->n;
     run.strip = strip_of(run.side);
@@ -164,26 +164,4 @@ CASK_OP(gemm)
     }
 done:
     return st;
-}
-
-/* ------------------------------------------------- products inside a task */
-
-CASK_OP(product_open)
-(struct cask_device *device, const struct cask_gemm *gemm, struct cask_product **product,
- struct cask_error *err)
-{
-    struct cask_product_desc desc = desc_of(gemm);
-    desc.pack = gemm->packed_b;
-    return cask_product_open(cask_cpu_of(device), &desc, NULL, product, err);
-}
-
-bool cask_cpu_serial_pack(struct cask_product *product, int thread, const void *b, void *packed)
-{
-    return cask_product_pack(product, thread, b, packed);
-}
-
-bool cask_cpu_serial_product(struct cask_product *product, int thread, const void *a, const void *b,
-                             void *c)
-{
-    return cask_product_run(product, thread, a, b, NULL, c);
 }

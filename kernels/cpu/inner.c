@@ -9,7 +9,8 @@ enum { MOST_K = 4608, MOST_K_WIDE = 768 };
 bool cask_inner_suits(const struct cask_cpu *cpu, const struct cask_product_desc *desc)
 {
     const struct cask_cpu_kernels *own = cask_cpu_kernels_of(cpu, desc->in_dtype);
-    return cask_cpu_multiplies(cpu) && desc->pack && desc->k % own->inner->depth == 0 &&
+    const bool plain = desc->alpha == 1 && !desc->accumulate && desc->src_strides[1] == 1;
+    return cask_cpu_multiplies(cpu) && desc->pack && plain && desc->k % own->inner->depth == 0 &&
            desc->k <= (cpu->isa == CASK_ISA_AVX512 ? MOST_K_WIDE : MOST_K);
 }
 
@@ -99,6 +100,8 @@ bool cask_inner_run(const struct cask_inner *inner, int thread, struct cask_inne
     }
     block.k = (int)inner->desc.k;
     block.n = (int)inner->desc.n;
+    block.wide = inner->desc.out_dtype == CASK_F32;
+    block.a_step = inner->desc.src_strides[0];
     block.y_step = inner->desc.dst_strides[0];
     inner->own->inner->run(&block);
     return true;

@@ -169,8 +169,9 @@ struct cask_inner_block {
     const void *weights; /* packed */
     const float *bias;   /* NULL: none */
     void *y;
-    int64_t y_step; /* elements from row to row */
+    int64_t a_step, y_step; /* numbers from row to row */
     bool accumulate;
+    bool wide;                /* y is floats, whatever the elements are */
     struct cask_ahead *ahead; /* NULL, or what to fetch meanwhile */
 };
 

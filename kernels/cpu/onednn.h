@@ -27,6 +27,9 @@ struct cask_product_desc {
     enum cask_dtype in_dtype, out_dtype;
 };
 
+/* Of a gemm as the ops know it (gemm.c). */
+struct cask_product_desc cask_product_desc_of(const struct cask_gemm *gemm);
+
 struct cask_product;
 /* `like`, if not NULL, is a product whose packed weight this one must accept. */
 enum cask_status cask_product_open(struct cask_cpu *cpu, const struct cask_product_desc *desc,

@@ -70,11 +70,12 @@ enum cask_status REF(gemm)(struct cask_device *, const struct cask_gemm *, const
 /* serial.c */
 void REF(parallel)(struct cask_device *, int64_t count, cask_task task, void *user);
 enum cask_status REF(product_open)(struct cask_device *, const struct cask_gemm *,
-                                   struct cask_product **, struct cask_error *);
-void REF(product_close)(struct cask_product *);
-size_t REF(product_packed_bytes)(const struct cask_product *);
-bool REF(serial_pack)(struct cask_product *, int thread, const void *b, void *packed);
-bool REF(serial_product)(struct cask_product *, int thread, const void *a, const void *b, void *c);
+                                   struct cask_planned_gemm **, struct cask_error *);
+void REF(product_close)(struct cask_planned_gemm *);
+size_t REF(product_packed_bytes)(const struct cask_planned_gemm *);
+bool REF(serial_pack)(struct cask_planned_gemm *, int thread, const void *b, void *packed);
+bool REF(serial_product)(struct cask_planned_gemm *, int thread, const void *a, const void *b,
+                         void *c);
 void REF(serial_sgd)(struct cask_device *, const struct cask_sgd *, size_t count, void *w,
                      const void *g, void *v);
 void REF(serial_round)(struct cask_device *, size_t count, const void *from, void *to);

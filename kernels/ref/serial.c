@@ -4,7 +4,7 @@
 #include "common/mem.h"
 #include "kernels/ref/ref.h"
 
-struct cask_product {
+struct cask_planned_gemm {
     struct cask_device *device;
     struct cask_gemm gemm;
 };
@@ -18,29 +18,29 @@ void REF(parallel)(struct cask_device *device, int64_t count, cask_task task, vo
 }
 
 enum cask_status REF(product_open)(struct cask_device *device, const struct cask_gemm *gemm,
-                                   struct cask_product **result, struct cask_error *err)
+                                   struct cask_planned_gemm **result, struct cask_error *err)
 {
-    struct cask_product *product = cask_alloc(1, sizeof *product);
+    struct cask_planned_gemm *product = cask_alloc(1, sizeof *product);
     if (product == NULL) {
         return cask_error_memory(err, sizeof *product, "matrix product");
     }
-    *product = (struct cask_product){device, *gemm};
+    *product = (struct cask_planned_gemm){device, *gemm};
     *result = product;
     return CASK_OK;
 }
 
-void REF(product_close)(struct cask_product *product)
+void REF(product_close)(struct cask_planned_gemm *product)
 {
     cask_free(product);
 }
 
 /* Here B is packed when its rows lie one behind the other. */
-size_t REF(product_packed_bytes)(const struct cask_product *product)
+size_t REF(product_packed_bytes)(const struct cask_planned_gemm *product)
 {
     return (size_t)(product->gemm.n * product->gemm.k) * sizeof(real);
 }
 
-bool REF(serial_pack)(struct cask_product *product, int thread, const void *b, void *packed)
+bool REF(serial_pack)(struct cask_planned_gemm *product, int thread, const void *b, void *packed)
 {
     const struct cask_gemm *gemm = &product->gemm;
     const int64_t rows = gemm->trans_b ? gemm->n : gemm->k;
@@ -54,8 +54,8 @@ bool REF(serial_pack)(struct cask_product *product, int thread, const void *b, v
     return true;
 }
 
-bool REF(serial_product)(struct cask_product *product, int thread, const void *a, const void *b,
-                         void *c)
+bool REF(serial_product)(struct cask_planned_gemm *product, int thread, const void *a,
+                         const void *b, void *c)
 {
     struct cask_error ignored;
     struct cask_gemm gemm = product->gemm;

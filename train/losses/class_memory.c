@@ -257,7 +257,7 @@ static void close_products(struct cask_engine *engine)
 }
 
 static enum cask_status open_products(struct cask_engine *engine, int batch, int64_t classes,
-                                      struct cask_product **products, struct cask_error *err)
+                                      struct cask_planned_gemm **products, struct cask_error *err)
 {
     const enum cask_dtype out = sizeof(real) == sizeof(float) ? CASK_F32 : CASK_F64;
     const int64_t dim = engine->facts.dim, stride = engine->x.width;

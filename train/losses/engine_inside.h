@@ -40,7 +40,7 @@ struct workspace {
 enum product { COSINES, TEACHER, TO_UNIT, TO_ROWS, PRODUCTS };
 struct products {
     int batch;
-    struct cask_product *full[PRODUCTS], *last[PRODUCTS];
+    struct cask_planned_gemm *full[PRODUCTS], *last[PRODUCTS];
 };
 
 /* The teacher's class centres, rounded and packed for product TEACHER: packed_centers.c. */

@@ -9,7 +9,7 @@
 #include "common/mem.h"
 #include "train/losses/engine_inside.h"
 
-static struct cask_product *product_of(const struct cask_engine *engine, int64_t chunk)
+static struct cask_planned_gemm *product_of(const struct cask_engine *engine, int64_t chunk)
 {
     const bool full = chunk_width(&engine->y, chunk) == engine->y.width;
     return (full ? engine->products.full : engine->products.last)[TEACHER];

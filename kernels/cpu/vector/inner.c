@@ -39,12 +39,28 @@ struct inner {
     const element *a;
     const cell *strip;
     const float *bias;
-    element *y;
+    void *y;
     int64_t a_step, y_step, steps;
     int last; /* columns of the strip's last vector */
-    bool accumulate;
+    bool accumulate, wide;
     struct lines_ahead ahead;
 };
+
+INLINE void put(const struct inner *o, int64_t at, vec value, int count)
+{
+    if (o->wide) {
+        float *y = (float *)o->y + at;
+        store_some_f32(y, o->accumulate ? value + load_some_f32(y, count) : value, count);
+    } else {
+        element *y = (element *)o->y + at;
+        store_some(y, o->accumulate ? value + load_some(y, count) : value, count);
+    }
+}
+
+INLINE void *behind(const struct inner *o, void *y, int64_t count)
+{
+    return (char *)y + count * (int64_t)(o->wide ? sizeof(float) : sizeof(element));
+}
 
 INLINE void tile(int rows, int vecs, const struct inner *o)
 {
@@ -81,9 +97,7 @@ INLINE void tile(int rows, int vecs, const struct inner *o)
         const vec bias = o->bias != NULL ? load_some_f32(o->bias + j * LANES, count) : (vec){0};
 #pragma GCC unroll 6
         for (int i = 0; i < rows; i++) {
-            element *y = o->y + i * o->y_step + j * LANES;
-            const vec value = sums[i][j] + bias;
-            store_some(y, o->accumulate ? value + load_some(y, count) : value, count);
+            put(o, i * o->y_step + j * LANES, sums[i][j] + bias, count);
         }
     }
 }
@@ -97,7 +111,7 @@ INLINE void strip(int vecs, struct inner o, int64_t rows, struct cask_ahead **ah
         o.ahead = lines_of(ahead, o.steps, o.strip);
         tile_of(rows < TILE_ROWS ? (int)rows : TILE_ROWS, vecs, &o);
         o.a += TILE_ROWS * o.a_step;
-        o.y += TILE_ROWS * o.y_step;
+        o.y = behind(&o, o.y, TILE_ROWS * o.y_step);
     }
 }
 
@@ -105,14 +119,15 @@ static void run(const struct cask_inner_block *block)
 {
     struct inner o = {.a = block->a,
                       .strip = block->weights,
-                      .a_step = block->k,
+                      .a_step = block->a_step,
                       .y_step = block->y_step,
                       .steps = block->k / DEPTH,
-                      .accumulate = block->accumulate};
+                      .accumulate = block->accumulate,
+                      .wide = block->wide};
     struct cask_ahead *ahead = block->ahead;
     for (int first = 0; first < block->n;) {
         const int vecs = strip_vecs(block->n - first), left = block->n - first;
-        o.y = (element *)block->y + first;
+        o.y = behind(&o, block->y, first);
         o.bias = block->bias != NULL ? block->bias + first : NULL;
         o.last = left < vecs * LANES ? left - (vecs - 1) * LANES : LANES;
         switch (vecs) {

@@ -53,7 +53,7 @@ static enum cask_status packed(const struct op_run *run, const struct cask_gemm 
                                struct cask_error *err)
 {
     struct cask_gemm other = *gemm;
-    struct cask_product *product = NULL;
+    struct cask_planned_gemm *product = NULL;
     enum cask_status st = CASK_OK;
     other.m = gemm->m + 5;
     other.lda = 0;
@@ -70,7 +70,7 @@ done:
 static enum cask_status planned(const struct op_run *run, const struct cask_gemm *gemm,
                                 struct cask_error *err)
 {
-    struct cask_product *product = NULL;
+    struct cask_planned_gemm *product = NULL;
     void *copy = NULL;
     enum cask_status st = CASK_OK;
     if (gemm->packed_b) {
