@@ -249,8 +249,13 @@ static void add_sums(const struct pass *pass, const struct chunk *chunk, struct 
         for (int r = 0; r < engine->rule_count; r++) {
             struct two_group *rule = engine->rules[r];
             if (is_summed(pass, rule)) {
-                two_group_add(rule, k, i, chunk, &lane->sums[r * engine->facts.batch + i]);
+                two_group_add(rule, k, i, chunk, thread, &lane->sums[r * engine->facts.batch + i]);
             }
+        }
+    }
+    for (int r = 0; r < engine->rule_count; r++) {
+        if (is_summed(pass, engine->rules[r])) {
+            two_group_put_aside(engine->rules[r], chunk, thread);
         }
     }
 }

@@ -117,7 +117,6 @@ static void total_row(void *user, int64_t row, int thread)
 static void set_bounds(struct gkd *gkd, int64_t row)
 {
     const struct window *window = &gkd->undecided.windows[row];
-    gkd->undecided.count[row] = 0;
     gkd->rule.rows[row].cut =
         window->exact ? window->cut : (struct cut){.value = window->last, .index = -1};
 }
@@ -191,24 +190,6 @@ static enum wish behind_look(struct gkd *gkd, const struct classes *classes)
 
 /* ------------------------------------------------------------------ settle */
 
-/* What was put aside for a row, in the order of its classes. */
-static void gather(const struct gkd *gkd, int64_t row, struct settling *s)
-{
-    const struct undecided *u = &gkd->undecided;
-    const struct candidate *list = u->list + row * u->room;
-    int64_t n = 0;
-    s->inside.count = u->windows[row].exact ? 0 : u->count[row];
-    s->inside.above = gkd->rule.rows[row].sums.above;
-    for (int64_t c = 0; c < u->chunks && s->inside.count <= u->room && n < s->inside.count; c++) {
-        const struct stretch stretch = u->stretches[row * u->chunks + c];
-        for (uint32_t i = stretch.from; i < stretch.from + stretch.count; i++, n++) {
-            s->x[n] = list[i].x;
-            s->y[n] = list[i].y;
-            s->inside.index[n] = list[i].index;
-        }
-    }
-}
-
 static void settle_row(void *user, int64_t row, int thread)
 {
     const struct job *job = user;
@@ -219,7 +200,9 @@ static void settle_row(void *user, int64_t row, int thread)
     if (state->summed) {
         return;
     }
-    gather(gkd, row, s);
+    s->inside.above = state->sums.above;
+    s->inside.count =
+        window->exact ? 0 : undecided_gather(&gkd->undecided, row, s->x, s->y, s->inside.index);
     state->summed = window_settle(window, &gkd->goals[row], &s->inside);
     if (state->summed) {
         state->cut = window->cut;
@@ -242,6 +225,7 @@ static enum wish next(struct two_group *rule, const struct classes *classes)
         return behind_look(gkd, classes);
     case SUMS:
         loss_parallel(classes->device, classes->batch, settle_row, &job);
+        undecided_begin(&gkd->undecided, classes->batch);
         return all_done(gkd, classes) ? NOTHING : A_LOOK;
     case NOTHING:
         break;
@@ -324,6 +308,7 @@ static void start(struct two_group *rule, const struct classes *classes)
     struct gkd *gkd = (struct gkd *)rule;
     struct job job = {gkd, classes};
     gkd->looks = 0;
+    undecided_begin(&gkd->undecided, classes->batch);
     loss_parallel(classes->device, classes->batch, start_row, &job);
     rule->wish = gkd->selection != GKD_FIXED ? A_LOOK : all_done(gkd, classes) ? SUMS : A_SAMPLE;
 }
@@ -332,16 +317,9 @@ static void start(struct two_group *rule, const struct classes *classes)
 
 void gkd_cut_release(struct gkd *gkd)
 {
-    void *const owned[] = {gkd->undecided.windows,
-                           gkd->undecided.list,
-                           gkd->undecided.stretches,
-                           gkd->undecided.count,
-                           gkd->goals,
-                           gkd->counts,
-                           gkd->ranges,
-                           gkd->masses,
-                           gkd->mass,
-                           gkd->log_sum};
+    undecided_release(&gkd->undecided);
+    void *const owned[] = {gkd->goals,  gkd->counts, gkd->ranges,
+                           gkd->masses, gkd->mass,   gkd->log_sum};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) {
         cask_free(owned[i]);
     }
@@ -364,18 +342,6 @@ static enum cask_status claim(struct gkd *gkd, size_t count, size_t size, void *
     gkd->rule.bytes += count * size;
     memcpy(slot, &memory, sizeof memory);
     return CASK_OK;
-}
-
-/* A bin of a row of cosines holds about a hundredth of it at most (dim 512); twice that is room. A
- * window that is guessed holds 8 sqrt(classes) where k is half of them, less for any other k. */
-static int64_t room_for(const struct cask_engine_facts *facts)
-{
-    const int64_t bin = facts->classes / 64;
-    const int64_t guess = (int64_t)(10 * sqrt((double)facts->classes));
-    int64_t room = bin > guess ? bin : guess;
-    room = room > 512 ? room : 512;
-    room = room < facts->classes ? room : facts->classes;
-    return room > facts->topk ? room : facts->topk;
 }
 
 static enum cask_status create_settling(struct gkd *gkd, struct cask_error *err)
@@ -403,16 +369,11 @@ static enum cask_status create_memory(struct gkd *gkd, const struct cask_engine_
 {
     const size_t batch = (size_t)facts->batch, classes = (size_t)facts->classes;
     const size_t tallies = (size_t)facts->threads * batch * TALLY;
-    struct undecided *u = &gkd->undecided;
     enum cask_status st = CASK_OK;
-    u->room = room_for(facts);
-    u->chunks = (facts->classes + facts->chunk - 1) / facts->chunk;
     gkd->threads = facts->threads;
     gkd->batch = facts->batch;
-    CASK_TRY(claim(gkd, batch, sizeof *u->windows, &u->windows, err));
-    CASK_TRY(claim(gkd, batch * (size_t)u->room, sizeof *u->list, &u->list, err));
-    CASK_TRY(claim(gkd, batch * (size_t)u->chunks, sizeof *u->stretches, &u->stretches, err));
-    CASK_TRY(claim(gkd, batch, sizeof *u->count, &u->count, err));
+    CASK_TRY(undecided_create(&gkd->undecided, facts, err));
+    gkd->rule.bytes += gkd->undecided.bytes;
     CASK_TRY(create_settling(gkd, err));
     CASK_TRY(claim(gkd, batch, sizeof *gkd->goals, &gkd->goals, err));
     CASK_TRY(claim(gkd, tallies, sizeof *gkd->counts, &gkd->counts, err));

@@ -25,6 +25,10 @@ typedef CASK_REAL real;
 #define PRAGMA_(text) _Pragma(#text)
 #define SIMD(...) PRAGMA_(omp simd __VA_ARGS__)
 
+/* For loops with a parameter that each call knows: without it the compiler may leave one loop for
+ * all of them, and not vectorise that. */
+#define INLINE static inline __attribute__((always_inline))
+
 /* "Nothing is known here": far below any logit, and finite, so that 0 * REAL_NONE is 0. */
 #define REAL_NONE ((real)-1e30)
 #define REAL_FLOOR ((real)-1e29)

@@ -131,8 +131,8 @@ static void gradient_side(const struct sides *s, const struct group *group, doub
     }
 }
 
-static inline void gradient_both(const struct sides *s, const struct row_state *state,
-                                 const real *x, const real *y, int count, real *g, const bool same)
+INLINE void gradient_both(const struct sides *s, const struct row_state *state, const real *x,
+                          const real *y, int count, real *g, const bool same)
 {
     const real threshold = s->threshold, floor = s->floor, tail = s->tail, fa = s->fa, fb = s->fb;
     const real *key = s->by_teacher ? y : x;

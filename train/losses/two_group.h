@@ -22,7 +22,7 @@
 #include "train/losses/cosines.h"
 #include "train/losses/real.h"
 #include "train/losses/select.h"
-#include "train/losses/window.h"
+#include "train/losses/undecided.h"
 
 enum index_set { SET_ALL, SET_LABEL, SET_CUT };
 enum lambda_kind { LAMBDA_VALUE, LAMBDA_P, LAMBDA_ONE_MINUS_P };
@@ -66,23 +66,6 @@ struct chunk {
     int width;
     const real *x, *y; /* rows `stride` apart */
     int64_t stride;
-};
-
-/* Classes of each row of which it is not known yet whether they are in Phi: the sums leave them
- * out, and they are put aside. */
-struct candidate {
-    real x, y;
-    uint32_t index;
-};
-struct stretch {
-    uint32_t from, count;
-};
-struct undecided {
-    struct window *windows;    /* [batch] */
-    struct candidate *list;    /* [batch][room]; in it chunks lie as threads came by: */
-    struct stretch *stretches; /* [batch][chunks] */
-    int64_t *count;            /* [batch]; above the room: some are not in the list */
-    int64_t room, chunks;
 };
 
 /* What a rule wants of the next pass over the classes: to look at the sample's chunks, at all of
@@ -184,6 +167,7 @@ static inline double two_group_label(const struct two_group *rule, const struct 
 #define two_group_begin NAME(cask_two_group_begin)
 #define two_group_clear NAME(cask_two_group_clear)
 #define two_group_add NAME(cask_two_group_add)
+#define two_group_put_aside NAME(cask_two_group_put_aside)
 #define two_group_merge NAME(cask_two_group_merge)
 #define two_group_decide NAME(cask_two_group_decide)
 #define two_group_finish NAME(cask_two_group_finish)
@@ -195,9 +179,11 @@ double two_group_teacher_label(const struct two_group *rule, const struct classe
 /* Row-wise part before streaming: in top-k mode the tail and the true LSE. */
 void two_group_begin(struct two_group *rule, const struct classes *classes, int row);
 void two_group_clear(const struct two_group *rule, struct group_sums *sums);
-/* Adds one row of a chunk. */
+/* Adds one row of a chunk; rows come in their order. Behind the last: what is undecided is put
+ * aside. */
 void two_group_add(const struct two_group *rule, const struct classes *classes, int64_t row,
-                   const struct chunk *chunk, struct group_sums *sums);
+                   const struct chunk *chunk, int thread, struct group_sums *sums);
+void two_group_put_aside(const struct two_group *rule, const struct chunk *chunk, int thread);
 /* Adds `from` to the row's own sums. */
 void two_group_merge(struct two_group *rule, const struct classes *classes, int64_t row,
                      const struct group_sums *from);

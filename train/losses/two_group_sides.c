@@ -54,10 +54,12 @@ int sides_split(const struct two_group *rule, const struct classes *classes, int
     for (int side = 0; side < 2; side++) {
         int from = starts[side], to = ends[side];
         if (inside && at >= from && at < to) {
-            runs[n++] = (struct run){from, (int)at, thresholds[side]};
+            runs[n] = (struct run){from, (int)at, thresholds[side]};
+            n += from < (int)at;
             from = (int)at + 1;
         }
-        runs[n++] = (struct run){from, to, thresholds[side]};
+        runs[n] = (struct run){from, to, thresholds[side]};
+        n += from < to;
     }
     return n;
 }

@@ -34,7 +34,7 @@ struct run {
 
 struct sides sides_of(const struct two_group *rule, const struct classes *classes, int64_t row);
 enum side side_of(const struct two_group *rule, const struct sides *sides);
-/* Returns the number of runs; sides->threshold is each run's own. */
+/* Returns the number of runs, none of them empty; sides->threshold is each run's own. */
 int sides_split(const struct two_group *rule, const struct classes *classes, int64_t row,
                 const struct chunk *chunk, struct run runs[RUNS]);
 real next_above(real value);

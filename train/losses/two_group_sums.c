@@ -74,8 +74,8 @@ static inline real part(real share, real value, bool known)
 
 /* Returns the number of entries at the threshold or above. `known`: maxima are, and both sides have
  * the same. */
-static inline int add_both(const struct sides *s, const real *x, const real *y, int count,
-                           struct group_sums *sums, const bool known)
+INLINE int add_both(const struct sides *s, const real *x, const real *y, int count,
+                    struct group_sums *sums, const bool known)
 {
     const real threshold = s->threshold, below = s->below, floor = s->floor;
     const real tail = s->tail, fa = s->fa, fb = s->fb;
@@ -120,81 +120,24 @@ static int add_mixed(const struct sides *s, const real *x, const real *y, int co
     return add_both(s, x, y, count, sums, true);
 }
 
-/* --------------------------------------------------------------- undecided */
-
-/* Bit j: entry j is undecided. */
-static inline uint32_t undecided_bits(const real *key, int count, real threshold, real below)
-{
-    uint32_t bits = 0;
-    SIMD(reduction(| : bits))
-    for (int j = 0; j < count; j++) {
-        bits |= (uint32_t)((key[j] >= below) & (key[j] < threshold)) << j;
-    }
-    return bits;
-}
-
-/* The undecided classes of a run. They are few and fall anywhere: a branch that asked for them
- * would be mispredicted more often than not, so each turn takes a class or goes on to the next
- * word. */
-static int find_undecided(const struct sides *s, const real *x, const real *y, int64_t first,
-                          int count, struct candidate *found)
-{
-    enum { WORD = 32 };
-    uint32_t words[TILE / WORD + 2];
-    const real threshold = s->threshold, below = s->below;
-    const real *key = s->by_teacher ? y : x;
-    int turns = 0, n = 0, at = 0;
-    for (int from = 0; from < count; from += WORD) {
-        const int left = count - from;
-        words[turns++] = left >= WORD ? undecided_bits(key + from, WORD, threshold, below)
-                                      : undecided_bits(key + from, left, threshold, below);
-    }
-    words[turns] = 0;
-    for (int word = 0, last = turns; word < last; word++) {
-        turns += __builtin_popcount(words[word]);
-    }
-    uint32_t bits = words[0];
-    for (int turn = 0; turn < turns; turn++) {
-        const bool any = bits != 0;
-        const int j = at * WORD + (any ? __builtin_ctz(bits) : 0);
-        found[n] = (struct candidate){x[j], y[j], (uint32_t)(first + j)};
-        n += any;
-        at += !any;
-        bits = any ? bits & (bits - 1) : words[at];
-    }
-    return n;
-}
-
-/* Threads come in any order; stretches say where each chunk's are. */
-static void put_aside(const struct undecided *undecided, int64_t row, int64_t chunk,
-                      const struct candidate *found, int count)
-{
-    const int64_t to =
-        count > 0 ? __atomic_fetch_add(&undecided->count[row], count, __ATOMIC_RELAXED) : 0;
-    undecided->stretches[row * undecided->chunks + chunk] =
-        (struct stretch){(uint32_t)to, (uint32_t)count};
-    if (to + count <= undecided->room) {
-        memcpy(undecided->list + row * undecided->room + to, found, (size_t)count * sizeof *found);
-    }
-}
-
 /* -------------------------------------------------------------------- rows */
 
 void two_group_add(const struct two_group *rule, const struct classes *classes, int64_t row,
-                   const struct chunk *chunk, struct group_sums *sums)
+                   const struct chunk *chunk, int thread, struct group_sums *sums)
 {
     const real *x = chunk->x + row * chunk->stride, *y = chunk->y + row * chunk->stride;
-    const struct undecided *undecided = rule->undecided;
+    struct undecided *undecided = rule->undecided;
     const bool open = undecided != NULL && !undecided->windows[row].exact;
-    struct candidate found[TILE + 1];
     struct run runs[RUNS];
+    if (undecided != NULL) {
+        undecided_row(undecided, chunk->number, row);
+    }
     if (rule->rows[row].summed) {
         return;
     }
     struct sides sides = sides_of(rule, classes, row);
     const enum side side = side_of(rule, &sides);
     const int n = sides_split(rule, classes, row, chunk, runs);
-    int aside = 0;
     for (int r = 0; r < n; r++) {
         const int from = runs[r].from, count = runs[r].to - from;
         sides.threshold = runs[r].threshold;
@@ -205,12 +148,22 @@ void two_group_add(const struct two_group *rule, const struct classes *classes, 
         }
         sums->above += add_mixed(&sides, x + from, y + from, count, sums);
         if (open) {
-            aside += find_undecided(&sides, x + from, y + from, chunk->first + from, count,
-                                    found + aside);
+            const struct run_of_keys keys = {.key = (rule->by_teacher ? y : x) + from,
+                                             .x = x + from,
+                                             .y = y + from,
+                                             .first = chunk->first + from,
+                                             .count = count,
+                                             .threshold = sides.threshold,
+                                             .below = sides.below};
+            undecided_find(undecided, chunk->number, row, thread, &keys);
         }
     }
-    if (open) {
-        put_aside(undecided, row, chunk->number, found, aside);
+}
+
+void two_group_put_aside(const struct two_group *rule, const struct chunk *chunk, int thread)
+{
+    if (rule->undecided != NULL) {
+        undecided_put_aside(rule->undecided, chunk->number, thread);
     }
 }
 

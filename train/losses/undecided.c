@@ -1,0 +1,163 @@
+/* train/losses/undecided.c - see undecided.h. */
+#include "train/losses/undecided.h"
+
+#include "common/mem.h"
+#include "train/losses/cosines.h"
+
+/* ------------------------------------------------------------------ memory */
+
+/* A bin of a row of cosines holds about a hundredth of it at most (dim 512); twice that is room. A
+ * window that is guessed holds 8 sqrt(classes) where k is half of them, less for any other k. */
+static int64_t room_for(const struct cask_engine_facts *facts)
+{
+    const int64_t bin = facts->classes / 64;
+    const int64_t guess = (int64_t)(10 * sqrt((double)facts->classes));
+    int64_t room = bin > guess ? bin : guess;
+    room = room > 512 ? room : 512;
+    room = room < facts->classes ? room : facts->classes;
+    return room > facts->topk ? room : facts->topk;
+}
+
+static enum cask_status claim(struct undecided *u, int64_t count, size_t size, void *slot,
+                              struct cask_error *err)
+{
+    void *memory = cask_alloc((size_t)count, size);
+    if (memory == NULL) {
+        return cask_error_memory(err, (size_t)count * size, "undecided classes");
+    }
+    u->bytes += (size_t)count * size;
+    memcpy(slot, &memory, sizeof memory);
+    return CASK_OK;
+}
+
+enum cask_status undecided_create(struct undecided *u, const struct cask_engine_facts *facts,
+                                  struct cask_error *err)
+{
+    enum { LINE = 16 }; /* starts of two chunks share no line of cache */
+    enum cask_status st = CASK_OK;
+    u->batch = facts->batch;
+    u->threads = facts->threads;
+    u->room = room_for(facts);
+    u->chunks = (facts->classes + facts->chunk - 1) / facts->chunk;
+    u->stride = (u->batch + 1 + LINE - 1) / LINE * LINE;
+    CASK_TRY(claim(u, u->batch, sizeof *u->windows, &u->windows, err));
+    CASK_TRY(claim(u, u->batch * u->room, sizeof *u->list, &u->list, err));
+    CASK_TRY(claim(u, u->chunks * u->stride, sizeof *u->starts, &u->starts, err));
+    CASK_TRY(claim(u, u->threads, sizeof *u->found, &u->found, err));
+    for (int64_t t = 0; t < u->threads; t++) {
+        CASK_TRY(claim(u, u->batch * facts->chunk + 1, sizeof *u->found[t], &u->found[t], err));
+    }
+done:
+    return st;
+}
+
+void undecided_release(struct undecided *u)
+{
+    for (int64_t t = 0; u->found != NULL && t < u->threads; t++) {
+        cask_free(u->found[t]);
+    }
+    cask_free(u->found);
+    cask_free(u->starts);
+    cask_free(u->list);
+    cask_free(u->windows);
+}
+
+/* -------------------------------------------------------------------- find */
+
+void undecided_begin(struct undecided *u, int64_t rows)
+{
+    u->rows = rows;
+    u->used = 0;
+}
+
+void undecided_row(struct undecided *u, int64_t chunk, int64_t row)
+{
+    uint32_t *starts = u->starts + chunk * u->stride;
+    starts[0] = row == 0 ? 0 : starts[0];
+    starts[row + 1] = starts[row];
+}
+
+/* Bit j: entry j is undecided. */
+INLINE uint32_t undecided_bits(const real *key, int count, real threshold, real below)
+{
+    uint32_t bits = 0;
+    SIMD(reduction(| : bits))
+    for (int j = 0; j < count; j++) {
+        bits |= (uint32_t)((key[j] >= below) & (key[j] < threshold)) << j;
+    }
+    return bits;
+}
+
+/* The classes are few and fall anywhere: a branch that asked for them would be mispredicted more
+ * often than not, so each turn takes a class or goes on to the next word. */
+static int find(const struct run_of_keys *run, struct candidate *found)
+{
+    enum { WORD = 32 };
+    uint32_t words[TILE / WORD + 2];
+    int turns = 0, n = 0, at = 0;
+    for (int from = 0; from < run->count; from += WORD) {
+        const int left = run->count - from;
+        const real *key = run->key + from;
+        words[turns++] = left >= WORD ? undecided_bits(key, WORD, run->threshold, run->below)
+                                      : undecided_bits(key, left, run->threshold, run->below);
+    }
+    words[turns] = 0;
+    for (int word = 0, last = turns; word < last; word++) {
+        turns += __builtin_popcount(words[word]);
+    }
+    uint32_t bits = words[0];
+    for (int turn = 0; turn < turns; turn++) {
+        const bool any = bits != 0;
+        const int j = at * WORD + (any ? __builtin_ctz(bits) : 0);
+        found[n] = (struct candidate){run->x[j], run->y[j], (uint32_t)(run->first + j)};
+        n += any;
+        at += !any;
+        bits = any ? bits & (bits - 1) : words[at];
+    }
+    return n;
+}
+
+void undecided_find(struct undecided *u, int64_t chunk, int64_t row, int thread,
+                    const struct run_of_keys *run)
+{
+    uint32_t *end = u->starts + chunk * u->stride + row + 1;
+    *end += (uint32_t)find(run, u->found[thread] + *end);
+}
+
+/* ------------------------------------------------------------------- aside */
+
+void undecided_put_aside(struct undecided *u, int64_t chunk, int thread)
+{
+    uint32_t *starts = u->starts + chunk * u->stride;
+    const int64_t count = starts[u->rows];
+    const int64_t to = __atomic_fetch_add(&u->used, count, __ATOMIC_RELAXED);
+    if (to + count > u->batch * u->room) {
+        return;
+    }
+    memcpy(u->list + to, u->found[thread], (size_t)count * sizeof *u->list);
+    for (int64_t row = 0; row <= u->rows; row++) {
+        starts[row] += (uint32_t)to;
+    }
+}
+
+int64_t undecided_gather(const struct undecided *u, int64_t row, real *x, real *y, uint32_t *index)
+{
+    int64_t n = 0;
+    if (u->used > u->batch * u->room) {
+        return u->room + 1;
+    }
+    for (int64_t c = 0; c < u->chunks; c++) {
+        const uint32_t *starts = u->starts + c * u->stride + row;
+        const struct candidate *from = u->list + starts[0];
+        const int64_t count = (int64_t)starts[1] - starts[0];
+        if (n + count > u->room) {
+            return u->room + 1;
+        }
+        for (int64_t i = 0; i < count; i++, n++) {
+            x[n] = from[i].x;
+            y[n] = from[i].y;
+            index[n] = from[i].index;
+        }
+    }
+    return n;
+}
