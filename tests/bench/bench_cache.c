@@ -1,6 +1,6 @@
 /* bench_cache [--rows N] [--topk K] [--int8] [--dir DIR] [--full-size | --cold]: how fast a cache
  * is written, read and verified; with --full-size instead, what a reader of a cache of MS1MV2's
- * size allocates; with --cold, what threads that read ahead gain on a disk (--dir after it).
+ * size allocates; with --cold, what threads that read ahead gain on a disk.
  *
  * Rates are rows (one view of one image) per second of CPU time of one thread, page cache warm,
  * best of three; the ratio to H5Dread through our own LZ4 filter comes from the same run. Rows are
@@ -19,11 +19,18 @@
 #include "cache/shard.h"
 #include "common/file.h"
 #include "common/hash.h"
+#include "tests/bench/bench_main.h"
 #include "tests/bench/cache_cold.h"
 #include "tests/bench/cache_full_size.h"
 #include "tests/support/cache_fixture.h"
 
 enum { BATCH = 512, KINDS = 997, IDENTITY_ROWS = 64 };
+
+struct options {
+    int64_t rows, topk;
+    bool int8, full_size, cold;
+    const char *dir;
+};
 
 static double cpu_seconds(void)
 {
@@ -288,8 +295,8 @@ static void gather_some(struct cask_cache *cache, uint64_t batches)
 }
 
 /* Memory that is the process's own (RssAnon): mapped file pages are the page cache's, shared by all
- * readers and given back under pressure. 1 if it is over the limit. */
-static int full_size(const char *folder, enum cask_embedding_type type, int topk)
+ * readers and given back under pressure. False if it is over the limit. */
+static bool full_size(const char *folder, enum cask_embedding_type type, int topk)
 {
     enum { LIMIT_MB = 150, BATCHES = 400 };
     struct cask_error err = {0};
@@ -312,7 +319,7 @@ static int full_size(const char *folder, enum cask_embedding_type type, int topk
     printf("%-44s %8.1f MB\n", "index, and file pages of labels, ids, LSEs",
            (double)cask_cache_resident_bytes(cache) / 1e6);
     cask_cache_close(cache);
-    return before > 0 && most < LIMIT_MB ? 0 : 1;
+    return before > 0 && most < LIMIT_MB;
 }
 
 /* ---------------------------------------------------------------- cold storage */
@@ -368,47 +375,52 @@ static void speeds(const char *folder, enum cask_embedding_type type, int topk, 
     cask_cache_close(cache);
 }
 
-int main(int argc, char **argv)
+#define ROW(field) offsetof(struct options, field)
+static const struct cask_config_row flags[] = {
+    {"rows", CASK_CONFIG_INT, ROW(rows), "32768", 1, 1e9, NULL, "N", "images, of two views each"},
+    {"topk", CASK_CONFIG_INT, ROW(topk), "32", 1, 4096, NULL, "K", "cosines kept per view"},
+    {"int8", CASK_CONFIG_BOOL, ROW(int8), "false", 0, 0, NULL, NULL, "embeddings as int8"},
+    {"dir", CASK_CONFIG_TEXT, ROW(dir), "", 0, 0, NULL, "DIR", "where; by default memory"},
+    {"full_size", CASK_CONFIG_BOOL, ROW(full_size), "false", 0, 0, NULL, NULL,
+     "own memory of a reader of MS1MV2's size"},
+    {"cold", CASK_CONFIG_BOOL, ROW(cold), "false", 0, 0, NULL, NULL,
+     "threads that read ahead, on a disk"},
+};
+
+static enum cask_status run(void *user, struct cask_error *err)
 {
-    int64_t images = 32768;
-    int topk = 32, over = 0;
-    bool memory = false, disk = false;
-    enum cask_embedding_type type = CASK_EMBEDDING_F16;
-    const char *base =
-        access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"; /* CPU rates, not the disk's */
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--int8") == 0) {
-            type = CASK_EMBEDDING_INT8;
-        } else if (strcmp(argv[i], "--full-size") == 0) {
-            memory = true;
-        } else if (strcmp(argv[i], "--cold") == 0) {
-            disk = true;
-            base = "/var/tmp";
-        } else if (strcmp(argv[i], "--rows") == 0 && i + 1 < argc) {
-            images = atoll(argv[++i]);
-        } else if (strcmp(argv[i], "--topk") == 0 && i + 1 < argc) {
-            topk = atoi(argv[++i]);
-        } else if (strcmp(argv[i], "--dir") == 0 && i + 1 < argc) {
-            base = argv[++i];
-        } else {
-            fprintf(stderr, "usage: bench_cache [--rows N] [--topk K] [--int8] [--dir DIR] "
-                            "[--full-size | --cold]\n");
-            return 2;
-        }
-    }
+    const struct options *options = user;
+    const enum cask_embedding_type type = options->int8 ? CASK_EMBEDDING_INT8 : CASK_EMBEDDING_F16;
+    const int topk = (int)options->topk;
+    /* CPU rates are not to be the disk's; --cold is about it */
+    const char *base = options->dir[0] != '\0'         ? options->dir
+                       : options->cold                 ? "/var/tmp"
+                       : access("/dev/shm", W_OK) == 0 ? "/dev/shm"
+                                                       : "/tmp";
     char folder[256], command[300];
+    bool small = true;
     snprintf(folder, sizeof folder, "%s/bench-cache-XXXXXX", base);
     if (mkdtemp(folder) == NULL) {
-        fprintf(stderr, "bench_cache: cannot make a folder in %s\n", base);
-        return 3;
+        return cask_error_errno(err, errno, "%s: cannot make a folder in it", base);
     }
-    if (memory) {
-        over = full_size(folder, type, topk);
-    } else if (disk) {
-        cold(folder, type, topk, images);
+    if (options->full_size) {
+        small = full_size(folder, type, topk);
+    } else if (options->cold) {
+        cold(folder, type, topk, options->rows);
     } else {
-        speeds(folder, type, topk, images);
+        speeds(folder, type, topk, options->rows);
     }
     snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command) == 0 ? over : 1;
+    if (system(command) != 0) {
+        return cask_error_set(err, CASK_ERR_IO, "%s", command);
+    }
+    return small ? CASK_OK
+                 : cask_error_set(err, CASK_ERR_RANGE, "a reader takes more memory than it may");
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = {0};
+    return bench_main("bench_cache", flags, sizeof flags / sizeof *flags, &options, run, argc,
+                      argv);
 }

@@ -10,9 +10,9 @@
  */
 #include <stddef.h>
 
-#include "common/config.h"
 #include "kernels/shapes.h"
 #include "tests/bench/bench.h"
+#include "tests/bench/bench_main.h"
 
 struct options {
     int net, precision;
@@ -365,10 +365,6 @@ done:
 
 int main(int argc, char **argv)
 {
-    struct cask_error error = {0};
     struct options options = {0};
-    const struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
-    const struct cask_cli_command command = {"usage: bench_kernels [options]\n", &section, 1, run,
-                                             &options};
-    return cask_cli_end("bench_kernels", cask_cli_run(&command, argc, argv, &error), &error);
+    return bench_main("bench_kernels", rows, sizeof rows / sizeof *rows, &options, run, argc, argv);
 }

@@ -14,10 +14,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/config.h"
 #include "common/file.h"
 #include "models/models.h"
 #include "tests/bench/bench.h"
+#include "tests/bench/bench_main.h"
 #include "tests/bench/bench_rows.h"
 #include "train/criterion.h"
 
@@ -444,10 +444,7 @@ done:
 
 int main(int argc, char **argv)
 {
-    struct cask_error error = {0};
     struct options options = {0};
-    const struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
-    const struct cask_cli_command command = {"usage: bench_losses [options]\n", &section, 1,
-                                             run_part, &options};
-    return cask_cli_end("bench_losses", cask_cli_run(&command, argc, argv, &error), &error);
+    return bench_main("bench_losses", rows, sizeof rows / sizeof *rows, &options, run_part, argc,
+                      argv);
 }

@@ -14,7 +14,7 @@
  */
 #include <math.h>
 
-#include "common/config.h"
+#include "tests/bench/bench_main.h"
 #include "tests/bench/bench_student.h"
 #include "tests/bench/onednn_step.h"
 
@@ -336,10 +336,6 @@ done:
 
 int main(int argc, char **argv)
 {
-    struct cask_error error = {0};
     struct options options = {0};
-    const struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
-    const struct cask_cli_command command = {"usage: bench_onednn [options]\n", &section, 1, run,
-                                             &options};
-    return cask_cli_end("bench_onednn", cask_cli_run(&command, argc, argv, &error), &error);
+    return bench_main("bench_onednn", rows, sizeof rows / sizeof *rows, &options, run, argc, argv);
 }

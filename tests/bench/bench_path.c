@@ -7,10 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/config.h"
 #include "data/data.h"
 #include "models/models.h"
 #include "tests/bench/bench.h"
+#include "tests/bench/bench_main.h"
 #include "tests/support/cache_fixture.h"
 #include "train/options.h"
 #include "train/trainer.h"
@@ -382,10 +382,6 @@ done:
 
 int main(int argc, char **argv)
 {
-    struct cask_error error = {0};
     struct options options = {0};
-    const struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
-    const struct cask_cli_command command = {"usage: bench_path [options]\n", &section, 1, run,
-                                             &options};
-    return cask_cli_end("bench_path", cask_cli_run(&command, argc, argv, &error), &error);
+    return bench_main("bench_path", rows, sizeof rows / sizeof *rows, &options, run, argc, argv);
 }

@@ -13,12 +13,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/config.h"
 #include "common/file.h"
 #include "eval/ijb.h"
 #include "eval/ijb_draws.h"
 #include "eval/megaface.h"
 #include "tests/bench/bench.h"
+#include "tests/bench/bench_main.h"
 
 enum { DIM = 512 };
 
@@ -392,11 +392,8 @@ done:
 
 int main(int argc, char **argv)
 {
-    struct cask_error error = {0};
     struct options options = {0};
-    const struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
-    const struct cask_cli_command command = {"usage: bench_protocols [options]\n", &section, 1, run,
-                                             &options};
     cask_interrupt_install();
-    return cask_cli_end("bench_protocols", cask_cli_run(&command, argc, argv, &error), &error);
+    return bench_main("bench_protocols", rows, sizeof rows / sizeof *rows, &options, run, argc,
+                      argv);
 }

@@ -12,7 +12,7 @@
  * sets both against what this machine can do: the 512^3 matmul, and a + b of arrays larger than any
  * cache. Memory that comes from a cache is faster than that, so a share can pass 100 %.
  */
-#include "common/config.h"
+#include "tests/bench/bench_main.h"
 #include "tests/bench/bench_student.h"
 #include "train/options.h"
 #include "train/trainer.h"
@@ -405,10 +405,6 @@ done:
 
 int main(int argc, char **argv)
 {
-    struct cask_error error = {0};
     struct options options = {0};
-    const struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
-    const struct cask_cli_command command = {"usage: bench_step [options]\n", &section, 1, run,
-                                             &options};
-    return cask_cli_end("bench_step", cask_cli_run(&command, argc, argv, &error), &error);
+    return bench_main("bench_step", rows, sizeof rows / sizeof *rows, &options, run, argc, argv);
 }

@@ -11,11 +11,11 @@
  */
 #include <unistd.h>
 
-#include "common/config.h"
 #include "common/file.h"
 #include "data/synth.h"
 #include "precompute/precompute.h"
 #include "tests/bench/bench.h"
+#include "tests/bench/bench_main.h"
 
 struct options {
     const char *net;
@@ -448,12 +448,8 @@ done:
 
 int main(int argc, char **argv)
 {
-    struct cask_error error = {0};
     struct options options = {0};
-    const struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
-    const struct cask_cli_command command = {"usage: bench_teacher [options]\n", &section, 1, run,
-                                             &options};
     setenv("CASK_LOG", "error", 0);
     setvbuf(stdout, NULL, _IOLBF, 0);
-    return cask_cli_end("bench_teacher", cask_cli_run(&command, argc, argv, &error), &error);
+    return bench_main("bench_teacher", rows, sizeof rows / sizeof *rows, &options, run, argc, argv);
 }

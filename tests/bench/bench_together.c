@@ -13,10 +13,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/config.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "tests/bench/bench_main.h"
 #include "tests/bench/cache_for_data.h"
 #include "train/run.h"
 
@@ -208,10 +208,7 @@ done:
 
 int main(int argc, char **argv)
 {
-    struct cask_error error = {0};
     struct options options = {0};
-    const struct cask_config_section section = {"", rows, sizeof rows / sizeof *rows, &options};
-    const struct cask_cli_command command = {"usage: bench_together --data PATH\n", &section, 1,
-                                             run, &options};
-    return cask_cli_end("bench_together", cask_cli_run(&command, argc, argv, &error), &error);
+    return bench_main("bench_together", rows, sizeof rows / sizeof *rows, &options, run, argc,
+                      argv);
 }

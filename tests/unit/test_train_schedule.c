@@ -11,16 +11,18 @@ static void check_rates(const struct cask_schedule *schedule, int64_t first, con
     }
 }
 
+/* From 0.1 to 0 in seven steps. */
+static const double straight[] = {0.1,
+                                  0.08571428571428573,
+                                  0.07142857142857144,
+                                  0.05714285714285715,
+                                  0.042857142857142864,
+                                  0.028571428571428574,
+                                  0.014285714285714294};
+
 static void poly_is_torchs(void **state)
 {
     (void)state;
-    const double line[] = {0.1,
-                           0.08571428571428573,
-                           0.07142857142857144,
-                           0.05714285714285715,
-                           0.042857142857142864,
-                           0.028571428571428574,
-                           0.014285714285714294};
     const double square[] = {0.1,
                              0.07346938775510206,
                              0.05102040816326531,
@@ -33,7 +35,7 @@ static void poly_is_torchs(void **state)
                                      .steps_per_epoch = 7,
                                      .total_steps = 7,
                                      .power = 1};
-    check_rates(&schedule, 0, line, 7);
+    check_rates(&schedule, 0, straight, 7);
     schedule.power = 2;
     check_rates(&schedule, 0, square, 7);
 }
@@ -71,13 +73,6 @@ static void warmup_is_a_line_from_zero(void **state)
 {
     (void)state;
     const double rise[] = {0.02, 0.04, 0.06, 0.08, 0.1};
-    const double fall[] = {0.1,
-                           0.08571428571428573,
-                           0.07142857142857144,
-                           0.05714285714285715,
-                           0.042857142857142864,
-                           0.028571428571428574,
-                           0.014285714285714294};
     const struct cask_schedule schedule = {.kind = CASK_SCHEDULE_POLY,
                                            .rate = 0.1,
                                            .steps_per_epoch = 2,
@@ -85,7 +80,7 @@ static void warmup_is_a_line_from_zero(void **state)
                                            .warmup_epochs = 2.5,
                                            .power = 1};
     check_rates(&schedule, 0, rise, 5);
-    check_rates(&schedule, 5, fall, 7);
+    check_rates(&schedule, 5, straight, 7);
 }
 
 /* Its scheduler's own arithmetic by hand: W = 5, T = 12; l / W of the rate, but all of it at l = 0;
