@@ -51,9 +51,15 @@ static enum cask_status refuse_operator(const Cask__Onnx__Node *node, struct cas
         strncat(list, i > 0 ? ", " : "", sizeof list - strlen(list) - 1);
         strncat(list, operators[i].name, sizeof list - strlen(list) - 1);
     }
+    const bool unit =
+        strcmp(node->op_type, "ReduceL2") == 0 || strcmp(node->op_type, "LpNormalization") == 0;
     return cask_error_set(err, CASK_ERR_UNSUPPORTED,
-                          "operator %s is not supported; supported are %s",
-                          cask_onnx_label(node, label, sizeof label), list);
+                          "operator %s is not supported%s; supported are %s",
+                          cask_onnx_label(node, label, sizeof label),
+                          unit ? " (export the model without its last normalisation: Cask makes "
+                                 "unit embeddings itself, and keeps their lengths)"
+                               : "",
+                          list);
 }
 
 static enum cask_status run_node(struct cask_onnx_import *import, const Cask__Onnx__Node *node,
