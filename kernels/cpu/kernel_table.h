@@ -16,6 +16,9 @@ struct cask_bn_block {
     enum cask_activation activation;
     const float *mean, *scale, *shift, *slope; /* [c]; slope for PReLU only */
     const float *mean_dz, *pull; /* [c]; gradient() only: mean of dz, mean of dz*d / var */
+    /* [c]; gradient_sums() of bf16 with an activation: z is not positive for x from low_from to
+     * low_from + low_count, as 16 bits that wrap; each number twice, in both halves. */
+    const uint32_t *low_from, *low_count;
 };
 
 struct cask_batchnorm_kernels {

@@ -8,7 +8,7 @@ enum { RUN_ROWS = 128, BLOCK_ELEMENTS = 32 * 1024, BLOCKS = 64 };
 
 /* ------------------------------------------------------------------ source */
 
-enum { SCALE, SHIFT, ARRAYS };
+enum { SCALE, SHIFT, LOW_FROM, LOW_COUNT, ARRAYS }; /* all of four bytes an element */
 
 enum cask_status cask_norms_begin(struct cask_cpu *cpu, int most_channels, struct cask_error *err)
 {
@@ -43,6 +43,11 @@ static const float *moved(const float *values, int first)
     return values != NULL ? values + first : NULL;
 }
 
+static const uint32_t *moved_bits(const uint32_t *values, int first)
+{
+    return values != NULL ? values + first : NULL;
+}
+
 struct cask_bn_block cask_bn_block_from(const struct cask_bn_block *all, int first)
 {
     return (struct cask_bn_block){.activation = all->activation,
@@ -51,7 +56,9 @@ struct cask_bn_block cask_bn_block_from(const struct cask_bn_block *all, int fir
                                   .shift = moved(all->shift, first),
                                   .slope = moved(all->slope, first),
                                   .mean_dz = moved(all->mean_dz, first),
-                                  .pull = moved(all->pull, first)};
+                                  .pull = moved(all->pull, first),
+                                  .low_from = moved_bits(all->low_from, first),
+                                  .low_count = moved_bits(all->low_count, first)};
 }
 
 struct cask_source cask_source_plain(const struct cask_cpu *cpu, const struct cask_tensor *x)
@@ -118,6 +125,46 @@ static double *reduction_of(const struct cask_sink *sink, int64_t part, int i)
     return part_of(sink, part) + 1 + (STATISTICS + (int64_t)i * SUMS) * sink->c;
 }
 
+/* The bf16 x up to `limit` (`above`: from it on), as a stretch of 16 bits: the numbers from 0 to
+ * infinity rise from 0, those from -0 to -infinity from 0x8000. */
+static void stretch_of(float limit, bool above, uint32_t *from, uint32_t *count)
+{
+    enum { SIGN = 0x8000, MOST = 0x7fff };
+    uint32_t bits;
+    memcpy(&bits, &limit, sizeof bits);
+    const bool negative = limit < 0;
+    bits &= 0x7fffffffU;
+    /* The nearest bf16 that is still in the stretch. */
+    const uint32_t place = negative == above ? bits >> 16 : (bits + 0xffffU) >> 16;
+    if (above == negative) {
+        *from = above ? 0 : SIGN;
+        *count = SIGN + place;
+    } else {
+        *from = negative ? SIGN + place : place;
+        *count = MOST - place;
+    }
+    *count += above && !negative && place == 0 ? 1 : 0; /* -0 is 0 */
+    *from |= *from << 16;
+    *count |= *count << 16;
+}
+
+/* z = (x - mean) * scale + shift is not positive on one side of its zero. */
+static void find_low(struct cask_bn_block *block, int64_t most_channels, int c)
+{
+    uint32_t *from =
+        (uint32_t *)(void *)(uintptr_t)(block->scale + (LOW_FROM - SCALE) * most_channels);
+    uint32_t *count = from + (LOW_COUNT - LOW_FROM) * most_channels;
+    for (int j = 0; j < c; j++) {
+        const double scale = (double)block->scale[j], shift = (double)block->shift[j];
+        const double zero = scale != 0  ? (double)block->mean[j] - shift / scale
+                            : shift > 0 ? -INFINITY
+                                        : INFINITY;
+        stretch_of((float)zero, scale < 0, &from[j], &count[j]);
+    }
+    block->low_from = from;
+    block->low_count = count;
+}
+
 enum cask_status cask_sink_reduce(struct cask_sink *sink, const struct cask_reduction *reductions,
                                   int count, int slot, int most_channels, struct cask_error *err)
 {
@@ -130,6 +177,9 @@ enum cask_status cask_sink_reduce(struct cask_sink *sink, const struct cask_redu
     for (int i = 0; i < count; i++) {
         sink->blocks[i] =
             cask_norm_block(sink->cpu, slot + i, most_channels, reductions[i].norm, sink->c);
+        if (sink->dtype == CASK_BF16 && sink->blocks[i].activation != CASK_ACT_NONE) {
+            find_low(&sink->blocks[i], most_channels, sink->c);
+        }
     }
     return CASK_OK;
 }
@@ -184,26 +234,39 @@ static void fold(float *run, double *sums, int64_t count)
     }
 }
 
+/* Rows from memory are summed in their order, which the hardware foresees; those in cache channel
+ * after channel (lines.c), which takes fewer instructions. */
 static void sum_run(const struct cask_sink *sink, int64_t part, int thread, const void *written,
-                    int64_t first, int64_t rows)
+                    int64_t first, int64_t rows, bool in_cache)
 {
-    int64_t c = sink->c;
+    const struct cask_batchnorm_kernels *by_rows = sink->kernels->batchnorm;
+    const struct cask_line_kernels *by_channels = sink->kernels->lines;
+    const struct cask_line line = {.step = sink->c, .pixels = (int)rows, .c = sink->c};
+    const int64_t c = sink->c;
     float *sums = run_sums(sink, thread);
     if (sink->statistics != NULL) {
-        sink->kernels->batchnorm->sums(written, rows, sink->c, origin_of(sink, thread), sums,
-                                       sums + c);
+        const float *origin = origin_of(sink, thread);
+        if (in_cache) {
+            by_channels->sums(written, &line, origin, sums, sums + c);
+        } else {
+            by_rows->sums(written, rows, sink->c, origin, sums, sums + c);
+        }
         fold(sums, part_of(sink, part) + 1, STATISTICS * c);
     }
     for (int i = 0; i < sink->reduction_count; i++) {
+        const struct cask_bn_block *bn = &sink->blocks[i];
         const void *x = cask_at(sink->reductions[i].x->data, sink->dtype, first * c);
-        sink->kernels->batchnorm->gradient_sums(&sink->blocks[i], x, written, rows, sink->c, sums,
-                                                sums + c, sums + 2 * c);
+        if (in_cache) {
+            by_channels->gradient_sums(bn, x, written, &line, sums, sums + c, sums + 2 * c);
+        } else {
+            by_rows->gradient_sums(bn, x, written, rows, sink->c, sums, sums + c, sums + 2 * c);
+        }
         fold(sums, reduction_of(sink, part, i), SUMS * c);
     }
 }
 
-void cask_sink_rows(const struct cask_sink *sink, int64_t part, int thread, const void *written,
-                    int64_t first, int64_t rows)
+static void sum_rows(const struct cask_sink *sink, int64_t part, int thread, const void *written,
+                     int64_t first, int64_t rows, bool in_cache)
 {
     if (cask_sink_is_empty(sink)) {
         return;
@@ -211,8 +274,14 @@ void cask_sink_rows(const struct cask_sink *sink, int64_t part, int thread, cons
     part_of(sink, part)[0] += (double)rows;
     for (int64_t row = 0; row < rows; row += RUN_ROWS) {
         sum_run(sink, part, thread, cask_at(written, sink->dtype, row * sink->c), first + row,
-                rows - row < RUN_ROWS ? rows - row : RUN_ROWS);
+                rows - row < RUN_ROWS ? rows - row : RUN_ROWS, in_cache);
     }
+}
+
+void cask_sink_rows(const struct cask_sink *sink, int64_t part, int thread, const void *written,
+                    int64_t first, int64_t rows)
+{
+    sum_rows(sink, part, thread, written, first, rows, true);
 }
 
 void cask_sink_line(const struct cask_sink *sink, int thread, int channel, const void *written,
@@ -359,7 +428,7 @@ static void sum_block(void *user, int64_t index, int thread)
     int64_t first = cask_block_begin(&run->blocks, index);
     const void *rows = cask_at(run->written, sink->dtype, first * sink->c);
     cask_sink_begin(sink, index, thread, rows);
-    cask_sink_rows(sink, index, thread, rows, first, cask_block_rows(&run->blocks, index));
+    sum_rows(sink, index, thread, rows, first, cask_block_rows(&run->blocks, index), false);
     cask_sink_end(sink, index, thread);
 }
 

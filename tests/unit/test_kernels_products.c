@@ -107,8 +107,13 @@ static void check_cells_of(const struct cask_cpu_kernels *kernels, enum cask_dty
     for (int i = 0; i < 6 * CHANNELS; i++) {
         params[i / CHANNELS][i % CHANNELS] = noise(&seed);
     }
-    const struct cask_bn_block bn = {c->activation, params[0], params[1], params[2],
-                                     params[3],     params[4], params[5]};
+    const struct cask_bn_block bn = {.activation = c->activation,
+                                     .mean = params[0],
+                                     .scale = params[1],
+                                     .shift = params[2],
+                                     .slope = params[3],
+                                     .mean_dz = params[4],
+                                     .pull = params[5]};
     fill(&x, kernels, count, 1);
     fill(&dy, kernels, count, 2);
     memset(cells, 0x7f, sizeof cells);

@@ -6,18 +6,20 @@
  * cache: the first is full of lines, and has few places for what is on its way.
  */
 #include "kernels/cpu/kernel_table.h"
-#include "kernels/cpu/vector/affine.h"
+#include "kernels/cpu/vector/halves.h"
+
+#include CASK_PAIR_SUMS_HEADER
 
 INLINE void prefetch(const element *at, int64_t bytes)
 {
     __builtin_prefetch((const char *)at + bytes, 0, 2);
 }
 
-/* Runs `body` for every vector of channels, `left` channels before the end; the compiler sees
- * which of them are whole. */
-#define EACH_VECTOR(c, body)                                                                       \
+/* Runs `body` for every vector of channels from `first` on, `left` channels before the end; the
+ * compiler sees which of them are whole. */
+#define EACH_VECTOR(first, c, body)                                                                \
     {                                                                                              \
-        int j = 0;                                                                                 \
+        int j = first;                                                                             \
         for (; j + LANES <= (c); j += LANES) {                                                     \
             const int left = LANES;                                                                \
             body                                                                                   \
@@ -32,7 +34,7 @@ static void widen(const void *source, const struct cask_line *line)
 {
     const element *x = source;
     const struct cask_line l = *line;
-    EACH_VECTOR(l.c, {
+    EACH_VECTOR(0, l.c, {
         float *to = l.to + j / LANES * l.vector;
         for (int i = 0; i < l.pixels; i++) {
             const element *from = x + i * l.step + j;
@@ -46,7 +48,7 @@ INLINE void apply_as(enum cask_activation activation, const struct cask_bn_block
                      const element *x, const struct cask_line *line)
 {
     const struct cask_line l = *line;
-    EACH_VECTOR(l.c, {
+    EACH_VECTOR(0, l.c, {
         float *to = l.to + j / LANES * l.vector;
         const struct affine p = load_affine(activation, bn, j, left);
         for (int i = 0; i < l.pixels; i++) {
@@ -76,7 +78,7 @@ INLINE void gradient_as(enum cask_activation activation, const struct cask_bn_bl
                         const element *x, const element *dy, const struct cask_line *line)
 {
     const struct cask_line l = *line;
-    EACH_VECTOR(l.c, {
+    EACH_VECTOR(0, l.c, {
         float *to = l.to + j / LANES * l.vector;
         const struct affine p = load_affine(activation, bn, j, left);
         const vec mean_dz = load_some_f32(bn->mean_dz + j, left);
@@ -154,14 +156,8 @@ static void sums(const void *source, const struct cask_line *line, const float *
 {
     const element *y = source;
     const struct cask_line l = *line;
-    EACH_VECTOR(l.c, { sums_of(y + j, &l, origin + j, left, sum + j, square + j); })
+    EACH_VECTOR(0, l.c, { sums_of(y + j, &l, origin + j, left, sum + j, square + j); })
 }
-
-/* Of g and of g d: all, and those where z is not positive. What is a channel's own is multiplied in
- * once at the end. */
-struct halves {
-    vec all, all_d, low, low_d;
-};
 
 INLINE void add_halves(enum cask_activation activation, const struct affine *p, vec x, vec g,
                        struct halves *to)
@@ -180,12 +176,6 @@ INLINE void add_halves(enum cask_activation activation, const struct affine *p, 
     }
 }
 
-struct sums {
-    float *dz, *dz_d, *dslope;
-};
-
-/* sum dz = all + (slope - 1) low, and as z = scale d + shift: sum of z g where z is not positive =
- * scale low_d + shift low */
 INLINE void gradient_sums_of(enum cask_activation activation, const struct affine *p,
                              const element *x, const element *dy, const struct cask_line *l,
                              int left, const struct sums *to, int j)
@@ -200,16 +190,9 @@ INLINE void gradient_sums_of(enum cask_activation activation, const struct affin
     if (i < l->pixels) {
         add_halves(activation, p, load_some(x, left), load_some(dy, left), &a);
     }
-    vec dz = a.all + b.all, dz_d = a.all_d + b.all_d;
-    if (activation == CASK_ACT_PRELU) {
-        const vec low = a.low + b.low, low_d = a.low_d + b.low_d;
-        const vec dslope = p->scale * low_d + p->shift * low;
-        dz += (p->slope - 1) * low;
-        dz_d += (p->slope - 1) * low_d;
-        store_some_f32(to->dslope + j, load_some_f32(to->dslope + j, left) + dslope, left);
-    }
-    store_some_f32(to->dz + j, load_some_f32(to->dz + j, left) + dz, left);
-    store_some_f32(to->dz_d + j, load_some_f32(to->dz_d + j, left) + dz_d, left);
+    put_halves(activation, p,
+               (struct halves){a.all + b.all, a.all_d + b.all_d, a.low + b.low, a.low_d + b.low_d},
+               to, j, left);
 }
 
 INLINE void gradient_sums_as(enum cask_activation activation, const struct cask_bn_block *bn,
@@ -217,7 +200,8 @@ INLINE void gradient_sums_as(enum cask_activation activation, const struct cask_
                              const struct sums *to)
 {
     const struct cask_line l = *line;
-    EACH_VECTOR(l.c, {
+    const int first = pair_gradient_sums(activation, bn, x, dy, line, to);
+    EACH_VECTOR(first, l.c, {
         const struct affine p = load_affine(activation, bn, j, left);
         gradient_sums_of(activation, &p, x + j, dy + j, &l, left, to, j);
     })
