@@ -87,6 +87,20 @@ done:
     return st;
 }
 
+/* Was a step made in this folder? One whose run ended before, for its images were not as they
+ * should be, has nothing to lose. */
+static bool has_begun(const char *path)
+{
+    static const char *const traces[] = {"metrics.jsonl", "checkpoints", "result.json"};
+    bool begun = false;
+    for (size_t i = 0; i < sizeof traces / sizeof *traces; i++) {
+        char *trace = cask_format("%s/%s", path, traces[i]);
+        begun = begun || trace == NULL || cask_path_exists(trace);
+        cask_free(trace);
+    }
+    return begun;
+}
+
 enum cask_status cask_run_folder_compare(const struct cask_train_config *config, bool *there,
                                          char **identity, struct cask_error *err)
 {
@@ -101,7 +115,9 @@ enum cask_status cask_run_folder_compare(const struct cask_train_config *config,
         CASK_TRY(cask_train_config_identity(path, &old, &by_path, err));
         CASK_TRY(cask_train_config_identity_of(config, by_path, &here, err));
         if (strcmp(old, here) != 0) {
-            CASK_TRY(refuse_difference(config->out, old, here, err));
+            *there = has_begun(config->out);
+            st = *there ? refuse_difference(config->out, old, here, err) : CASK_OK;
+            CASK_TRY(st);
         }
     }
     CASK_TRY(cask_train_config_identity_of(config, false, identity, err));
@@ -121,7 +137,7 @@ static enum cask_status check_settings(struct cask_run_folder *folder,
     bool there = false;
     struct cask_sha256 hash;
     CASK_TRY(cask_run_folder_compare(config, &there, &identity, err));
-    if (!there) {
+    if (!there && !cask_path_exists(folder->config)) {
         CASK_TRY(refuse_foreign(folder->path, err));
     }
     cask_sha256_init(&hash);

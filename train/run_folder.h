@@ -35,8 +35,8 @@ struct cask_run_folder {
 enum cask_status cask_run_pin_cache(struct cask_train_config *config, struct cask_error *err);
 
 /* Compares `config`, its cache pinned, with the run in the folder config->out. *there: there is one
- * (with the same settings, or it is CASK_ERR_MISMATCH with the keys that differ). *identity: caller
- * frees. */
+ * (with the same settings, or it is CASK_ERR_MISMATCH with the keys that differ; one with other
+ * settings that never made a step counts as none). *identity: caller frees. */
 enum cask_status cask_run_folder_compare(const struct cask_train_config *config, bool *there,
                                          char **identity, struct cask_error *err);
 /* The file descriptor that holds FOLDER/lock for this process; close it, or die, to let go. */

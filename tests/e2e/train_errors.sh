@@ -29,6 +29,9 @@ for image in "$work"/torn/id_0003/*.jpg; do
 done
 refused 3 "over 1 %" train --data "$work/torn" --out "$work/d"
 refused 3 "32 x 32|112" train --data "$work/faces" --out "$work/d2" --set student.input=112
+train --data "$work/faces" --out "$work/d2" >/dev/null 2>"$work/log" || fail "a run that made no step keeps its folder"
+[ -e "$work/d2/student.safetensors" ] && [ ! -e "$work/d2/failure.json" ] || fail "the failure of the first run is still there"
+refused 3 "other settings|student.input is 32 there, 0 now" "$bin/train-student" --data "$work/faces" --out "$work/d2" --set train.batch=16
 
 # someone's folder, another run's folder
 mkdir "$work/e" && echo precious >"$work/e/notes.txt"
