@@ -10,6 +10,14 @@
 
 enum { INDEX_MAX_BYTES = 1 << 30 };
 
+/* The manifest lists the file: where it is gone, `cachetool COMMAND...` is the way out. */
+static enum cask_status check_there(const char *path, const char *command, struct cask_error *err)
+{
+    return cask_path_exists(path)
+               ? CASK_OK
+               : cask_error_set(err, CASK_ERR_IO, "%s: is missing; `cachetool %s", path, command);
+}
+
 static enum cask_status read_index(struct cask_shard *shard, const char *path,
                                    const struct cask_record *record, struct cask_error *err)
 {
@@ -19,6 +27,7 @@ static enum cask_status read_index(struct cask_shard *shard, const char *path,
     enum cask_sidecar_kind kind =
         record->shard == CASK_CACHE_CENTERS ? CASK_SIDECAR_CENTERS : CASK_SIDECAR_SHARD;
     uint32_t number = kind == CASK_SIDECAR_CENTERS ? 0 : (uint32_t)record->shard;
+    CASK_TRY(check_there(path, "repair-index` makes it again from its shard", err));
     CASK_TRY(cask_file_read_all(path, INDEX_MAX_BYTES, &data, &bytes, err));
     st = cask_sidecar_decode((const uint8_t *)data, bytes, shard->layout, kind, number,
                              &shard->sidecar, err);
@@ -29,7 +38,8 @@ static enum cask_status read_index(struct cask_shard *shard, const char *path,
     if (bytes != record->index_bytes || cask_xxh3(data, bytes) != record->index_xxh3) {
         CASK_TRY(cask_error_set(err, CASK_ERR_MISMATCH,
                                 "%s: not the index that the manifest lists (%016" PRIx64
-                                ", expected %016" PRIx64 ")",
+                                ", expected %016" PRIx64
+                                "); `cachetool repair-index` makes it again from its shard",
                                 path, cask_xxh3(data, bytes), record->index_xxh3));
     }
 done:
@@ -52,6 +62,7 @@ enum cask_status cask_shard_open(struct cask_shard *shard, const char *stem,
         CASK_TRY(cask_error_memory(err, layout->spans / 8, "shard"));
     }
     CASK_TRY(read_index(shard, index_path, record, err));
+    CASK_TRY(check_there(shard->path, "verify` says how to build it again", err));
     CASK_TRY(cask_map_open(&shard->map, shard->path, err));
     if (shard->map.bytes != shard->sidecar.file_bytes || shard->map.bytes != record->bytes) {
         CASK_TRY(cask_error_set(err, CASK_ERR_FORMAT,

@@ -174,6 +174,26 @@ static void test_verify_and_repair(void **state)
     assert_int_equal(run("verify %s", folder), 0);
 }
 
+/* What is gone is told with the command that brings it back. */
+static void test_missing(void **state)
+{
+    (void)state;
+    static const char *const files[][2] = {
+        {"shard-00001.idx", "shard-00001.idx: is missing; `cachetool repair-index`"},
+        {"shard-00001.h5", "shard-00001.h5: is missing; `cachetool verify`"},
+        {"centers.h5", "centers.h5: is missing; `cachetool verify`"}};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char path[300], away[310];
+        snprintf(path, sizeof path, "%s/%s", folder, files[i][0]);
+        snprintf(away, sizeof away, "%s.away", path);
+        assert_int_equal(rename(path, away), 0);
+        assert_int_equal(run("info %s", folder), 3);
+        assert_said(files[i][1]);
+        assert_int_equal(rename(away, path), 0);
+    }
+    assert_int_equal(run("verify %s", folder), 0);
+}
+
 static void test_diff(void **state)
 {
     (void)state;
@@ -248,10 +268,10 @@ int main(void)
         return 77;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_usage),  cmocka_unit_test(test_info),
-        cmocka_unit_test(test_dump),   cmocka_unit_test(test_verify_and_repair),
-        cmocka_unit_test(test_diff),   cmocka_unit_test(test_export),
-        cmocka_unit_test(test_retopk),
+        cmocka_unit_test(test_usage),   cmocka_unit_test(test_info),
+        cmocka_unit_test(test_dump),    cmocka_unit_test(test_verify_and_repair),
+        cmocka_unit_test(test_missing), cmocka_unit_test(test_diff),
+        cmocka_unit_test(test_export),  cmocka_unit_test(test_retopk),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
