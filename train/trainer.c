@@ -74,7 +74,11 @@ static enum cask_status create_network(struct cask_trainer *trainer,
     const struct cask_graph_options shape = {.embedding = (int)student->embedding,
                                              .width = setting->preprocess.width,
                                              .height = setting->preprocess.height};
-    CASK_TRY(cask_graph_build(student->net, &shape, &trainer->graph, err));
+    st = cask_graph_build(student->net, &shape, &trainer->graph, err);
+    if (st != CASK_OK) {
+        cask_error_prefix(err, "student.net %s", student->net);
+        goto done;
+    }
     trainer->dim = cask_graph_embedding(trainer->graph);
     CASK_TRY(cask_net_create(trainer->graph, trainer->device, true, &trainer->net, err));
     CASK_TRY(cask_optimizer_freeze(trainer->net, &trainer->config->train, &frozen, err));

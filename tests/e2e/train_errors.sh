@@ -13,7 +13,8 @@ train() {
 refused 2 "train.epochs" train --data "$work/faces" --out "$work/a" --set train.epoch=3
 refused 2 "loss.gkd.weight" train --data "$work/faces" --out "$work/a" --set loss.gkd.wieght=3
 refused 2 "ascending" train --data "$work/faces" --out "$work/a" --set train.schedule=step --set train.steps=3,2
-refused 2 "mobilefacenet" train --data "$work/faces" --out "$work/a" --set student.net=mobilfacenet
+refused 2 "student.net mobilfacenet: |mobilefacenet" train --data "$work/faces" --out "$work/a" --set student.net=mobilfacenet
+refused 3 "student.net mobilefacenet: |30 x 30|multiples of 16" train --data "$work/faces" --out "$work/a" --set student.input=30
 [ ! -e "$work/a/student.safetensors" ] || fail "a refused run left a student"
 train --data "$work/faces" --out "$work/a" 2>/dev/null || fail "a refused run keeps its folder from the next one"
 refused 2 "--out" train --data "$work/faces"
