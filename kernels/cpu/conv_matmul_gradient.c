@@ -18,7 +18,7 @@
  * zero, written, and read once more: that should be little beside its products. */
 enum { TILE_BYTES = 384 * 1024, CHUNK_BYTES = 64 * 1024, GATHERED_BYTES = 384 * 1024 };
 enum { CHUNK_LEAST_ROWS = 72, TASKS = 16, FEW_TASKS = 4, GROUP_LEAST_ROWS = 384 };
-enum { TILE_ROWS = 6 };
+enum { TILE_ROWS = 6, JOINED = 16 /* rows of the partial sums, at a time */ };
 
 static void choose_tiles(const struct cask_conv_desc *d, struct cask_matmul_gradient *g)
 {
@@ -94,6 +94,8 @@ enum cask_status cask_matmul_gradient_open(struct cask_conv *conv, struct cask_m
     }
     size_t element = cask_dtype_size(cpu->dtype);
     CASK_TRY(cask_cpu_reserve(cpu, cpu->block_scratch, (size_t)(g->chunk * tile) * element, err));
+    CASK_TRY(cask_cpu_reserve(cpu, cpu->block_scratch,
+                              JOINED * (size_t)g->sum.width * sizeof(float), err));
     CASK_TRY(cask_cpu_reserve(cpu, cpu->read_scratch,
                               (size_t)cask_lowering_widest(&g->lowering, g->rows, g->chunk) *
                                   (size_t)d->in_c * element,
@@ -245,53 +247,68 @@ static void sum_tile(void *user, int64_t index, int thread)
     }
 }
 
-enum { STRETCH = 16 };
-
-/* sums[j] = what all groups have at [row][column + j] of a tile's partial sums, groups in order. */
-static void join_groups(const struct gradient_run *run, int tile, int64_t row, int64_t column,
-                        int count, float sums[STRETCH])
+static int64_t joined_rows(const struct gradient_run *run)
 {
-    memset(sums, 0, STRETCH * sizeof *sums);
-    for (int group = 0; group < run->g->groups; group++) {
-        const float *partial = partial_of(run, tile, group) + row * run->g->sum.width + column;
-        for (int j = 0; j < count; j++) {
-            sums[j] += partial[j];
+    const struct cask_conv_desc *d = &run->conv->desc;
+    return run->g->swapped ? d->in_c : d->out_c;
+}
+
+/* `count` rows of a tile's partial sums from `row` on, all groups in order. */
+static const float *join_groups(const struct gradient_run *run, int thread, int tile, int64_t row,
+                                int64_t count)
+{
+    const struct cask_matmul_gradient *g = run->g;
+    const struct cask_cpu *cpu = run->conv->cpu;
+    float *total = cpu->block_scratch[thread].data;
+    cask_cpu_kernels_of(cpu, cpu->dtype)
+        ->outer->join(partial_of(run, tile, 0) + row * g->sum.width,
+                      (int64_t)(g->partial_bytes / sizeof(float)), g->groups, count * g->sum.width,
+                      total);
+    return total;
+}
+
+/* dW[out][in][tap] += partial sums [out][tap, in] of all tiles, for a few outs. */
+static void add_outs(const struct gradient_run *run, int thread, int64_t first, int64_t count)
+{
+    const struct cask_matmul_gradient *g = run->g;
+    const struct cask_conv_desc *d = &run->conv->desc;
+    const int64_t taps = (int64_t)d->kernel_h * d->kernel_w, in_c = d->in_c;
+    for (int tile = 0; tile < g->tiles; tile++) {
+        const float *sums = join_groups(run, thread, tile, first, count);
+        for (int64_t o = 0; o < count; o++, sums += g->sum.width) {
+            float *to = run->what->dweight + (first + o) * in_c * taps + tile * g->tile_taps;
+            for (int64_t t = 0; t < g->tile_taps; t++) {
+                for (int64_t i = 0; i < in_c; i++) {
+                    to[i * taps + t] += sums[t * in_c + i];
+                }
+            }
         }
     }
 }
 
-/* dW[out][in][tap] += the partial sums of its tile, for a stretch of the partial sums' columns at a
- * time, so that what is far apart in the tiles is in cache when it meets in dW. */
-static void add_outs(void *user, int64_t index, int thread)
+/* The same of partial sums [tap, in][out], for a few ins. */
+static void add_ins(const struct gradient_run *run, int thread, int64_t first, int64_t count)
 {
-    struct gradient_run *run = user;
     const struct cask_matmul_gradient *g = run->g;
     const struct cask_conv_desc *d = &run->conv->desc;
     const int64_t taps = (int64_t)d->kernel_h * d->kernel_w, in_c = d->in_c;
-    const int64_t first = index * STRETCH,
-                  outs = d->out_c - first < STRETCH ? d->out_c - first : STRETCH;
-    float sums[STRETCH], *dweight = run->what->dweight + first * taps * in_c;
-    (void)thread;
-    for (int64_t i = 0; i < in_c; i += g->swapped ? 1 : STRETCH) {
-        const int64_t ins = g->swapped ? 1 : in_c - i < STRETCH ? in_c - i : STRETCH;
-        for (int64_t tap = 0; tap < taps; tap++) {
-            const int tile = (int)(tap / g->tile_taps);
-            const int64_t column = tap % g->tile_taps * in_c + i;
-            if (g->swapped) {
-                join_groups(run, tile, column, first, (int)outs, sums);
-                for (int64_t o = 0; o < outs; o++) {
-                    dweight[(o * in_c + i) * taps + tap] += sums[o];
-                }
-                continue;
-            }
-            for (int64_t o = 0; o < outs; o++) {
-                join_groups(run, tile, first + o, column, (int)ins, sums);
-                for (int64_t j = 0; j < ins; j++) {
-                    dweight[(o * in_c + i + j) * taps + tap] += sums[j];
-                }
+    for (int64_t tap = 0; tap < taps; tap++) {
+        const float *sums = join_groups(run, thread, (int)(tap / g->tile_taps),
+                                        tap % g->tile_taps * in_c + first, count);
+        float *to = run->what->dweight + first * taps + tap;
+        for (int64_t o = 0; o < d->out_c; o++, to += in_c * taps) {
+            for (int64_t i = 0; i < count; i++) {
+                to[i * taps] += sums[i * g->sum.width + o];
             }
         }
     }
+}
+
+static void add_rows(void *user, int64_t index, int thread)
+{
+    const struct gradient_run *run = user;
+    const int64_t first = index * JOINED, left = joined_rows(run) - first;
+    (run->g->swapped ? add_ins : add_outs)(run, thread, first, left < JOINED ? left : JOINED);
 }
 
 enum cask_status cask_matmul_gradient_run(struct cask_conv *conv,
@@ -309,7 +326,7 @@ enum cask_status cask_matmul_gradient_run(struct cask_conv *conv,
         CASK_TRY(cask_error_set(err, CASK_ERR_DEVICE, "oneDNN: a matrix product failed (%s)",
                                 cask_outer_name(&g->sum)));
     }
-    cask_cpu_for(conv->cpu, (conv->desc.out_c + STRETCH - 1) / STRETCH, add_outs, &run);
+    cask_cpu_for(conv->cpu, (joined_rows(&run) + JOINED - 1) / JOINED, add_rows, &run);
     if (with_data) {
         cask_sink_finish(what->sink);
     }

@@ -156,6 +156,8 @@ struct cask_outer_kernels {
      * fetch */
     void (*sum)(const void *a, int m, const void *b, int n, int64_t rows, float *sum,
                 struct cask_ahead *ahead);
+    /* total[j] = sum of partials[group * step + j], groups in order, j below count */
+    void (*join)(const float *partials, int64_t step, int groups, int64_t count, float *total);
 };
 
 struct cask_inner_weight {

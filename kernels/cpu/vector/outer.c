@@ -6,6 +6,8 @@
  * is all the arrangement that either operand needs (cells.c). A tile of c stays in registers over
  * all rows.
  */
+#include <string.h>
+
 #include "kernels/cpu/vector/ahead.h"
 #include "kernels/cpu/vector/tile.h"
 
@@ -80,4 +82,17 @@ static void sum(const void *a, int m, const void *b, int n, int64_t rows, float 
     }
 }
 
-const struct cask_outer_kernels KERNEL(outer) = {.sum = sum};
+/* Group after group: so memory is read in its order. */
+static void join(const float *partials, int64_t step, int groups, int64_t count, float *total)
+{
+    memcpy(total, partials, (size_t)count * sizeof *total);
+    for (int group = 1; group < groups; group++) {
+        const float *from = partials + group * step;
+#pragma omp simd
+        for (int64_t j = 0; j < count; j++) {
+            total[j] += from[j];
+        }
+    }
+}
+
+const struct cask_outer_kernels KERNEL(outer) = {.sum = sum, .join = join};
