@@ -36,10 +36,11 @@ static void step_on(const struct cask_lowering *l, struct place *place)
     }
 }
 
+enum { PIECE = 16, MANY = 8 };
+
 /* A call of memcpy costs more than it copies where a pixel has three channels. */
 static void copy(char *to, const char *from, size_t bytes)
 {
-    enum { PIECE = 16, MANY = 8 };
     if (bytes < PIECE || bytes > PIECE * MANY) {
         memcpy(to, from, bytes);
         return;
@@ -50,27 +51,52 @@ static void copy(char *to, const char *from, size_t bytes)
     memcpy(to + bytes - PIECE, from + bytes - PIECE, PIECE);
 }
 
-/* Taps [first, first + count) of one kernel row: neighbours in the kernel are neighbours in the
- * input, so what lies inside the image is one copy. image: pixels from src to the image's first,
- * which may lie before src. */
-static char *gather_run(const struct cask_lowering *l, const char *src, int64_t image, int h, int w,
-                        int count, char *to)
+/* Taps of one kernel row: neighbours in the kernel are neighbours in the input, so what lies inside
+ * the image is one copy. */
+struct run {
+    int h, w;  /* of the first tap's pixel; may lie outside */
+    int count; /* taps */
+    size_t pixel;
+    const char *image; /* its first pixel would be here */
+};
+
+static void gather_run(const struct cask_lowering *l, const struct run *run, int w, char *to)
 {
-    const size_t pixel = (size_t)l->src_c * cask_dtype_size(l->dtype),
-                 bytes = (size_t)count * pixel;
-    const char *from = src + (image + (int64_t)h * l->src_w + w) * (int64_t)pixel;
-    const bool inside = h >= 0 && h < l->src_h;
-    if (inside && w >= 0 && w + count <= l->src_w) {
-        copy(to, from, bytes);
-        return to + bytes;
-    }
-    const int begin = w < 0 ? -w : 0, end = w + count > l->src_w ? l->src_w - w : count;
+    const size_t pixel = run->pixel, bytes = (size_t)run->count * pixel;
+    const char *from = run->image + ((int64_t)run->h * l->src_w + w) * (int64_t)pixel;
+    const bool inside = run->h >= 0 && run->h < l->src_h;
+    const int begin = w < 0 ? -w : 0, end = w + run->count > l->src_w ? l->src_w - w : run->count;
     memset(to, 0, bytes);
     if (inside && begin < end) {
         memcpy(to + (size_t)begin * pixel, from + (size_t)begin * pixel,
                (size_t)(end - begin) * pixel);
     }
-    return to + bytes;
+}
+
+/* The same taps of `many` rows of the matrix, `step` bytes from one to the next. */
+static void gather_line(const struct cask_lowering *l, const struct run *run, int many, char *to,
+                        size_t step)
+{
+    const size_t bytes = (size_t)run->count * run->pixel, stride = (size_t)l->stride * run->pixel;
+    const char *from = run->image + ((int64_t)run->h * l->src_w + run->w) * (int64_t)run->pixel;
+    int w = run->w, i = 0;
+    for (; i < many && (w < 0 || run->h < 0 || run->h >= l->src_h); i++, w += l->stride) {
+        gather_run(l, run, w, to + (size_t)i * step);
+    }
+    from += (size_t)i * stride;
+    if (bytes >= PIECE && bytes <= 2 * PIECE) {
+        for (; i < many && w + run->count <= l->src_w; i++, w += l->stride, from += stride) {
+            char *row = to + (size_t)i * step;
+            memcpy(row, from, PIECE);
+            memcpy(row + bytes - PIECE, from + bytes - PIECE, PIECE);
+        }
+    }
+    for (; i < many && w + run->count <= l->src_w; i++, w += l->stride, from += stride) {
+        copy(to + (size_t)i * step, from, bytes);
+    }
+    for (; i < many; i++, w += l->stride) {
+        gather_run(l, run, w, to + (size_t)i * step);
+    }
 }
 
 static int clamp(int value, int size)
@@ -105,16 +131,26 @@ void cask_lowering_gather(const struct cask_lowering *l, const void *src, int64_
                           int64_t row, int64_t rows, int first_tap, int taps, void *to)
 {
     struct place place = place_of(l, row);
-    char *next = to;
+    struct run run = {.pixel = (size_t)l->src_c * cask_dtype_size(l->dtype)};
+    const size_t step = (size_t)taps * run.pixel;
     const int first_h = first_tap / l->kernel_w, first_w = first_tap % l->kernel_w;
-    for (int64_t i = 0; i < rows; i++, step_on(l, &place)) {
-        int64_t image = place.image * l->src_h * l->src_w - src_first;
-        int h = place.h * l->stride - l->top + first_h, w = place.w * l->stride - l->left;
-        for (int left = taps, kw = first_w; left > 0; kw = 0, h++) {
-            const int count = l->kernel_w - kw < left ? l->kernel_w - kw : left;
-            next = gather_run(l, src, image, h, w + kw, count, next);
-            left -= count;
+    for (char *next = to; rows > 0;) {
+        const int across = l->out_w - place.w, many = rows < across ? (int)rows : across;
+        const int64_t image = place.image * l->src_h * l->src_w - src_first;
+        char *at = next;
+        run.image = (const char *)src + image * (int64_t)run.pixel;
+        run.h = place.h * l->stride - l->top + first_h;
+        for (int left = taps, kw = first_w; left > 0; kw = 0, run.h++) {
+            run.count = l->kernel_w - kw < left ? l->kernel_w - kw : left;
+            run.w = place.w * l->stride - l->left + kw;
+            gather_line(l, &run, many, at, step);
+            at += (size_t)run.count * run.pixel;
+            left -= run.count;
         }
+        next += (size_t)many * step;
+        rows -= many;
+        place.w += many - 1;
+        step_on(l, &place);
     }
 }
 
