@@ -189,6 +189,10 @@ struct cask_gemm {
     double alpha, beta;
     enum cask_dtype in_dtype, out_dtype; /* A and B; C */
 };
+/* Memory that is read soon. Who brings it into the cache moves `at`. */
+struct cask_soon {
+    const char *at, *end;
+};
 struct cask_planned_gemm; /* a planned gemm: primitive, scratch of each thread */
 
 /* PyTorch's SGD:
@@ -240,7 +244,8 @@ struct cask_ops {
      * order, on the device's threads. A chunk's data then stays in the cache of one core. Inside a
      * task nothing but the serial functions may be called; those touch no other thread's scratch.
      * product: a gemm of fixed shape, planned once, run by many threads at once; false: the library
-     * ran out of memory. close accepts NULL.
+     * ran out of memory. close accepts NULL. soon: NULL, or what a product that can brings into the
+     * cache while it multiplies; the rest is left to the caller.
      * pack: a B that many products take is brought into the order they want once, by a product that
      * was opened with packed_b, into packed_bytes of memory. It serves every such product of the
      * same n, k, in_dtype, trans_a, trans_b, alpha and beta on this device, whatever its m. */
@@ -251,7 +256,7 @@ struct cask_ops {
     size_t (*product_packed_bytes)(const struct cask_planned_gemm *);
     bool (*serial_pack)(struct cask_planned_gemm *, int thread, const void *b, void *packed);
     bool (*serial_product)(struct cask_planned_gemm *, int thread, const void *a, const void *b,
-                           void *c);
+                           void *c, struct cask_soon *soon);
     void (*serial_sgd)(struct cask_device *, const struct cask_sgd *, size_t count, void *w,
                        const void *g, void *v);
     /* Parameters to the type of activations. */

@@ -187,7 +187,7 @@ void cask_cpu_product_close(struct cask_planned_gemm *);
 size_t cask_cpu_product_packed_bytes(const struct cask_planned_gemm *);
 bool cask_cpu_serial_pack(struct cask_planned_gemm *, int thread, const void *b, void *packed);
 bool cask_cpu_serial_product(struct cask_planned_gemm *, int thread, const void *a, const void *b,
-                             void *c);
+                             void *c, struct cask_soon *soon);
 void cask_cpu_serial_sgd(struct cask_device *, const struct cask_sgd *, size_t count, void *w,
                          const void *g, void *v);
 void cask_cpu_serial_round(struct cask_device *, size_t count, const void *from, void *to);

@@ -48,13 +48,23 @@ bool cask_cpu_serial_pack(struct cask_planned_gemm *planned, int thread, const v
 }
 
 bool cask_cpu_serial_product(struct cask_planned_gemm *planned, int thread, const void *a,
-                             const void *b, void *c)
+                             const void *b, void *c, struct cask_soon *soon)
 {
-    /* memory brings B's later strips while the first one is multiplied */
+    const struct cask_inner *inner = &planned->inner;
     const char *packed = b;
-    struct cask_ahead ahead = {packed, packed + cask_inner_weight_bytes(&planned->inner), NULL};
-    return cask_inner_run(
-        &planned->inner, thread,
-        (struct cask_inner_block){
-            .a = a, .rows = planned->inner.desc.m, .weights = b, .y = c, .ahead = &ahead});
+    struct cask_ahead next = {soon != NULL ? soon->at : NULL, soon != NULL ? soon->end : NULL,
+                              NULL};
+    /* memory brings B's later strips while the first one is multiplied, and then what comes next */
+    struct cask_ahead ahead = {packed, packed, &next};
+    if (inner->own != NULL) {
+        ahead.end += cask_inner_weight_bytes(inner);
+    }
+    const bool made =
+        cask_inner_run(inner, thread,
+                       (struct cask_inner_block){
+                           .a = a, .rows = inner->desc.m, .weights = b, .y = c, .ahead = &ahead});
+    if (soon != NULL) {
+        soon->at = next.at < next.end ? next.at : next.end;
+    }
+    return made;
 }

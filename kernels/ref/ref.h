@@ -75,7 +75,7 @@ void REF(product_close)(struct cask_planned_gemm *);
 size_t REF(product_packed_bytes)(const struct cask_planned_gemm *);
 bool REF(serial_pack)(struct cask_planned_gemm *, int thread, const void *b, void *packed);
 bool REF(serial_product)(struct cask_planned_gemm *, int thread, const void *a, const void *b,
-                         void *c);
+                         void *c, struct cask_soon *soon);
 void REF(serial_sgd)(struct cask_device *, const struct cask_sgd *, size_t count, void *w,
                      const void *g, void *v);
 void REF(serial_round)(struct cask_device *, size_t count, const void *from, void *to);

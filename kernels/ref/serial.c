@@ -55,11 +55,12 @@ bool REF(serial_pack)(struct cask_planned_gemm *product, int thread, const void 
 }
 
 bool REF(serial_product)(struct cask_planned_gemm *product, int thread, const void *a,
-                         const void *b, void *c)
+                         const void *b, void *c, struct cask_soon *soon)
 {
     struct cask_error ignored;
     struct cask_gemm gemm = product->gemm;
     (void)thread;
+    (void)soon;
     gemm.ldb = gemm.packed_b ? 0 : gemm.ldb;
     return REF(gemm)(product->device, &gemm, a, b, c, &ignored) == CASK_OK;
 }

@@ -35,12 +35,12 @@ static bool is_known(const struct cask_engine *engine, const struct cosines *cos
 /* ----------------------------------------------------------------- cosines */
 
 static bool product(const struct pass *pass, enum product which, bool full, int thread,
-                    const void *a, const void *b, void *c)
+                    const void *a, const void *b, void *c, struct cask_soon *soon)
 {
     const struct cask_engine *engine = pass->engine;
     return cask_device_ops(engine->device)
         ->serial_product((full ? engine->products.full : engine->products.last)[which], thread, a,
-                         b, c);
+                         b, c, soon);
 }
 
 /* `from` as the products take it: itself, or rounded to bf16 in `copy`. */
@@ -61,25 +61,18 @@ static const real *class_rows(const struct pass *pass, int64_t first)
            first * engine->facts.dim;
 }
 
-/* What will be read soon. */
-struct span {
-    const void *from;
-    int64_t bytes; /* 0: nothing */
-};
-
-static struct span span_of(const real *from, int64_t count)
+static struct cask_soon soon_of(const real *from, int64_t count)
 {
-    return (struct span){from, count * (int64_t)sizeof *from};
+    return (struct cask_soon){(const char *)from, (const char *)(from + count)};
 }
 
-/* While arithmetic keeps the core busy, memory brings what comes after it: part i of n, into the
- * second cache. */
-static void fetch(struct span span, int64_t i, int64_t n)
+/* While arithmetic keeps the core busy, memory brings what comes after it into the second cache: a
+ * part of it in each of so many turns that are left. */
+static void fetch(struct cask_soon *soon, int64_t turns)
 {
-    const char *from = (const char *)span.from + span.bytes * i / n;
-    const char *end = (const char *)span.from + span.bytes * (i + 1) / n;
-    for (; from < end; from += 64) {
-        __builtin_prefetch(from, 0, 2);
+    const char *const end = soon->at + (soon->end - soon->at) / turns;
+    for (; soon->at < end; soon->at += 64) {
+        __builtin_prefetch(soon->at, 0, 2);
     }
 }
 
@@ -122,7 +115,7 @@ static bool student(const struct pass *pass, struct chunk *chunk, int thread)
     }
     if (!product(pass, COSINES, chunk->width == chunk->stride, thread,
                  engine->half ? engine->unit16 : engine->unit,
-                 operand(engine, rows, chunk->width * dim, work->rows16), x)) {
+                 operand(engine, rows, chunk->width * dim, work->rows16), x, NULL)) {
         return false;
     }
     for (int64_t i = 0; i < pass->input->batch && engine->weight != NULL; i++) {
@@ -149,16 +142,18 @@ static void spread_topk(const struct teacher_rows *teacher, const struct chunk *
     }
 }
 
-static bool teacher_product(const struct pass *pass, const struct chunk *chunk, int thread, real *y)
+static bool teacher_product(const struct pass *pass, const struct chunk *chunk, int thread, real *y,
+                            struct cask_soon *soon)
 {
     const struct cask_engine *engine = pass->engine;
     const void *unit = engine->half ? engine->teacher_unit16 : (const void *)engine->teacher.unit;
     const void *rows = centers_chunk(engine, engine->teacher.centers, chunk->number, thread);
     return rows != NULL &&
-           product(pass, TEACHER, chunk->width == chunk->stride, thread, unit, rows, y);
+           product(pass, TEACHER, chunk->width == chunk->stride, thread, unit, rows, y, soon);
 }
 
-static bool teacher(const struct pass *pass, struct chunk *chunk, int thread)
+static bool teacher(const struct pass *pass, struct chunk *chunk, int thread,
+                    struct cask_soon *soon)
 {
     struct cask_engine *engine = pass->engine;
     const struct teacher_rows *rows = &engine->teacher;
@@ -171,7 +166,7 @@ static bool teacher(const struct pass *pass, struct chunk *chunk, int thread)
     }
     switch (rows->kind) {
     case TEACHER_CENTERS:
-        return teacher_product(pass, chunk, thread, y);
+        return teacher_product(pass, chunk, thread, y, soon);
     case TEACHER_DENSE:
         copy_logits(rows->dense, engine->facts.classes, chunk, pass->input->batch, y);
         return true;
@@ -211,38 +206,44 @@ static bool needs_teacher(const struct pass *pass)
     return false;
 }
 
-/* What the lane's next chunk begins with. Not all it reads: more than that does not find room. */
-static struct span next_rows(const struct pass *pass, const struct chunk *chunk)
+/* What the lane's next chunk reads: its class rows, which the product in front of the sums may
+ * bring, and packed centres, of which later ones come while the first are multiplied. */
+struct next {
+    struct cask_soon rows, centers;
+};
+static struct next next_of(const struct pass *pass, const struct chunk *chunk)
 {
     const struct cask_engine *engine = pass->engine;
-    const int64_t next = next_chunk(pass, chunk->number);
-    if (next >= engine->x.chunks || pass->input->logits != NULL) {
-        return (struct span){NULL, 0};
+    const int64_t chunks = engine->x.chunks, number = next_chunk(pass, chunk->number);
+    struct next next = {{NULL, NULL}, {NULL, NULL}};
+    if (number >= chunks || pass->input->logits != NULL) {
+        return next;
     }
-    if (next >= engine->x.kept || !is_known(engine, &engine->x, next)) {
-        return span_of(class_rows(pass, next * engine->x.width),
-                       chunk_width(&engine->x, next) * (int64_t)engine->facts.dim);
+    if (number >= engine->x.kept || !is_known(engine, &engine->x, number)) {
+        next.rows = soon_of(class_rows(pass, number * engine->x.width),
+                            chunk_width(&engine->x, number) * (int64_t)engine->facts.dim);
     }
-    if ((next >= engine->y.kept || !is_known(engine, &engine->y, next)) &&
-        engine->packed.of != NULL) {
-        return (struct span){centers_chunk(engine, NULL, next, 0), (int64_t)engine->packed.stride};
+    if (needs_teacher(pass) && engine->packed.of != NULL &&
+        (number >= engine->y.kept || !is_known(engine, &engine->y, number))) {
+        next.centers.at = centers_chunk(engine, NULL, number, 0);
+        next.centers.end = next.centers.at + engine->packed.stride / 4;
     }
-    return (struct span){NULL, 0};
+    return next;
 }
 
-static void add_sums(const struct pass *pass, const struct chunk *chunk, struct lane *lane,
-                     int thread)
+static void add_sums(const struct pass *pass, const struct chunk *chunk, struct next *next,
+                     struct lane *lane, int thread)
 {
     const struct cask_engine *engine = pass->engine;
     const struct classes *k = &engine->classes;
-    const struct span next = next_rows(pass, chunk);
     for (int r = 0; r < engine->rule_count; r++) {
         if (watches(pass, engine->rules[r])) {
             engine->rules[r]->watch(engine->rules[r], k, chunk, thread);
         }
     }
     for (int64_t i = 0; i < k->batch; i++) {
-        fetch(next, i, k->batch);
+        fetch(&next->rows, k->batch - i);
+        fetch(&next->centers, k->batch - i);
         if (pass->stage == SUM && k->cross_entropy) {
             ce_add(k, i, chunk, &lane->ce[i]);
         }
@@ -283,11 +284,12 @@ static void gradient_rows(const struct pass *pass, const struct chunk *chunk, re
     const struct cask_engine *engine = pass->engine;
     const struct classes *k = &engine->classes;
     const bool product = pass->input->logits == NULL;
-    const struct span rows =
-        product ? span_of(class_rows(pass, chunk->first), (int64_t)chunk->width * engine->facts.dim)
-                : (struct span){NULL, 0};
+    struct cask_soon rows = {NULL, NULL};
+    if (product) {
+        rows = soon_of(class_rows(pass, chunk->first), (int64_t)chunk->width * engine->facts.dim);
+    }
     for (int64_t i = 0; i < k->batch; i++) {
-        fetch(rows, i, k->batch);
+        fetch(&rows, k->batch - i);
         real *g = gradient + i * chunk->stride;
         memset(g, 0, (size_t)chunk->width * sizeof *g);
         if (k->cross_entropy && (pass->mask & 1)) {
@@ -312,11 +314,11 @@ static void gradient_rows(const struct pass *pass, const struct chunk *chunk, re
 static void project(const struct cask_engine *engine, const struct chunk *chunk, real *d_rows)
 {
     const int64_t dim = engine->facts.dim;
-    const struct span momentum =
-        span_of(engine->momentum + chunk->first * dim, engine->fused ? chunk->width * dim : 0);
+    struct cask_soon momentum =
+        soon_of(engine->momentum + chunk->first * dim, engine->fused ? chunk->width * dim : 0);
     for (int64_t c = 0; c < chunk->width; c++) {
         const real *w = engine->weight + (chunk->first + c) * dim;
-        fetch(momentum, c, chunk->width);
+        fetch(&momentum, chunk->width - c);
         const double n = (double)engine->column_scale[chunk->first + c];
         real *h = d_rows + c * dim;
         const real radial = (real)(rows_dot(h, w, dim) * n * n);
@@ -339,7 +341,7 @@ static bool update_rows(const struct pass *pass, const struct chunk *chunk, cons
         memset(d_rows, 0, count * sizeof *d_rows);
     } else {
         if (!product(pass, TO_ROWS, chunk->width == chunk->stride, thread, gradient,
-                     engine->half ? engine->unit16 : engine->unit, d_rows)) {
+                     engine->half ? engine->unit16 : engine->unit, d_rows, NULL)) {
             return false;
         }
         project(engine, chunk, d_rows);
@@ -361,7 +363,8 @@ static bool gradient(const struct pass *pass, struct chunk *chunk, struct lane *
     if (pass->mask == 0) {
         return update_rows(pass, chunk, NULL, thread);
     }
-    if (!student(pass, chunk, thread) || (needs_teacher(pass) && !teacher(pass, chunk, thread))) {
+    if (!student(pass, chunk, thread) ||
+        (needs_teacher(pass) && !teacher(pass, chunk, thread, NULL))) {
         return false;
     }
     gradient_rows(pass, chunk, work->gradient);
@@ -375,16 +378,18 @@ static bool gradient(const struct pass *pass, struct chunk *chunk, struct lane *
     const void *rows = operand(engine, class_rows(pass, chunk->first),
                                chunk->width * (int64_t)engine->facts.dim, work->rows16);
     const void *g = operand(engine, work->gradient, input->batch * chunk->stride, work->gradient16);
-    return product(pass, TO_UNIT, full, thread, g, rows, lane->d_unit) &&
+    return product(pass, TO_UNIT, full, thread, g, rows, lane->d_unit, NULL) &&
            (!pass->rows || update_rows(pass, chunk, g, thread));
 }
 
 /* -------------------------------------------------------------------- pass */
 
-static void lane_task(void *user, int64_t number, int thread)
+static void lane_task(void *user, int64_t turn, int thread)
 {
     struct pass *pass = user;
     struct cask_engine *engine = pass->engine;
+    /* backwards behind the sums: of what the last lanes read much is still in the last cache */
+    const int64_t number = pass->stage == GRADIENT ? engine->lane_count - 1 - turn : turn;
     struct lane *lane = &engine->lanes[number];
     clear_lane(pass, lane);
     for (int64_t c = next_chunk(pass, number - engine->lane_count); c < engine->x.chunks;
@@ -397,9 +402,10 @@ static void lane_task(void *user, int64_t number, int thread)
         if (pass->stage == GRADIENT) {
             ok = gradient(pass, &chunk, lane, thread);
         } else {
+            struct next next = next_of(pass, &chunk);
             ok = student(pass, &chunk, thread) &&
-                 (!needs_teacher(pass) || teacher(pass, &chunk, thread));
-            add_sums(pass, &chunk, lane, thread);
+                 (!needs_teacher(pass) || teacher(pass, &chunk, thread, &next.rows));
+            add_sums(pass, &chunk, &next, lane, thread);
         }
         if (!ok) {
             __atomic_store_n(&pass->failed, true, __ATOMIC_RELAXED);

@@ -78,7 +78,7 @@ static enum cask_status planned(const struct op_run *run, const struct cask_gemm
     }
     CASK_TRY(run->ops->product_open(run->device, gemm, &product, err));
     if (!run->ops->serial_product(product, 0, op_data(run, A), copy ? copy : op_data(run, B),
-                                  op_data(run, C))) {
+                                  op_data(run, C), NULL)) {
         CASK_TRY(cask_error_set(err, CASK_ERR_DEVICE, "the product failed"));
     }
 done:
