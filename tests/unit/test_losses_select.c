@@ -4,6 +4,7 @@
 
 #define CASK_REAL double
 #define CASK_REAL_EXP exp
+#define CASK_REAL_EXP2 exp2
 #define CASK_VARIANT f64
 #include "common/mem.h"
 #include "common/rng.h"

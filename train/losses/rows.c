@@ -1,26 +1,60 @@
 /* train/losses/rows.c - see rows.h. */
 #include "train/losses/rows.h"
 
+#include "train/losses/lanes.h"
+
+INLINE void widen(const real *x, int count, real *least, real *largest)
+{
+    SIMD()
+    for (int l = 0; l < count; l++) {
+        least[l] = x[l] < least[l] ? x[l] : least[l];
+        largest[l] = x[l] > largest[l] ? x[l] : largest[l];
+    }
+}
+
 void rows_range(const real *x, int64_t count, real *low, real *high)
 {
-    real smallest = *low, largest = *high;
-    SIMD(reduction(min : smallest) reduction(max : largest))
-    for (int64_t j = 0; j < count; j++) {
-        smallest = x[j] < smallest ? x[j] : smallest;
-        largest = x[j] > largest ? x[j] : largest;
+    real least[LANES], largest[LANES];
+    int64_t j = 0;
+    for (int l = 0; l < LANES; l++) {
+        least[l] = *low;
+        largest[l] = *high;
     }
-    *low = smallest;
-    *high = largest;
+    for (; j + LANES <= count; j += LANES) {
+        widen(x + j, LANES, least, largest);
+    }
+    widen(x + j, (int)(count - j), least, largest);
+    for (int width = LANES / 2; width > 0; width /= 2) {
+        widen(least + width, width, least, largest);
+        widen(largest + width, width, least, largest);
+    }
+    *low = least[0];
+    *high = largest[0];
+}
+
+/* What is below -125 is less than the rounding of what counts. */
+INLINE real power(real t)
+{
+    return t < -125 ? 0 : real_exp2(t);
+}
+
+INLINE void sum_lanes(const real *x, int count, real high, real factor, real *sum)
+{
+    SIMD()
+    for (int l = 0; l < count; l++) {
+        sum[l] += power((x[l] - high) * factor);
+    }
 }
 
 static double tile_sum(const real *x, int64_t count, real high, real factor)
 {
-    real sum = 0;
-    SIMD(reduction(+ : sum))
-    for (int64_t j = 0; j < count; j++) {
-        sum += real_exp((x[j] - high) * factor);
+    real sum[LANES] = {0};
+    int64_t j = 0;
+    for (; j + LANES <= count; j += LANES) {
+        sum_lanes(x + j, LANES, high, factor, sum);
     }
-    return (double)sum;
+    sum_lanes(x + j, (int)(count - j), high, factor, sum);
+    return (double)lanes_sum(sum);
 }
 
 double rows_sum_exp(const real *x, int64_t count, double high, double factor)
@@ -28,7 +62,7 @@ double rows_sum_exp(const real *x, int64_t count, double high, double factor)
     double sum = 0;
     for (int64_t first = 0; first < count; first += TILE) {
         sum += tile_sum(x + first, count - first < TILE ? count - first : TILE, (real)high,
-                        (real)factor);
+                        (real)(factor * LOG2_E));
     }
     return sum;
 }
@@ -36,10 +70,11 @@ double rows_sum_exp(const real *x, int64_t count, double high, double factor)
 void rows_add_exp(const real *x, int64_t count, double factor, double high, double log_sum,
                   double by, real *sum)
 {
-    real top = (real)high, f = (real)factor, shift = (real)log_sum, share = (real)by;
+    const real top = (real)high, f = (real)(factor * LOG2_E), shift = (real)(log_sum * LOG2_E);
+    const real share = (real)by;
     SIMD()
     for (int64_t j = 0; j < count; j++) {
-        sum[j] += share * real_exp((x[j] - top) * f - shift);
+        sum[j] += share * power((x[j] - top) * f - shift);
     }
 }
 

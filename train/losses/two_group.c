@@ -113,28 +113,48 @@ static real inverse(double sum)
     return sum > 0 ? (real)(1 / sum) : 0;
 }
 
+/* Maxima are still what they were known to be: a label may have raised them. */
+static bool knows(const struct sides *s, const struct group *group)
+{
+    return !s->search && group->max_a <= 1 && group->max_b <= 1;
+}
+
 /* g += v (q - p) + between q on one side, grouped so that equal students and teachers cancel
  * before they are weighted. */
-static void gradient_side(const struct sides *s, const struct group *group, double inner,
-                          double between_, const real *x, const real *y, int count, real *g)
+INLINE void gradient_run(const struct sides *s, const struct group *group, double inner,
+                         double between_, const real *x, const real *y, int count, real *g,
+                         const bool known)
 {
-    const real tail = s->tail, fa = s->fa, fb = s->fb, max_a = group->max_a, max_b = group->max_b;
+    const real tail = s->tail, fa = s->fa, fb = s->fb, ga = s->ga, gb = s->gb;
+    const real max_a = group->max_a, max_b = group->max_b;
     const real inverse_a = inverse(group->sum_a), inverse_b = inverse(group->sum_b);
     const real v = (real)inner, between = (real)between_;
     SIMD()
     for (int j = 0; j < count; j++) {
-        real b = y[j] > REAL_FLOOR ? y[j] : tail;
-        real q = real_exp((x[j] - max_a) * fa) * inverse_a;
-        real eb = real_exp((b - max_b) * fb);
-        real p = b > REAL_FLOOR ? eb * inverse_b : 0;
+        real b = known || y[j] > REAL_FLOOR ? y[j] : tail;
+        real ea = known ? real_exp2(x[j] * ga - max_a * ga) : real_exp((x[j] - max_a) * fa);
+        real eb = known ? real_exp2(b * gb - max_b * gb) : real_exp((b - max_b) * fb);
+        real q = ea * inverse_a;
+        real p = known || b > REAL_FLOOR ? eb * inverse_b : 0;
         g[j] += v * (q - p) + between * q;
     }
 }
 
-INLINE void gradient_both(const struct sides *s, const struct row_state *state, const real *x,
-                          const real *y, int count, real *g, const bool same)
+static void gradient_side(const struct sides *s, const struct group *group, double inner,
+                          double between, const real *x, const real *y, int count, real *g)
 {
-    const real threshold = s->threshold, floor = s->floor, tail = s->tail, fa = s->fa, fb = s->fb;
+    if (knows(s, group)) {
+        gradient_run(s, group, inner, between, x, y, count, g, true);
+    } else {
+        gradient_run(s, group, inner, between, x, y, count, g, false);
+    }
+}
+
+INLINE void gradient_both(const struct sides *s, const struct row_state *state, const real *x,
+                          const real *y, int count, real *g, const bool known)
+{
+    const real threshold = s->threshold, floor = s->floor, tail = s->tail;
+    const real fa = s->fa, fb = s->fb, ga = s->ga, gb = s->gb;
     const real *key = s->by_teacher ? y : x;
     const struct group *group_in = &state->sums.in, *group_out = &state->sums.out;
     const real in_a = group_in->max_a, in_b = group_in->max_b;
@@ -145,11 +165,12 @@ INLINE void gradient_both(const struct sides *s, const struct row_state *state, 
     const real between = (real)state->between;
     SIMD()
     for (int j = 0; j < count; j++) {
-        real b = y[j] > REAL_FLOOR ? y[j] : tail;
-        int in = (key[j] >= threshold) & (y[j] > floor);
-        real ea = real_exp((x[j] - (same || !in ? out_a : in_a)) * fa);
-        real eb = real_exp((b - (same || !in ? out_b : in_b)) * fb);
-        eb = b > REAL_FLOOR ? eb : 0;
+        real b = known || y[j] > REAL_FLOOR ? y[j] : tail;
+        int in = (key[j] >= threshold) & (known || y[j] > floor);
+        real ea =
+            known ? real_exp2(x[j] * ga - out_a * ga) : real_exp((x[j] - (in ? in_a : out_a)) * fa);
+        real eb = known ? real_exp2(b * gb - out_b * gb) : real_exp((b - (in ? in_b : out_b)) * fb);
+        eb = known || b > REAL_FLOOR ? eb : 0;
         real q = ea * (in ? inverse_in_a : inverse_out_a),
              p = eb * (in ? inverse_in_b : inverse_out_b);
         /* grouped so that equal students and teachers cancel before they are weighted */
@@ -160,8 +181,7 @@ INLINE void gradient_both(const struct sides *s, const struct row_state *state, 
 static void gradient_mixed(const struct sides *s, const struct row_state *state, const real *x,
                            const real *y, int count, real *g)
 {
-    const struct group *in = &state->sums.in, *out = &state->sums.out;
-    if (in->max_a == out->max_a && in->max_b == out->max_b) {
+    if (knows(s, &state->sums.in) && knows(s, &state->sums.out)) {
         gradient_both(s, state, x, y, count, g, true);
     } else {
         gradient_both(s, state, x, y, count, g, false);

@@ -91,6 +91,7 @@ struct two_group {
     struct undecided *undecided; /* SET_CUT */
     struct row_state *rows;      /* [batch], owned by the loss */
     double weight;               /* of this step */
+    real fa, fb, ga, gb;         /* scale / T of student and teacher; for powers of two */
     real max_a, max_b; /* what maxima of groups begin with: REAL_NONE, or a bound known to do */
     size_t bytes;      /* of what it holds for the B x C work */
 };

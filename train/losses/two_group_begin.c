@@ -71,9 +71,14 @@ void two_group_begin(struct two_group *rule, const struct classes *classes, int 
 {
     const struct label *label = &classes->labels[row];
     struct row_state *state = &rule->rows[row];
-    rule->max_a = known_maximum(classes->bounded, classes->scale / rule->temperature);
-    rule->max_b = known_maximum(classes->teacher->kind == TEACHER_CENTERS,
-                                classes->teacher->scale / rule->temperature);
+    const double student = classes->scale / rule->temperature;
+    const double teacher = classes->teacher->scale / rule->temperature;
+    rule->fa = (real)student;
+    rule->fb = (real)teacher;
+    rule->ga = (real)(student * LOG2_E);
+    rule->gb = (real)(teacher * LOG2_E);
+    rule->max_a = known_maximum(classes->bounded, student);
+    rule->max_b = known_maximum(classes->teacher->kind == TEACHER_CENTERS, teacher);
     two_group_clear(rule, &state->sums);
     state->summed = false;
     state->tail = REAL_NONE;

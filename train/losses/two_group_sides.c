@@ -1,16 +1,6 @@
 /* train/losses/two_group_sides.c - see two_group_sides.h. */
 #include "train/losses/two_group_sides.h"
 
-static double student_factor(const struct two_group *rule, const struct classes *classes)
-{
-    return classes->scale / rule->temperature;
-}
-
-static double teacher_factor(const struct two_group *rule, const struct classes *classes)
-{
-    return classes->teacher->scale / rule->temperature;
-}
-
 struct sides sides_of(const struct two_group *rule, const struct classes *classes, int64_t row)
 {
     bool only_known = classes->teacher->kind == TEACHER_TOPK && rule->tail == TAIL_ONE_BIN;
@@ -18,8 +8,10 @@ struct sides sides_of(const struct two_group *rule, const struct classes *classe
         .by_teacher = rule->by_teacher,
         .floor = only_known ? REAL_FLOOR : (real)-INFINITY,
         .tail = rule->rows[row].tail,
-        .fa = (real)student_factor(rule, classes),
-        .fb = (real)teacher_factor(rule, classes),
+        .fa = rule->fa,
+        .fb = rule->fb,
+        .ga = rule->ga,
+        .gb = rule->gb,
         .search = rule->max_a == REAL_NONE || rule->max_b == REAL_NONE,
     };
 }

@@ -13,7 +13,9 @@ struct sides {
     real below;     /* and < below is not; between the two it is undecided */
     real tail;      /* stands for unknown teacher values */
     real fa, fb;    /* scale / T of student and teacher */
-    bool search;    /* maxima are not known beforehand; if they are, both sides have the same */
+    real ga, gb;    /* the same for powers of two */
+    bool search;    /* maxima are not known beforehand; if they are, both sides have the same, no
+                       exponential comes near the least float, and every teacher value is known */
 };
 
 /* Runs whose side is known take the short loops: all of KD and DKD. */

@@ -1,5 +1,6 @@
 /* train/losses/two_group_sums.c - the streaming sums of one row, on both sides of its cut. */
 #include "train/losses/cosines.h"
+#include "train/losses/lanes.h"
 #include "train/losses/two_group_sides.h"
 
 /* ---------------------------------------------------------------- one side */
@@ -18,27 +19,54 @@ static void find_maxima_of_side(const struct sides *s, const real *x, const real
     raise_maxima(group, max_a, max_b, s);
 }
 
+struct side_lanes {
+    real a[LANES], b[LANES], cross[LANES];
+};
+
+INLINE void side_lanes(const struct sides *s, const struct group *group, const real *x,
+                       const real *y, int count, const bool known, struct side_lanes *sum)
+{
+    const real tail = s->tail, fa = s->fa, fb = s->fb, ga = s->ga, gb = s->gb;
+    const real max_a = group->max_a, max_b = group->max_b;
+    SIMD()
+    for (int l = 0; l < count; l++) {
+        const real b = known || y[l] > REAL_FLOOR ? y[l] : tail;
+        const real ea = known ? real_exp2(x[l] * ga - max_a * ga) : real_exp((x[l] - max_a) * fa);
+        real eb = known ? real_exp2(b * gb - max_b * gb) : real_exp((b - max_b) * fb);
+        eb = known || b > REAL_FLOOR ? eb : 0;
+        sum->a[l] += ea;
+        sum->b[l] += eb;
+        sum->cross[l] += eb * (b * fb - x[l] * fa);
+    }
+}
+
+INLINE void add_run(const struct sides *s, const real *x, const real *y, int count,
+                    const bool known, struct group *group)
+{
+    struct side_lanes sum;
+    int j = 0;
+    SIMD()
+    for (int l = 0; l < LANES; l++) {
+        sum.a[l] = sum.b[l] = sum.cross[l] = 0;
+    }
+    for (; j + LANES <= count; j += LANES) {
+        side_lanes(s, group, x + j, y + j, LANES, known, &sum);
+    }
+    side_lanes(s, group, x + j, y + j, count - j, known, &sum);
+    group->sum_a += (double)lanes_sum(sum.a);
+    group->sum_b += (double)lanes_sum(sum.b);
+    group->cross += (double)lanes_sum(sum.cross);
+}
+
 static void add_side(const struct sides *s, const real *x, const real *y, int count,
                      struct group *group)
 {
     if (s->search) {
         find_maxima_of_side(s, x, y, count, group);
+        add_run(s, x, y, count, false, group);
+    } else {
+        add_run(s, x, y, count, true, group);
     }
-    const real tail = s->tail, fa = s->fa, fb = s->fb;
-    const real max_a = group->max_a, max_b = group->max_b;
-    real sum_a = 0, sum_b = 0, cross = 0;
-    SIMD(reduction(+ : sum_a, sum_b, cross))
-    for (int j = 0; j < count; j++) {
-        real b = y[j] > REAL_FLOOR ? y[j] : tail;
-        real eb = real_exp((b - max_b) * fb);
-        eb = b > REAL_FLOOR ? eb : 0;
-        sum_a += real_exp((x[j] - max_a) * fa);
-        sum_b += eb;
-        cross += eb * (b * fb - x[j] * fa);
-    }
-    group->sum_a += (double)sum_a;
-    group->sum_b += (double)sum_b;
-    group->cross += (double)cross;
 }
 
 /* -------------------------------------------------------------- both sides */
@@ -72,42 +100,66 @@ static inline real part(real share, real value, bool known)
     return known ? share * value : (share > 0 ? value : 0);
 }
 
-/* Returns the number of entries at the threshold or above. `known`: maxima are, and both sides have
- * the same. */
+struct both_lanes {
+    real in_a[LANES], in_b[LANES], cross_in[LANES];
+    real out_a[LANES], out_b[LANES], cross_out[LANES];
+    real above[LANES];
+};
+
+INLINE void both_lanes(const struct sides *s, const struct group_sums *sums, const real *key,
+                       const real *x, const real *y, int count, const bool known,
+                       struct both_lanes *sum)
+{
+    const real threshold = s->threshold, below = s->below, floor = s->floor;
+    const real tail = s->tail, fa = s->fa, fb = s->fb, ga = s->ga, gb = s->gb;
+    const real in_a = sums->in.max_a, in_b = sums->in.max_b;
+    const real out_a = sums->out.max_a, out_b = sums->out.max_b;
+    SIMD()
+    for (int l = 0; l < count; l++) {
+        const real high = key[l] >= threshold ? 1 : 0, low = key[l] >= below ? 0 : 1;
+        const real in = known ? high : high * (y[l] > floor ? (real)1 : (real)0);
+        const real out = known ? low : low + (high - in);
+        const real b = known || y[l] > REAL_FLOOR ? y[l] : tail;
+        const real ea = known ? real_exp2(x[l] * ga - out_a * ga)
+                              : real_exp((x[l] - (in == 0 ? out_a : in_a)) * fa);
+        real eb =
+            known ? real_exp2(b * gb - out_b * gb) : real_exp((b - (in == 0 ? out_b : in_b)) * fb);
+        eb = known || b > REAL_FLOOR ? eb : 0;
+        const real cross = eb * (b * fb - x[l] * fa);
+        sum->in_a[l] += part(in, ea, known);
+        sum->out_a[l] += part(out, ea, known);
+        sum->in_b[l] += part(in, eb, known);
+        sum->out_b[l] += part(out, eb, known);
+        sum->cross_in[l] += part(in, cross, known);
+        sum->cross_out[l] += part(out, cross, known);
+        sum->above[l] += high;
+    }
+}
+
+/* Returns the number of entries at the threshold or above. `known`: maxima are, see sides. */
 INLINE int add_both(const struct sides *s, const real *x, const real *y, int count,
                     struct group_sums *sums, const bool known)
 {
-    const real threshold = s->threshold, below = s->below, floor = s->floor;
-    const real tail = s->tail, fa = s->fa, fb = s->fb;
+    struct both_lanes sum;
     const real *key = s->by_teacher ? y : x;
-    const real in_a = sums->in.max_a, in_b = sums->in.max_b;
-    const real out_a = sums->out.max_a, out_b = sums->out.max_b;
-    real sum_in_a = 0, sum_in_b = 0, cross_in = 0, sum_out_a = 0, sum_out_b = 0, cross_out = 0;
-    real above = 0;
-    SIMD(reduction(+ : sum_in_a, sum_in_b, cross_in, sum_out_a, sum_out_b, cross_out, above))
-    for (int j = 0; j < count; j++) {
-        const real high = key[j] >= threshold ? 1 : 0, low = key[j] >= below ? 0 : 1;
-        const real in = high * (y[j] > floor ? (real)1 : (real)0), out = low + (high - in);
-        const real b = y[j] > REAL_FLOOR ? y[j] : tail;
-        const real ea = real_exp((x[j] - (known || in == 0 ? out_a : in_a)) * fa);
-        real eb = real_exp((b - (known || in == 0 ? out_b : in_b)) * fb);
-        eb = b > REAL_FLOOR ? eb : 0;
-        const real cross = eb * (b * fb - x[j] * fa);
-        sum_in_a += part(in, ea, known);
-        sum_out_a += part(out, ea, known);
-        sum_in_b += part(in, eb, known);
-        sum_out_b += part(out, eb, known);
-        cross_in += part(in, cross, known);
-        cross_out += part(out, cross, known);
-        above += high;
+    int j = 0;
+    SIMD()
+    for (int l = 0; l < LANES; l++) {
+        sum.in_a[l] = sum.in_b[l] = sum.cross_in[l] = 0;
+        sum.out_a[l] = sum.out_b[l] = sum.cross_out[l] = 0;
+        sum.above[l] = 0;
     }
-    sums->in.sum_a += (double)sum_in_a;
-    sums->in.sum_b += (double)sum_in_b;
-    sums->in.cross += (double)cross_in;
-    sums->out.sum_a += (double)sum_out_a;
-    sums->out.sum_b += (double)sum_out_b;
-    sums->out.cross += (double)cross_out;
-    return (int)above;
+    for (; j + LANES <= count; j += LANES) {
+        both_lanes(s, sums, key + j, x + j, y + j, LANES, known, &sum);
+    }
+    both_lanes(s, sums, key + j, x + j, y + j, count - j, known, &sum);
+    sums->in.sum_a += (double)lanes_sum(sum.in_a);
+    sums->in.sum_b += (double)lanes_sum(sum.in_b);
+    sums->in.cross += (double)lanes_sum(sum.cross_in);
+    sums->out.sum_a += (double)lanes_sum(sum.out_a);
+    sums->out.sum_b += (double)lanes_sum(sum.out_b);
+    sums->out.cross += (double)lanes_sum(sum.cross_out);
+    return (int)lanes_sum(sum.above);
 }
 
 static int add_mixed(const struct sides *s, const real *x, const real *y, int count,

@@ -88,31 +88,32 @@ INLINE uint32_t undecided_bits(const real *key, int count, real threshold, real 
     return bits;
 }
 
-/* The classes are few and fall anywhere: a branch that asked for them would be mispredicted more
- * often than not, so each turn takes a class or goes on to the next word. */
+/* The first of a word's, or none: then what is written does not count. */
+INLINE int take(const struct run_of_keys *run, int from, uint32_t *bits, struct candidate *found)
+{
+    const int any = *bits != 0;
+    const int j = from + __builtin_ctz(*bits | (uint32_t)!any);
+    *found = (struct candidate){run->x[j], run->y[j], (uint32_t)(run->first + j)};
+    *bits &= *bits - 1;
+    return any;
+}
+
+/* The classes are few and fall anywhere: a branch that asked whether a word holds one would be
+ * mispredicted as often as not, one that asks for a third seldom is. */
 static int find(const struct run_of_keys *run, struct candidate *found)
 {
     enum { WORD = 32 };
-    uint32_t words[TILE / WORD + 2];
-    int turns = 0, n = 0, at = 0;
+    int n = 0;
     for (int from = 0; from < run->count; from += WORD) {
         const int left = run->count - from;
         const real *key = run->key + from;
-        words[turns++] = left >= WORD ? undecided_bits(key, WORD, run->threshold, run->below)
-                                      : undecided_bits(key, left, run->threshold, run->below);
-    }
-    words[turns] = 0;
-    for (int word = 0, last = turns; word < last; word++) {
-        turns += __builtin_popcount(words[word]);
-    }
-    uint32_t bits = words[0];
-    for (int turn = 0; turn < turns; turn++) {
-        const bool any = bits != 0;
-        const int j = at * WORD + (any ? __builtin_ctz(bits) : 0);
-        found[n] = (struct candidate){run->x[j], run->y[j], (uint32_t)(run->first + j)};
-        n += any;
-        at += !any;
-        bits = any ? bits & (bits - 1) : words[at];
+        uint32_t bits = left >= WORD ? undecided_bits(key, WORD, run->threshold, run->below)
+                                     : undecided_bits(key, left, run->threshold, run->below);
+        n += take(run, from, &bits, found + n);
+        n += take(run, from, &bits, found + n);
+        while (bits != 0) {
+            n += take(run, from, &bits, found + n);
+        }
     }
     return n;
 }

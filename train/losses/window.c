@@ -282,18 +282,37 @@ void window_begin(struct window *w, const struct goal *goal, int64_t room)
 
 /* ------------------------------------------------------------------- guess */
 
+static int64_t count_bins(const struct tally *tally, int from, int to)
+{
+    int32_t sum = 0;
+    SIMD(reduction(+ : sum))
+    for (int bin = from; bin < to; bin++) {
+        sum += tally->count[bin];
+    }
+    return sum;
+}
+
 /* Where the entries from the largest down to here are `rank` of those that were looked at; inside a
  * bin they are taken as evenly spread. */
 static real value_near(const struct window *w, const struct tally *tally, double rank)
 {
-    double above = 0;
+    enum { STEP = 64 }; /* most bins are empty, or far from the rank */
+    int64_t above = 0;
+    int end = BINS;
     if (rank <= 0 || !(w->inverse > 0)) {
         return w->last;
     }
-    for (int bin = BINS - 1; bin >= 0; bin--) {
-        const double n = tally->count[bin];
-        if (n > 0 && above + n >= rank) {
-            const double at = bin + 1 - (rank - above) / n;
+    for (; end > 0; end -= STEP) {
+        const int64_t here = count_bins(tally, end - STEP, end);
+        if ((double)(above + here) >= rank) {
+            break;
+        }
+        above += here;
+    }
+    for (int bin = end - 1; bin >= 0; bin--) {
+        const int32_t n = tally->count[bin];
+        if (n > 0 && (double)(above + n) >= rank) {
+            const double at = bin + 1 - (rank - (double)above) / n;
             return (real)((double)w->low + at / (double)w->inverse);
         }
         above += n;
@@ -306,10 +325,7 @@ static real value_near(const struct window *w, const struct tally *tally, double
  * and the law not normal, 8 entries more make up for it. */
 void window_guess(struct window *w, const struct goal *goal, const struct tally *tally)
 {
-    double seen = 0;
-    for (int bin = 0; bin < BINS; bin++) {
-        seen += tally->count[bin];
-    }
+    const double seen = (double)count_bins(tally, 0, BINS);
     const double share = seen / (double)goal->others;
     const double rank = (double)rank_of(goal) * share;
     const double off = 4.5 * sqrt(fmax(rank * (1 - rank / seen) * (1 - share), 0)) + 8;
