@@ -1,4 +1,4 @@
-/* train/losses/class_chunks.c - one chunk of classes: cosines of both nets, sums, gradient, update.
+/* train/losses/class_chunks.c - one chunk of classes: sums, gradient, update.
  *
  * W keeps its raw rows. With n_c = 1/|w_c|:
  *     c_ic = n_c e_i.w_c          G = dL/dc scaled by n_c per column
@@ -10,55 +10,14 @@
 
 /* ------------------------------------------------------------------ chunks */
 
-/* One in four of each lane's chunks, spread evenly over all classes. */
-static bool in_sample(const struct cask_engine *engine, int64_t chunk)
-{
-    return (chunk / engine->lane_count + chunk % engine->lane_count) % 4 == 0;
-}
-
 /* The chunk that the lane works on behind this one. */
 static int64_t next_chunk(const struct pass *pass, int64_t chunk)
 {
     const struct cask_engine *engine = pass->engine;
     do {
         chunk += engine->lane_count;
-    } while (pass->stage == SAMPLE && chunk < engine->x.chunks && !in_sample(engine, chunk));
+    } while (pass->stage == SAMPLE && chunk < engine->x.chunks && !class_in_sample(engine, chunk));
     return chunk;
-}
-
-/* Of a chunk that is kept: it was computed in this step. */
-static bool is_known(const struct cask_engine *engine, const struct cosines *cosines, int64_t chunk)
-{
-    return cosines->known || (cosines->sampled && in_sample(engine, chunk));
-}
-
-/* ----------------------------------------------------------------- cosines */
-
-static bool product(const struct pass *pass, enum product which, bool full, int thread,
-                    const void *a, const void *b, void *c, struct cask_soon *soon)
-{
-    const struct cask_engine *engine = pass->engine;
-    return cask_device_ops(engine->device)
-        ->serial_product((full ? engine->products.full : engine->products.last)[which], thread, a,
-                         b, c, soon);
-}
-
-/* `from` as the products take it: itself, or rounded to bf16 in `copy`. */
-static const void *operand(const struct cask_engine *engine, const real *from, int64_t count,
-                           void *copy)
-{
-    if (!engine->half) {
-        return from;
-    }
-    cask_device_ops(engine->device)->serial_round(engine->device, (size_t)count, from, copy);
-    return copy;
-}
-
-static const real *class_rows(const struct pass *pass, int64_t first)
-{
-    const struct cask_engine *engine = pass->engine;
-    return (engine->weight != NULL ? engine->weight : (const real *)pass->input->teacher_centers) +
-           first * engine->facts.dim;
 }
 
 static struct cask_soon soon_of(const real *from, int64_t count)
@@ -74,109 +33,6 @@ static void fetch(struct cask_soon *soon, int64_t turns)
     for (; soon->at < end; soon->at += 64) {
         __builtin_prefetch(soon->at, 0, 2);
     }
-}
-
-static void column_norms(struct cask_engine *engine, const struct chunk *chunk)
-{
-    const int64_t dim = engine->facts.dim;
-    for (int64_t c = chunk->first; c < chunk->first + chunk->width; c++) {
-        const real *w = engine->weight + c * dim;
-        engine->column_scale[c] = (real)(1 / fmax(sqrt(rows_dot(w, w, dim)), 1e-12));
-    }
-}
-
-static void copy_logits(const real *from, int64_t count, const struct chunk *chunk, int batch,
-                        real *to)
-{
-    for (int64_t i = 0; i < batch; i++) {
-        memcpy(to + i * chunk->stride, from + i * count + chunk->first,
-               (size_t)chunk->width * sizeof *to);
-    }
-}
-
-static bool student(const struct pass *pass, struct chunk *chunk, int thread)
-{
-    struct cask_engine *engine = pass->engine;
-    struct workspace *work = &engine->workspaces[thread];
-    const bool keep = chunk->number < engine->x.kept;
-    const int64_t dim = engine->facts.dim;
-    real *x = keep ? cosines_row(&engine->x, chunk->number, 0) : work->x;
-    chunk->x = x;
-    if (keep && is_known(engine, &engine->x, chunk->number)) {
-        return true;
-    }
-    if (pass->input->logits != NULL) {
-        copy_logits(pass->input->logits, engine->facts.classes, chunk, pass->input->batch, x);
-        return true;
-    }
-    const real *rows = class_rows(pass, chunk->first);
-    if (engine->weight != NULL && (pass->stage == SAMPLE || pass->stage == SUM)) {
-        column_norms(engine, chunk);
-    }
-    if (!product(pass, COSINES, chunk->width == chunk->stride, thread,
-                 engine->half ? engine->unit16 : engine->unit,
-                 operand(engine, rows, chunk->width * dim, work->rows16), x, NULL)) {
-        return false;
-    }
-    for (int64_t i = 0; i < pass->input->batch && engine->weight != NULL; i++) {
-        rows_scale_clip(x + i * chunk->stride, engine->column_scale + chunk->first, chunk->width);
-    }
-    return true;
-}
-
-/* Cosines at the teacher's top-k, REAL_NONE elsewhere. */
-static void spread_topk(const struct teacher_rows *teacher, const struct chunk *chunk, int batch,
-                        real *y)
-{
-    for (int64_t i = 0; i < batch; i++) {
-        real *row = y + i * chunk->stride;
-        for (int64_t j = 0; j < chunk->width; j++) {
-            row[j] = REAL_NONE;
-        }
-        for (int j = 0; j < teacher->k; j++) {
-            const int64_t at = (int64_t)teacher->index[i * teacher->k + j] - chunk->first;
-            if (at >= 0 && at < chunk->width) {
-                row[at] = teacher->cosine[i * teacher->k + j];
-            }
-        }
-    }
-}
-
-static bool teacher_product(const struct pass *pass, const struct chunk *chunk, int thread, real *y,
-                            struct cask_soon *soon)
-{
-    const struct cask_engine *engine = pass->engine;
-    const void *unit = engine->half ? engine->teacher_unit16 : (const void *)engine->teacher.unit;
-    const void *rows = centers_chunk(engine, engine->teacher.centers, chunk->number, thread);
-    return rows != NULL &&
-           product(pass, TEACHER, chunk->width == chunk->stride, thread, unit, rows, y, soon);
-}
-
-static bool teacher(const struct pass *pass, struct chunk *chunk, int thread,
-                    struct cask_soon *soon)
-{
-    struct cask_engine *engine = pass->engine;
-    const struct teacher_rows *rows = &engine->teacher;
-    struct workspace *work = &engine->workspaces[thread];
-    const bool keep = chunk->number < engine->y.kept;
-    real *y = keep ? cosines_row(&engine->y, chunk->number, 0) : work->y;
-    chunk->y = y;
-    if (keep && is_known(engine, &engine->y, chunk->number)) {
-        return true;
-    }
-    switch (rows->kind) {
-    case TEACHER_CENTERS:
-        return teacher_product(pass, chunk, thread, y, soon);
-    case TEACHER_DENSE:
-        copy_logits(rows->dense, engine->facts.classes, chunk, pass->input->batch, y);
-        return true;
-    case TEACHER_TOPK:
-        spread_topk(rows, chunk, pass->input->batch, y);
-        return true;
-    case TEACHER_NONE:
-        break;
-    }
-    return true;
 }
 
 /* -------------------------------------------------------------------- sums */
@@ -219,12 +75,12 @@ static struct next next_of(const struct pass *pass, const struct chunk *chunk)
     if (number >= chunks || pass->input->logits != NULL) {
         return next;
     }
-    if (number >= engine->x.kept || !is_known(engine, &engine->x, number)) {
+    if (number >= engine->x.kept || !class_known(engine, &engine->x, number)) {
         next.rows = soon_of(class_rows(pass, number * engine->x.width),
                             chunk_width(&engine->x, number) * (int64_t)engine->facts.dim);
     }
     if (needs_teacher(pass) && engine->packed.of != NULL &&
-        (number >= engine->y.kept || !is_known(engine, &engine->y, number))) {
+        (number >= engine->y.kept || !class_known(engine, &engine->y, number))) {
         next.centers.at = centers_chunk(engine, NULL, number, 0);
         next.centers.end = next.centers.at + engine->packed.stride / 4;
     }
@@ -340,8 +196,8 @@ static bool update_rows(const struct pass *pass, const struct chunk *chunk, cons
     if (gradient == NULL) {
         memset(d_rows, 0, count * sizeof *d_rows);
     } else {
-        if (!product(pass, TO_ROWS, chunk->width == chunk->stride, thread, gradient,
-                     engine->half ? engine->unit16 : engine->unit, d_rows, NULL)) {
+        if (!class_product(pass, TO_ROWS, chunk->width == chunk->stride, thread, gradient,
+                           engine->half ? engine->unit16 : engine->unit, d_rows, NULL)) {
             return false;
         }
         project(engine, chunk, d_rows);
@@ -363,8 +219,8 @@ static bool gradient(const struct pass *pass, struct chunk *chunk, struct lane *
     if (pass->mask == 0) {
         return update_rows(pass, chunk, NULL, thread);
     }
-    if (!student(pass, chunk, thread) ||
-        (needs_teacher(pass) && !teacher(pass, chunk, thread, NULL))) {
+    if (!class_student(pass, chunk, thread) ||
+        (needs_teacher(pass) && !class_teacher(pass, chunk, thread, NULL))) {
         return false;
     }
     gradient_rows(pass, chunk, work->gradient);
@@ -375,10 +231,11 @@ static bool gradient(const struct pass *pass, struct chunk *chunk, struct lane *
         }
         return true;
     }
-    const void *rows = operand(engine, class_rows(pass, chunk->first),
-                               chunk->width * (int64_t)engine->facts.dim, work->rows16);
-    const void *g = operand(engine, work->gradient, input->batch * chunk->stride, work->gradient16);
-    return product(pass, TO_UNIT, full, thread, g, rows, lane->d_unit, NULL) &&
+    const void *rows = class_operand(engine, class_rows(pass, chunk->first),
+                                     chunk->width * (int64_t)engine->facts.dim, work->rows16);
+    const void *g =
+        class_operand(engine, work->gradient, input->batch * chunk->stride, work->gradient16);
+    return class_product(pass, TO_UNIT, full, thread, g, rows, lane->d_unit, NULL) &&
            (!pass->rows || update_rows(pass, chunk, g, thread));
 }
 
@@ -403,8 +260,8 @@ static void lane_task(void *user, int64_t turn, int thread)
             ok = gradient(pass, &chunk, lane, thread);
         } else {
             struct next next = next_of(pass, &chunk);
-            ok = student(pass, &chunk, thread) &&
-                 (!needs_teacher(pass) || teacher(pass, &chunk, thread, &next.rows));
+            ok = class_student(pass, &chunk, thread) &&
+                 (!needs_teacher(pass) || class_teacher(pass, &chunk, thread, &next.rows));
             add_sums(pass, &chunk, &next, lane, thread);
         }
         if (!ok) {

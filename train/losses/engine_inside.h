@@ -1,7 +1,7 @@
 /* train/losses/engine_inside.h - the engine's memory, shared by engine.c (creation, order of a
  * step), engine_rows.c (pairs and embeddings), and for everything B x C: engine_class.c (order of
- * the passes), class_chunks.c (one chunk of classes), class_memory.c (what both need),
- * packed_centers.c (the teacher's class centres). One copy per number type.
+ * the passes), class_chunks.c (one chunk of classes), class_cosines.c (its cosines), class_memory.c
+ * (what both need), packed_centers.c (the teacher's class centres). One copy per number type.
  */
 #ifndef CASK_TRAIN_LOSSES_ENGINE_INSIDE_H
 #define CASK_TRAIN_LOSSES_ENGINE_INSIDE_H
@@ -111,6 +111,13 @@ struct cask_engine {
 #define centers_chunk NAME(cask_centers_chunk)
 #define centers_release NAME(cask_centers_release)
 #define class_pass NAME(cask_class_pass)
+#define class_in_sample NAME(cask_class_in_sample)
+#define class_known NAME(cask_class_known)
+#define class_rows NAME(cask_class_rows)
+#define class_operand NAME(cask_class_operand)
+#define class_product NAME(cask_class_product)
+#define class_student NAME(cask_class_student)
+#define class_teacher NAME(cask_class_teacher)
 #define class_forward NAME(cask_class_forward)
 #define class_backward NAME(cask_class_backward)
 #define rows_step NAME(cask_rows_step)
@@ -156,6 +163,23 @@ struct pass {
     bool rows, failed;
 };
 enum cask_status class_pass(struct pass *pass, struct cask_error *err);
+
+/* class_cosines.c. The sample: one in four of each lane's chunks, spread evenly over all classes.
+ */
+bool class_in_sample(const struct cask_engine *engine, int64_t chunk);
+/* Of a chunk that is kept: it was computed in this step. */
+bool class_known(const struct cask_engine *engine, const struct cosines *cosines, int64_t chunk);
+const real *class_rows(const struct pass *pass, int64_t first);
+/* `from` as the products take it: itself, or rounded to bf16 in `copy`. */
+const void *class_operand(const struct cask_engine *engine, const real *from, int64_t count,
+                          void *copy);
+/* full: of a chunk that is; soon: see kernels.h. False: the library failed. */
+bool class_product(const struct pass *pass, enum product which, bool full, int thread,
+                   const void *a, const void *b, void *c, struct cask_soon *soon);
+/* chunk->x, chunk->y: kept, or made in the thread's workspace. False: a product failed. */
+bool class_student(const struct pass *pass, struct chunk *chunk, int thread);
+bool class_teacher(const struct pass *pass, struct chunk *chunk, int thread,
+                   struct cask_soon *soon);
 
 /* engine_class.c. forward: labels, head, values of the cross-entropy and of class terms.
  * backward: their gradient: d_unit += G W, class rows, or d_logits. */
