@@ -16,20 +16,31 @@ static int strip_vecs(int columns)
     return (vecs + strips - 1) / strips;
 }
 
+/* One column's part of a strip; `from`: NULL for zeros. */
+INLINE void pack_column(const element *from, int64_t step_k, int64_t steps, int width, cell *to)
+{
+    for (int64_t i = 0; i < steps; i++) {
+        const element *at = from != NULL ? from + i * DEPTH * step_k : NULL;
+        to[i * width] = at != NULL ? cell_of(at[0], at[(DEPTH - 1) * step_k]) : 0;
+    }
+}
+
+/* A few steps of all columns at a time: then the lines of a column that lies together, and those
+ * of the strip, are in the cache while they are needed. */
 static void pack(const struct cask_inner_weight *w, void *packed)
 {
+    enum { STEPS = 64 / sizeof(cell) };
     cell *to = packed;
     for (int first = 0; first < w->n;) {
         const int width = strip_vecs(w->n - first) * LANES;
-        const int columns = w->n - first < width ? w->n - first : width;
-        for (int64_t k = 0; k < w->k; k += DEPTH, to += width) {
-            const element *from = (const element *)w->plain + k * w->step_k + first * w->step_n;
-            for (int j = 0; j < columns; j++, from += w->step_n) {
-                to[j] = cell_of(from[0], from[(DEPTH - 1) * w->step_k]);
+        for (int64_t k = 0; k < w->k; k += STEPS * DEPTH) {
+            const int64_t left = (w->k - k) / DEPTH, steps = left < STEPS ? left : STEPS;
+            const element *from = (const element *)w->plain + k * w->step_k;
+            for (int j = 0; j < width; j++) {
+                pack_column(first + j < w->n ? from + (first + j) * w->step_n : NULL, w->step_k,
+                            steps, width, to + j);
             }
-            for (int j = columns; j < width; j++) {
-                to[j] = 0;
-            }
+            to += steps * width;
         }
         first += width;
     }
