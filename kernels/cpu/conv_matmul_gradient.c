@@ -223,13 +223,16 @@ static void sum_tile(void *user, int64_t index, int thread)
     const struct cask_matmul_gradient *g = run->g;
     int tile = (int)(index / g->groups), group = (int)(index % g->groups);
     int64_t chunks_each = (g->chunks + g->groups - 1) / g->groups;
-    int64_t end = (group + 1) * chunks_each < g->chunks ? (group + 1) * chunks_each : g->chunks;
+    const int64_t first = group * chunks_each;
+    int64_t end = first + chunks_each < g->chunks ? first + chunks_each : g->chunks;
     float *partial = partial_of(run, tile, group);
-    memset(partial, 0, g->partial_bytes);
+    if (first >= end) {
+        memset(partial, 0, g->partial_bytes);
+    }
     if (run->with_data) {
         cask_sink_begin(run->what->sink, index, thread, NULL);
     }
-    for (int64_t chunk = group * chunks_each; chunk < end; chunk++) {
+    for (int64_t chunk = first; chunk < end; chunk++) {
         struct cask_coming coming;
         struct cask_ahead *ahead = chunk + 1 < end ? look_ahead(run, chunk + 1, &coming) : NULL;
         int64_t row = chunk * g->chunk, rows = rows_of(g, chunk);
@@ -237,7 +240,7 @@ static void sum_tile(void *user, int64_t index, int thread)
         const void *dy = dy_of(run, thread, row, rows, &dy_rows);
         const void *lowered = lowered_of(run, tile, thread, row, rows);
         bool ok = cask_outer_add(&g->sum, thread, g->swapped ? lowered : dy,
-                                 g->swapped ? dy : lowered, rows, partial, ahead);
+                                 g->swapped ? dy : lowered, rows, chunk == first, partial, ahead);
         if (run->with_data) {
             ok &= give_rows(run, index, thread, dy_rows, row, rows, ahead);
         }

@@ -152,9 +152,9 @@ struct cask_cell_kernels {
 };
 
 struct cask_outer_kernels {
-    /* sum[m][n up to a multiple of `lanes`] += a^T b; a, b packed rows; ahead: NULL or what to
-     * fetch */
-    void (*sum)(const void *a, int m, const void *b, int n, int64_t rows, float *sum,
+    /* sum[m][n up to a multiple of `lanes`] += a^T b, or = if `fresh`; a, b packed rows; ahead:
+     * NULL or what to fetch */
+    void (*sum)(const void *a, int m, const void *b, int n, int64_t rows, bool fresh, float *sum,
                 struct cask_ahead *ahead);
     /* total[j] = sum of partials[group * step + j], groups in order, j below count */
     void (*join)(const float *partials, int64_t step, int groups, int64_t count, float *total);

@@ -1,6 +1,8 @@
 /* kernels/cpu/outer.c - who sums outer products. */
 #include "kernels/cpu/outer.h"
 
+#include <string.h>
+
 #include "kernels/cpu/onednn.h"
 
 /* Every tile of the sum walks all rows of a chunk: they must stay in an L2 cache. oneDNN cuts the
@@ -90,12 +92,15 @@ static void fetch(const void *data, size_t bytes)
 }
 
 bool cask_outer_add(const struct cask_outer *o, int thread, const void *a, const void *b,
-                    int64_t rows, float *sum, struct cask_ahead *ahead)
+                    int64_t rows, bool fresh, float *sum, struct cask_ahead *ahead)
 {
     if (o->own == NULL) {
+        if (fresh) {
+            memset(sum, 0, (size_t)o->m * (size_t)o->width * sizeof *sum);
+        }
         fetch(a, (size_t)rows * (size_t)o->m * cask_dtype_size(o->cpu->dtype));
         return cask_product_run(o->products[rows == o->chunk ? 0 : 1], thread, a, b, NULL, sum);
     }
-    o->own->outer->sum(a, o->m, b, o->n, rows, sum, ahead);
+    o->own->outer->sum(a, o->m, b, o->n, rows, fresh, sum, ahead);
     return true;
 }

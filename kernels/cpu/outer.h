@@ -32,8 +32,8 @@ void *cask_outer_room(const struct cask_outer *outer, int thread, enum cask_oper
 /* Rows as they lie, or as cells in that room. */
 const void *cask_outer_pack(const struct cask_outer *outer, int thread, enum cask_operand_side side,
                             const void *rows, int64_t count);
-/* ahead: what will be read next, or NULL. False: oneDNN failed. */
+/* fresh: the sum begins here. ahead: what will be read next, or NULL. False: oneDNN failed. */
 bool cask_outer_add(const struct cask_outer *outer, int thread, const void *a, const void *b,
-                    int64_t rows, float *sum, struct cask_ahead *ahead);
+                    int64_t rows, bool fresh, float *sum, struct cask_ahead *ahead);
 
 #endif

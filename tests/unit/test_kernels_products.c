@@ -176,8 +176,8 @@ static void check_outer(const struct cask_cpu_kernels *kernels, int64_t rows, in
     }
     kernels->cells->pack(left.stored, rows, m, left_cells);
     kernels->cells->pack(right.stored, rows, n, right_cells);
-    kernels->outer->sum(left_cells, m, right_cells, n, rows, sum, NULL);
-    kernels->outer->sum(left_cells, m, right_cells, n, rows, sum, &first);
+    kernels->outer->sum(left_cells, m, right_cells, n, rows, false, sum, NULL);
+    kernels->outer->sum(left_cells, m, right_cells, n, rows, false, sum, &first);
     for (int i = 0; i < m; i++) {
         for (int j = 0; j < width; j++) {
             double want = (double)before[i * width + j], size = fabs(want);
@@ -195,6 +195,18 @@ static void check_outer(const struct cask_cpu_kernels *kernels, int64_t rows, in
     }
 }
 
+/* A sum that begins is one that adds to zeros. */
+static void check_fresh(const struct cask_cpu_kernels *kernels, int64_t rows, int m, int n)
+{
+    static float fresh[MOST], added[MOST];
+    const size_t bytes = (size_t)(m * cask_filled(kernels, n)) * sizeof *fresh;
+    memset(fresh, 0xff, bytes); /* NaN */
+    memset(added, 0, bytes);
+    kernels->outer->sum(left_cells, m, right_cells, n, rows, true, fresh, NULL);
+    kernels->outer->sum(left_cells, m, right_cells, n, rows, false, added, NULL);
+    assert_memory_equal(fresh, added, bytes);
+}
+
 static void check_outers(const struct cask_cpu_kernels *kernels, enum cask_dtype dtype)
 {
     static const int rows[] = {1, 2, 3, 8, 31}, ms[] = {1, 5, 6, 7, 20, 64},
@@ -204,6 +216,7 @@ static void check_outers(const struct cask_cpu_kernels *kernels, enum cask_dtype
         for (size_t i = 0; i < sizeof ms / sizeof *ms; i++) {
             for (size_t j = 0; j < sizeof ns / sizeof *ns; j++) {
                 check_outer(kernels, rows[r], ms[i], ns[j]);
+                check_fresh(kernels, rows[r], ms[i], ns[j]);
             }
         }
     }

@@ -16,6 +16,7 @@ struct outer {
     const cell *a, *b;
     int a_width, b_width;
     int64_t steps;
+    bool fresh; /* c is nothing yet */
     float *c;
     struct lines_ahead ahead;
 };
@@ -29,7 +30,8 @@ INLINE void tile(int rows, int vecs, const struct outer *o)
     for (int i = 0; i < rows; i++) {
 #pragma GCC unroll 4
         for (int j = 0; j < vecs; j++) {
-            sums[i][j] = vec_load_f32(o->c + (int64_t)i * o->b_width + j * LANES);
+            sums[i][j] =
+                o->fresh ? (vec){0} : vec_load_f32(o->c + (int64_t)i * o->b_width + j * LANES);
         }
     }
     for (int64_t step = o->steps; step > 0; step--, a += o->a_width, b += o->b_width) {
@@ -58,12 +60,13 @@ INLINE void tile(int rows, int vecs, const struct outer *o)
 
 TILE_OF(outer)
 
-static void sum(const void *a, int m, const void *b, int n, int64_t rows, float *c,
+static void sum(const void *a, int m, const void *b, int n, int64_t rows, bool fresh, float *c,
                 struct cask_ahead *ahead)
 {
     struct outer o = {.a_width = (m + LANES - 1) / LANES * LANES,
                       .b_width = (n + LANES - 1) / LANES * LANES,
-                      .steps = (rows + DEPTH - 1) / DEPTH};
+                      .steps = (rows + DEPTH - 1) / DEPTH,
+                      .fresh = fresh};
     for (int j = 0; j < o.b_width;) {
         const bool wide = j + TILE_VECS * LANES <= o.b_width;
         o.b = (const cell *)b + j;
