@@ -283,7 +283,8 @@ void cask_manifest_differences(const struct cask_manifest *expected,
 
 /* Compares what `found` says with `expected`, field by field; fields that are empty in `expected`
  * are not compared. CASK_ERR_MISMATCH lists every difference as "field: expected ..., found ...". A
- * difference whose field name is in `accepted` is allowed and counted in *overrides. */
+ * difference whose field name is in `accepted` is allowed and counted in *overrides.
+ * CASK_ERR_USAGE: a name there is no field's. */
 enum cask_status cask_manifest_compare(const struct cask_manifest *expected,
                                        const struct cask_manifest *found,
                                        const char *const *accepted, int accepted_count,

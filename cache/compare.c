@@ -177,11 +177,43 @@ static void judge(const char *field, const char *expected, const char *found, vo
     c->refused++;
 }
 
+/* A misspelt name would allow nothing, and nobody would hear of it. */
+static enum cask_status check_names(const char *const *accepted, int accepted_count,
+                                    struct cask_error *err)
+{
+    char list[CASK_ERROR_MESSAGE - 256] = "";
+    size_t count;
+    const struct cask_manifest_field *fields = cask_manifest_fields(&count);
+    for (size_t i = 0, used = 0; i < count; i++) {
+        if (fields[i].use == CASK_USE_IDENTITY && used < sizeof list) {
+            const int wrote = snprintf(list + used, sizeof list - used, "%s%s",
+                                       used > 0 ? ", " : "", fields[i].name);
+            used += wrote > 0 ? (size_t)wrote : 0;
+        }
+    }
+    for (int a = 0; a < accepted_count; a++) {
+        bool known = false;
+        for (size_t i = 0; i < count; i++) {
+            known |= fields[i].use == CASK_USE_IDENTITY && strcmp(fields[i].name, accepted[a]) == 0;
+        }
+        if (!known) {
+            return cask_error_set(err, CASK_ERR_USAGE,
+                                  "expected fields of a cache, found \"%.80s\"; there are %s",
+                                  accepted[a], list);
+        }
+    }
+    return CASK_OK;
+}
+
 enum cask_status cask_manifest_compare(const struct cask_manifest *expected,
                                        const struct cask_manifest *found,
                                        const char *const *accepted, int accepted_count,
                                        int *overrides, struct cask_error *err)
 {
+    const enum cask_status names = check_names(accepted, accepted_count, err);
+    if (names != CASK_OK) {
+        return names;
+    }
     struct comparison c = {.accepted = accepted, .accepted_count = accepted_count};
     cask_manifest_differences(expected, found, judge, &c);
     *overrides = c.overrides;

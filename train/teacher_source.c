@@ -158,6 +158,8 @@ enum cask_status cask_teacher_source_check(struct cask_teacher_source *source,
                                "given here, found: the "
                                "cache; run precompute again, or allow a field with --set "
                                "train.accept_mismatch=FIELD)");
+    } else if (st == CASK_ERR_USAGE) {
+        cask_error_prefix(err, "train.accept_mismatch");
     }
     CASK_TRY(st);
     source->accepted_count = 0;

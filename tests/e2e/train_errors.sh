@@ -65,6 +65,8 @@ grep -q "no teacher network in memory" "$work/h.log" || fail "the log does not s
 cp -r "$work/faces" "$work/moved"
 cp "$work/moved/id_0001/id_0001_0002.jpg" "$work/moved/id_0001/id_0001_0003.jpg"
 refused 3 "dataset_sha256" train --cache "$work/cache" --data "$work/moved" --out "$work/i"
+refused 2 'train.accept_mismatch: expected fields of a cache, found "dataset_sha"; there are |, dataset_sha256' \
+    train --cache "$work/cache" --data "$work/moved" --out "$work/i" --set train.accept_mismatch=dataset_sha
 train --cache "$work/cache" --data "$work/moved" --out "$work/i" --set train.accept_mismatch=dataset_sha256 2>"$work/i.log" ||
     { cat "$work/i.log"; fail "an accepted mismatch was refused"; }
 grep -q "accepted" "$work/i.log" || fail "an accepted mismatch leaves no trace in the log"
