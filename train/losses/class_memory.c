@@ -1,6 +1,6 @@
 /* train/losses/class_memory.c - what the B x C work needs: class rows, cosines that are kept,
- * chunks of threads, sums of lanes, planned products. All of it is allocated once, counted, and
- * logged by the criterion; products are planned again when the batch size changes.
+ * chunks of threads, sums of lanes. All of it is allocated once, counted, and logged by the
+ * criterion.
  */
 #include "common/mem.h"
 #include "common/rng.h"
@@ -245,72 +245,11 @@ done:
     return st;
 }
 
-/* ---------------------------------------------------------------- products */
-
-static void close_products(struct cask_engine *engine)
-{
-    for (int p = 0; p < PRODUCTS; p++) {
-        cask_device_ops(engine->device)->product_close(engine->products.full[p]);
-        cask_device_ops(engine->device)->product_close(engine->products.last[p]);
-    }
-    engine->products = (struct products){0};
-}
-
-static enum cask_status open_products(struct cask_engine *engine, int batch, int64_t classes,
-                                      struct cask_planned_gemm **products, struct cask_error *err)
-{
-    const enum cask_dtype out = sizeof(real) == sizeof(float) ? CASK_F32 : CASK_F64;
-    const int64_t dim = engine->facts.dim, stride = engine->x.width;
-    const struct cask_gemm gemms[PRODUCTS] = {
-        [COSINES] = {.trans_b = true, .m = batch, .n = classes, .k = dim, .ldc = stride},
-        [TEACHER] = {.trans_b = true,
-                     .m = batch,
-                     .n = classes,
-                     .k = engine->facts.teacher_dim,
-                     .ldc = stride},
-        [TO_UNIT] = {.m = batch, .n = dim, .k = classes, .lda = stride, .beta = 1},
-        [TO_ROWS] = {.trans_a = true, .m = classes, .n = dim, .k = batch, .lda = stride},
-    };
-    const bool wanted[PRODUCTS] = {true, engine->rule_count > 0 && engine->facts.centers, true,
-                                   engine->weight != NULL};
-    enum cask_status st = CASK_OK;
-    for (int p = 0; p < PRODUCTS; p++) {
-        struct cask_gemm gemm = gemms[p];
-        gemm.alpha = 1;
-        gemm.packed_b = p == TEACHER;
-        gemm.in_dtype = engine->half ? CASK_BF16 : out;
-        gemm.out_dtype = out;
-        if (wanted[p]) {
-            CASK_TRY(cask_device_ops(engine->device)
-                         ->product_open(engine->device, &gemm, &products[p], err));
-        }
-    }
-done:
-    return st;
-}
-
-enum cask_status class_plan(struct cask_engine *engine, int batch, struct cask_error *err)
-{
-    const int last = chunk_width(&engine->x, engine->x.chunks - 1);
-    enum cask_status st = CASK_OK;
-    if (engine->products.batch == batch) {
-        return CASK_OK;
-    }
-    close_products(engine);
-    CASK_TRY(open_products(engine, batch, engine->x.width, engine->products.full, err));
-    if (last != engine->x.width) {
-        CASK_TRY(open_products(engine, batch, last, engine->products.last, err));
-    }
-    engine->products.batch = batch;
-done:
-    return st;
-}
-
 /* ----------------------------------------------------------------- release */
 
 void class_release(struct cask_engine *engine)
 {
-    close_products(engine);
+    class_unplan(engine);
     centers_release(engine);
     for (int t = 0; engine->workspaces != NULL && t < engine->facts.threads; t++) {
         const struct workspace *w = &engine->workspaces[t];

@@ -1,7 +1,8 @@
-/* train/losses/engine_inside.h - the engine's memory, shared by engine.c (creation, order of a
- * step), engine_rows.c (pairs and embeddings), and for everything B x C: engine_class.c (order of
- * the passes), class_chunks.c (one chunk of classes), class_cosines.c (its cosines), class_memory.c
- * (what both need), packed_centers.c (the teacher's class centres). One copy per number type.
+/* train/losses/engine_inside.h - the engine's memory, shared by engine_create.c, engine_step.c
+ * (order of a step), engine_rows.c (pairs and embeddings), and for everything B x C: engine_class.c
+ * (order of the passes), class_chunks.c (one chunk of classes), class_cosines.c (its cosines),
+ * class_memory.c and class_products.c (what both need), packed_centers.c (the teacher's class
+ * centres). engine_table.c is its face. One copy per number type.
  */
 #ifndef CASK_TRAIN_LOSSES_ENGINE_INSIDE_H
 #define CASK_TRAIN_LOSSES_ENGINE_INSIDE_H
@@ -102,10 +103,14 @@ struct cask_engine {
 
 #define engine_alloc NAME(cask_engine_alloc)
 #define engine_measure NAME(cask_engine_measure)
+#define engine_create NAME(cask_engine_create)
+#define engine_free NAME(cask_engine_free)
+#define engine_step NAME(cask_engine_step)
 #define class_chunk NAME(cask_class_chunk)
 #define class_create NAME(cask_class_create)
 #define class_release NAME(cask_class_release)
 #define class_plan NAME(cask_class_plan)
+#define class_unplan NAME(cask_class_unplan)
 #define centers_create NAME(cask_centers_create)
 #define centers_keep NAME(cask_centers_keep)
 #define centers_chunk NAME(cask_centers_chunk)
@@ -128,14 +133,24 @@ enum cask_status engine_alloc(struct cask_engine *engine, size_t count, size_t s
 /* Fills gradient norm and cosine of result entry `at` from its part of d_unit. */
 void engine_measure(struct cask_engine *engine, int at, const real *d_unit, int batch);
 
+/* See engine.h. */
+enum cask_status engine_create(const struct cask_engine_options *options, struct cask_engine **out,
+                               struct cask_error *err);
+void engine_free(struct cask_engine *engine);
+enum cask_status engine_step(struct cask_engine *engine, const struct cask_engine_input *input,
+                             struct cask_error *err);
+
 /* class_memory.c */
 /* Classes of a chunk: as wanted, or 0: what a core's cache holds. */
 int64_t class_chunk(const struct cask_engine_facts *facts, int64_t wanted);
 enum cask_status class_create(struct cask_engine *engine, const struct cask_engine_options *options,
                               struct cask_error *err);
 void class_release(struct cask_engine *engine);
+
+/* class_products.c */
 /* Products for this batch size; nothing to do if they are there. */
 enum cask_status class_plan(struct cask_engine *engine, int batch, struct cask_error *err);
+void class_unplan(struct cask_engine *engine);
 
 /* packed_centers.c. create: behind all else of class_create. keep: the copy, once, if anything
  * would read it. chunk: as the product takes it, of the copy or made in the thread's workspace;
