@@ -86,42 +86,38 @@ static bool has_pairs(const struct cask_engine *engine)
 
 static enum cask_status create_rows(struct cask_engine *engine, struct cask_error *err)
 {
-    const size_t batch = (size_t)engine->facts.batch, dim = (size_t)engine->facts.dim;
+    const size_t batch = (size_t)engine->facts.batch, rows = batch * (size_t)engine->facts.dim;
+    const size_t teacher_rows = batch * (size_t)engine->facts.teacher_dim, gram = batch * batch;
+    const bool pairs = has_pairs(engine), raw_gram = (engine->needs & CASK_NEED_RAW_GRAM) != 0;
+    const bool teacher_raw = (engine->needs & CASK_NEED_TEACHER_RAW) != 0;
+    const struct {
+        bool wanted;
+        size_t count, size;
+        const char *what;
+        void *slot;
+    } arrays[] = {
+        {true, rows, sizeof(real), "unit rows", &engine->unit},
+        {true, batch, sizeof(real), "norms", &engine->norm},
+        {true, rows, sizeof(real), "gradient rows", &engine->d_unit},
+        {true, rows, sizeof(real), "gradient rows", &engine->d_raw},
+        {true, rows, sizeof(real), "gradient rows", &engine->term_unit},
+        {true, rows, sizeof(real), "gradient rows", &engine->term_raw},
+        {true, rows, sizeof(real), "gradient rows", &engine->head_unit},
+        {teacher_raw, teacher_rows, sizeof(real), "teacher rows", &engine->teacher_raw},
+        {pairs, batch, sizeof(double), "lengths", &engine->length},
+        {pairs, gram, sizeof(double), "Gram matrix", &engine->gram},
+        {pairs, gram, sizeof(double), "Gram matrix", &engine->teacher_gram},
+        {pairs, gram, sizeof(double), "Gram matrix", &engine->d_gram},
+        {raw_gram, gram, sizeof(double), "Gram matrix", &engine->raw_gram},
+        {raw_gram, gram, sizeof(double), "Gram matrix", &engine->teacher_raw_gram},
+        {raw_gram, gram, sizeof(double), "Gram matrix", &engine->d_raw_gram},
+    };
     enum cask_status st = CASK_OK;
-    CASK_TRY(
-        engine_alloc(engine, batch * dim, sizeof(real), false, "unit rows", &engine->unit, err));
-    CASK_TRY(engine_alloc(engine, batch, sizeof(real), false, "norms", &engine->norm, err));
-    CASK_TRY(engine_alloc(engine, batch * dim, sizeof(real), false, "gradient rows",
-                          &engine->d_unit, err));
-    CASK_TRY(engine_alloc(engine, batch * dim, sizeof(real), false, "gradient rows", &engine->d_raw,
-                          err));
-    CASK_TRY(engine_alloc(engine, batch * dim, sizeof(real), false, "gradient rows",
-                          &engine->term_unit, err));
-    CASK_TRY(engine_alloc(engine, batch * dim, sizeof(real), false, "gradient rows",
-                          &engine->term_raw, err));
-    CASK_TRY(engine_alloc(engine, batch * dim, sizeof(real), false, "gradient rows",
-                          &engine->head_unit, err));
-    if (engine->needs & CASK_NEED_TEACHER_RAW) {
-        CASK_TRY(engine_alloc(engine, batch * (size_t)engine->facts.teacher_dim, sizeof(real),
-                              false, "teacher rows", &engine->teacher_raw, err));
-    }
-    if (has_pairs(engine)) {
-        CASK_TRY(
-            engine_alloc(engine, batch, sizeof(double), false, "lengths", &engine->length, err));
-        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(double), false, "Gram matrix",
-                              &engine->gram, err));
-        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(double), false, "Gram matrix",
-                              &engine->teacher_gram, err));
-        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(double), false, "Gram matrix",
-                              &engine->d_gram, err));
-    }
-    if (engine->needs & CASK_NEED_RAW_GRAM) {
-        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(double), false, "Gram matrix",
-                              &engine->raw_gram, err));
-        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(double), false, "Gram matrix",
-                              &engine->teacher_raw_gram, err));
-        CASK_TRY(engine_alloc(engine, batch * batch, sizeof(double), false, "Gram matrix",
-                              &engine->d_raw_gram, err));
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
+        if (arrays[i].wanted) {
+            CASK_TRY(engine_alloc(engine, arrays[i].count, arrays[i].size, false, arrays[i].what,
+                                  arrays[i].slot, err));
+        }
     }
 done:
     return st;

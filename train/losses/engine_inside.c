@@ -1,19 +1,16 @@
 /* train/losses/engine_inside.c - what all parts of the engine do. */
 #include "train/losses/engine_inside.h"
 
-#include "common/mem.h"
+#include "train/losses/counted.h"
 
 enum cask_status engine_alloc(struct cask_engine *engine, size_t count, size_t size, bool step,
                               const char *what, void *slot, struct cask_error *err)
 {
-    void *memory = cask_alloc(count, size);
-    if (memory == NULL) {
-        return cask_error_memory(err, count * size, what);
-    }
-    engine->bytes += count * size;
+    enum cask_status st = CASK_OK;
+    CASK_TRY(counted_alloc(&engine->bytes, count, size, what, slot, err));
     engine->step_bytes += step ? count * size : 0;
-    memcpy(slot, &memory, sizeof memory);
-    return CASK_OK;
+done:
+    return st;
 }
 
 void engine_measure(struct cask_engine *engine, int at, const real *d_unit, int batch)

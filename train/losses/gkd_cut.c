@@ -2,6 +2,7 @@
 #include "train/losses/gkd_cut.h"
 
 #include "common/mem.h"
+#include "train/losses/counted.h"
 #include "train/losses/rows.h"
 
 struct job {
@@ -335,13 +336,7 @@ void gkd_cut_release(struct gkd *gkd)
 static enum cask_status claim(struct gkd *gkd, size_t count, size_t size, void *slot,
                               struct cask_error *err)
 {
-    void *memory = cask_alloc(count, size);
-    if (memory == NULL) {
-        return cask_error_memory(err, count * size, "GKD's selection");
-    }
-    gkd->rule.bytes += count * size;
-    memcpy(slot, &memory, sizeof memory);
-    return CASK_OK;
+    return counted_alloc(&gkd->rule.bytes, count, size, "GKD's selection", slot, err);
 }
 
 static enum cask_status create_settling(struct gkd *gkd, struct cask_error *err)

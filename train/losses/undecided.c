@@ -3,6 +3,7 @@
 
 #include "common/mem.h"
 #include "train/losses/cosines.h"
+#include "train/losses/counted.h"
 
 /* ------------------------------------------------------------------ memory */
 
@@ -21,13 +22,7 @@ static int64_t room_for(const struct cask_engine_facts *facts)
 static enum cask_status claim(struct undecided *u, int64_t count, size_t size, void *slot,
                               struct cask_error *err)
 {
-    void *memory = cask_alloc((size_t)count, size);
-    if (memory == NULL) {
-        return cask_error_memory(err, (size_t)count * size, "undecided classes");
-    }
-    u->bytes += (size_t)count * size;
-    memcpy(slot, &memory, sizeof memory);
-    return CASK_OK;
+    return counted_alloc(&u->bytes, (size_t)count, size, "undecided classes", slot, err);
 }
 
 enum cask_status undecided_create(struct undecided *u, const struct cask_engine_facts *facts,
