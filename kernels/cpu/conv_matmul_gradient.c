@@ -14,8 +14,8 @@
 #include "kernels/cpu/conv_matmul.h"
 
 /* A 1x1 chunk is written and read several times over, so it should stay near the L1 cache. Gathered
- * rows share input rows with the chunks beside them, so these are larger. A group's sum is set to
- * zero, written, and read once more: that should be little beside its products. */
+ * rows share input rows with the chunks beside them, so these are larger. A group's sum is
+ * written and read once more: that should be little beside its products. */
 enum { TILE_BYTES = 384 * 1024, CHUNK_BYTES = 64 * 1024, GATHERED_BYTES = 384 * 1024 };
 enum { CHUNK_LEAST_ROWS = 72, TASKS = 16, FEW_TASKS = 4, GROUP_LEAST_ROWS = 384 };
 enum { TILE_ROWS = 6, JOINED = 16 /* rows of the partial sums, at a time */ };

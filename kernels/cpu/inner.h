@@ -30,7 +30,7 @@ const char *cask_inner_name(const struct cask_inner *inner);
 size_t cask_inner_weight_bytes(const struct cask_inner *inner);
 /* False: oneDNN failed. */
 bool cask_inner_pack(const struct cask_inner *inner, int thread, const void *plain, void *packed);
-/* Sizes, steps and type of y of the block are the product's, but rows. False: oneDNN failed. */
+/* k, n, the steps and `wide` of the block are the product's. False: oneDNN failed. */
 bool cask_inner_run(const struct cask_inner *inner, int thread, struct cask_inner_block block);
 
 #endif

@@ -84,6 +84,7 @@ static void gather_line(const struct cask_lowering *l, const struct run *run, in
         gather_run(l, run, w, to + (size_t)i * step);
     }
     from += (size_t)i * stride;
+    /* as in copy(), but without its questions: the rows of a first convolution */
     if (bytes >= PIECE && bytes <= 2 * PIECE) {
         for (; i < many && w + run->count <= l->src_w; i++, w += l->stride, from += stride) {
             char *row = to + (size_t)i * step;

@@ -65,8 +65,13 @@ static void check_close(float found, double wanted, double size)
 static void check(struct cask_cpu *cpu, enum cask_isa isa, enum cask_dtype dtype,
                   enum cask_activation activation)
 {
-    float dgamma[CHANNELS] = {0}, dbeta[CHANNELS] = {0}, dslope[CHANNELS] = {0};
+    float dgamma[CHANNELS], dbeta[CHANNELS], dslope[CHANNELS]; /* there before: added to */
     float mean_dz[CHANNELS], pull[CHANNELS];
+    for (int j = 0; j < CHANNELS; j++) {
+        dgamma[j] = 3;
+        dbeta[j] = -2;
+        dslope[j] = 0.5F;
+    }
     const struct cask_tensor stored = {
         .dtype = dtype, .n = ROWS, .h = 1, .w = 1, .c = CHANNELS, .data = stored_x};
     const struct cask_batchnorm norm = {.activation = activation,
@@ -94,9 +99,9 @@ static void check(struct cask_cpu *cpu, enum cask_isa isa, enum cask_dtype dtype
     cask_sink_finish(&sink);
     for (int j = 0; j < CHANNELS; j++) {
         const struct expected e = expect(activation, j);
-        check_close(dbeta[j], e.dz, e.size);
-        check_close(dgamma[j], e.dz_d * (double)inv_std[j], e.size * (double)inv_std[j]);
-        check_close(dslope[j], activation == CASK_ACT_PRELU ? e.slope : 0, e.size);
+        check_close(dbeta[j], e.dz - 2, e.size);
+        check_close(dgamma[j], e.dz_d * (double)inv_std[j] + 3, e.size * (double)inv_std[j]);
+        check_close(dslope[j], (activation == CASK_ACT_PRELU ? e.slope : 0) + 0.5, e.size);
     }
 }
 
